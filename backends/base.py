@@ -1,0 +1,236 @@
+"""The contract of every backend: what it opens, what a PTY offers, how it ends.
+
+Errors, as a tree::
+
+    BackendError
+    ├── ShellNotFound      the named shell is not here; lists those that are
+    ├── DirectoryNotFound  the working directory cannot be entered
+    └── OutOfResources     no PTY, descriptor, process or memory left: try again later
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class BackendError(Exception):
+    """A backend could not do what was asked; the message is fit for the user."""
+
+
+@dataclass(eq=False)
+class ShellNotFound(BackendError):
+    """The shell asked for does not exist where the backend runs."""
+
+    shell: str
+    available: Sequence[str]
+
+    def __str__(self) -> str:
+        """Name the shell and those that could be asked for instead."""
+        return f"shell {self.shell!r} is not available here; available: {', '.join(self.available) or 'none'}"
+
+
+@dataclass(eq=False)
+class DirectoryNotFound(BackendError):
+    """The working directory does not exist, is no directory, or may not be entered."""
+
+    cwd: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the directory and the system's reason."""
+        return f"cannot enter directory {self.cwd!r}: {self.reason}"
+
+
+@dataclass(eq=False)
+class OutOfResources(BackendError):
+    """The system has no PTY, descriptor, process or memory left; nothing was started."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        """Give the system's reason."""
+        return f"out of resources: {self.reason}"
+
+
+class Lost(enum.Enum):
+    """Why an exit status could not be learned; never to be mistaken for exit 0."""
+
+    LINK = "link_lost"
+    NODE = "node_lost"
+
+
+@dataclass(frozen=True)
+class ExitStatus:
+    """How a program ended: an exit code, a signal, or not known because something was lost.
+
+    Exactly one of `code`, `signal` and `lost` is set. `message` is a reason for people, if there is one
+    (why a command could not be executed, say).
+    """
+
+    code: int | None = None
+    signal: int | None = None
+    lost: Lost | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a backend can do beyond opening terminals."""
+
+    exec: bool = False
+    files: bool = False
+    port_forwarding: bool = False
+    stats: bool = False
+    signals: bool = False
+    reattach: bool = False
+    snapshot: bool = False
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to run in a terminal: a named shell, or a command's own argv.
+
+    `env` holds additions to the backend's allow-listed environment. In the value of variable NAME, `$NAME`
+    and `${NAME}` stand for the value it would have had (`PATH=/opt/bin:$PATH`); nothing else is expanded.
+    `session_id` is put into the environment as TERMINAL_SESSION_ID, which also marks the process tree.
+    """
+
+    session_id: str
+    shell: str | None = None
+    command: Sequence[str] | None = None
+    cwd: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    rows: int = 24
+    cols: int = 80
+
+
+class Sink(Protocol):
+    """Where a PTY's output goes: the shape of `asyncio.BufferedProtocol`, plus `drained`.
+
+    A backend either fills the sink's own memory (`get_buffer`, `buffer_updated`) or pushes (`data_received`).
+    It calls `drained` when there is nothing more to read now, so that a batch is delivered once.
+    All calls are made on the event loop's thread.
+    """
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return writable memory of at least one byte; valid until `buffer_updated`."""
+        ...
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take the first `nbytes` of the memory last returned."""
+        ...
+
+    def data_received(self, data: bytes | bytearray | memoryview) -> None:
+        """Take a copy of `data`."""
+        ...
+
+    def drained(self) -> None:
+        """Deliver what was taken: nothing more is waiting at the moment."""
+        ...
+
+    def resume_writing(self) -> None:
+        """Learn that a `write` that was refused or cut short may be tried again."""
+        ...
+
+
+class Pty(Protocol):
+    """One running program at a terminal.
+
+    After the program has ended, and its last output (bounded in time) has reached the sink, `wait` returns;
+    from then on every other call does nothing. Closing twice is harmless.
+    """
+
+    @property
+    def pid(self) -> int | None:
+        """Process id where it runs, if there is such a thing."""
+        ...
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Write without blocking; return how many bytes the terminal took (0: full).
+
+        After a return smaller than `len(data)` the sink's `resume_writing` is called once there is room.
+        A program that is gone takes everything (nobody will ever read it).
+        """
+        ...
+
+    def interrupt(self) -> bool:
+        """Do what the terminal's interrupt key does, ahead of all queued input, if that is switched on.
+
+        Return False where the key is an ordinary byte now (raw mode): then it must be written instead.
+        """
+        ...
+
+    def resize(self, rows: int, cols: int) -> None:
+        """Set the size of the terminal; the program is told."""
+        ...
+
+    def signal(self, signum: int) -> None:
+        """Send a signal to the terminal's foreground process group.
+
+        Raises ProcessLookupError if there is none.
+        """
+        ...
+
+    def pause_reading(self) -> None:
+        """Stop reading: the program feels a full terminal once the system's buffer is full."""
+        ...
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        ...
+
+    async def wait(self) -> ExitStatus:
+        """Wait for the end of the program and of its output; may be awaited by many."""
+        ...
+
+    async def close(self, grace_seconds: float) -> None:
+        """End the whole process tree: HUP, then TERM, then KILL, each after `grace_seconds`; then release all."""
+        ...
+
+
+class Environment(Protocol):
+    """What a backend provisioned for one session."""
+
+    async def spawn(self, program: Program, sink: Sink) -> Pty:
+        """Start a program at a new terminal.
+
+        A command that cannot be executed is no error here: the reason goes to the sink as output and the exit
+        code is 127 (not found) or 126 (found, not executable). Raises ShellNotFound, DirectoryNotFound,
+        OutOfResources.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release what was provisioned; closing twice is harmless."""
+        ...
+
+
+class Backend(Protocol):
+    """A place where programs can run."""
+
+    @property
+    def name(self) -> str:
+        """The name clients ask for."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        ...
+
+    def shells(self) -> Sequence[str]:
+        """Names of the shells that exist there now, the default first."""
+        ...
+
+    async def open(self, session_id: str) -> Environment:
+        """Provision an environment for a session. Raises BackendError."""
+        ...
+
+    async def close(self) -> None:
+        """Release everything; environments must have been closed before."""
+        ...

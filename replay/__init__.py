@@ -1,0 +1,1 @@
+"""The log of a terminal, and where it is kept."""

@@ -1,0 +1,1 @@
+"""The core: sessions, terminals and who may do what with them."""

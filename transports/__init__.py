@@ -1,0 +1,1 @@
+"""Every way in: WebSocket and HTTP. ASGI lives here only."""
