@@ -1,0 +1,93 @@
+"""Logs as ring files in a directory: they survive the death of the process that wrote them."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from replay.errors import LogDamaged, LogMissing, StorageFull
+from replay.log import MINIMUM_RETENTION_BYTES, SLACK_BYTES, Log
+from replay.memory import MemoryRegion, make_epoch
+from replay.ringfile import Damage, RingFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+SUFFIX = ".ring"
+
+
+class FileStore:
+    """Keeps every log in `<directory>/<session id>/<terminal id>.ring`; directories are private (0700)."""
+
+    def __init__(self, directory: Path) -> None:
+        """Use a directory, which is made if need be. Raises OSError."""
+        self._directory = directory
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.chmod(0o700)
+
+    def create(self, name: str, retention_bytes: int) -> Log:
+        """Begin a new log; on a full disk one in memory with `degraded` set."""
+        retention = max(retention_bytes, MINIMUM_RETENTION_BYTES)
+        size = retention + SLACK_BYTES
+        epoch = make_epoch()
+        path = self._path(name)
+        try:
+            self._make_directory(path.parent)
+            region = RingFile.create(path, size=size, retention_bytes=retention, epoch=int(epoch, 16))
+        except StorageFull as error:
+            log = Log(MemoryRegion(size), retention_bytes=retention, epoch=epoch, spare=MemoryRegion)
+            log.degraded = error
+            return log
+        return Log(region, retention_bytes=retention, epoch=epoch, spare=MemoryRegion)
+
+    def open(self, name: str) -> Log:
+        """Return a stored log. A damaged file is moved aside first. Raises LogMissing, LogDamaged."""
+        path = self._path(name)
+        try:
+            region = RingFile.open(path)
+        except FileNotFoundError:
+            raise LogMissing(name) from None
+        except (Damage, OSError, ValueError) as error:
+            aside = path.with_suffix(f".damaged-{time.time_ns()}")
+            path.rename(aside)
+            raise LogDamaged(name, str(error), str(aside)) from error
+        return Log(
+            region,
+            retention_bytes=region.retention_bytes,
+            epoch=f"{region.epoch:016x}",
+            spare=MemoryRegion,
+            start=region.start,
+            head=region.head,
+            events=region.events(),
+        )
+
+    def names(self) -> Iterable[str]:
+        """Return the names of all stored logs."""
+        return [f"{path.parent.name}/{path.stem}" for path in self._directory.glob(f"*/*{SUFFIX}")]
+
+    def delete(self, name: str) -> None:
+        """Remove a log's files, and its session's directory when it is empty."""
+        path = self._path(name)
+        path.unlink(missing_ok=True)
+        path.with_suffix(".events").unlink(missing_ok=True)
+        try:
+            path.parent.rmdir()
+        except OSError:
+            pass  # not empty: another terminal, a record, or a damaged file kept for inspection
+
+    def close(self) -> None:
+        """Nothing is held between calls."""
+
+    def _path(self, name: str) -> Path:
+        session_id, _, terminal_id = name.partition("/")
+        return self._directory / session_id / (terminal_id + SUFFIX)
+
+    @staticmethod
+    def _make_directory(path: Path) -> None:
+        try:
+            path.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StorageFull(str(error)) from error
+        os.chmod(path, 0o700)  # noqa: PTH101 - mkdir's mode is subject to the umask

@@ -1,0 +1,253 @@
+"""The log of a terminal: bytes with positions, events at positions. Everything that reads it is a cursor.
+
+A position is the number of bytes before it. Bytes live in a ring: position `p` at offset `p % size` of a
+`Region`. The region is larger than what is retained by `SLACK_BYTES`, so that new output can be read straight
+into it without touching a byte that a reader may still ask for: `first` and `head` alone say what is valid.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from replay.errors import BeyondHead, StorageFull, Trimmed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+SLACK_BYTES = 64 * 1024
+"""The most that one `get_buffer` hands out, and how much larger a region is than what it retains."""
+
+EVENTS_LIMIT = 1024
+"""How many events a log keeps; the oldest go first (a resize flood must not grow memory)."""
+
+MINIMUM_RETENTION_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened between two bytes of output.
+
+    `index` counts a log's events from 1; `position` is where in the output it happened; `at` is wall-clock
+    seconds, for display only.
+    """
+
+    index: int
+    position: int
+    kind: str
+    fields: Mapping[str, object]
+    at: float
+
+
+class Region(Protocol):
+    """Memory of a fixed size in which a log keeps its bytes, and what makes them last."""
+
+    @property
+    def view(self) -> memoryview:
+        """All of the memory, writable; only the part that `ensure` covered may be stored to."""
+        ...
+
+    def ensure(self, end: int) -> None:
+        """Make offsets below `end` safe to store to. Raises StorageFull."""
+        ...
+
+    def publish(self, start: int, head: int) -> None:
+        """Make the bytes before `head`, from `start`, part of what a later reader finds."""
+        ...
+
+    def record(self, event: Event) -> None:
+        """Keep an event. Raises StorageFull."""
+        ...
+
+    def close(self) -> None:
+        """Release the memory; what was published stays where it is kept."""
+        ...
+
+
+class Log:
+    """One terminal's output: appended once, read by any number of cursors.
+
+    Not thread-safe: it belongs to the event loop's thread. Nothing here awaits, logs or reads a clock.
+    Memory is bounded by the region; a reader that falls behind `first` gets `Trimmed`, never wrong bytes.
+    """
+
+    def __init__(
+        self,
+        region: Region,
+        *,
+        retention_bytes: int,
+        epoch: str,
+        spare: Callable[[int], Region],
+        start: int = 0,
+        head: int = 0,
+        events: tuple[Event, ...] = (),
+    ) -> None:
+        """Continue (or begin) the log kept in `region`; `spare` makes memory to go on in if it fills up."""
+        self.epoch = epoch
+        self.head = head
+        self.degraded: StorageFull | None = None
+        """Why the log lives in memory only at the moment; None while its storage works."""
+        self._retention = retention_bytes
+        self._start = start
+        self._region = region
+        self._durable = region
+        self._spare = spare
+        self._view = region.view
+        self._size = len(self._view)
+        self._events = list(events)
+        self._next_index = events[-1].index + 1 if events else 1
+        self._readers: list[Callable[[], None]] = []
+
+    # -- bounds
+
+    @property
+    def first(self) -> int:
+        """The oldest position that can be read."""
+        return max(self._start, self.head - self._retention)
+
+    @property
+    def retention_bytes(self) -> int:
+        """How many bytes are kept."""
+        return self._retention
+
+    # -- appending
+
+    def get_buffer(self) -> memoryview:
+        """Return memory for the next output, 1 to SLACK_BYTES bytes; store into it, then call `commit`."""
+        offset = self.head % self._size
+        end = min(offset + SLACK_BYTES, self._size)
+        try:
+            self._region.ensure(end)
+        except StorageFull as error:
+            self._move_to_memory(error)
+        return self._view[offset:end]
+
+    def commit(self, nbytes: int) -> None:
+        """Append the first `nbytes` of the buffer last returned; readers learn of it by `notify`."""
+        self.head += nbytes
+        self._region.publish(self._start, self.head)
+
+    def append(self, data: bytes | bytearray | memoryview) -> None:
+        """Append a copy of `data` and notify."""
+        rest = memoryview(data).cast("B")
+        while rest:
+            buffer = self.get_buffer()
+            taken = min(len(buffer), len(rest))
+            buffer[:taken] = rest[:taken]
+            self.commit(taken)
+            rest = rest[taken:]
+        self.notify()
+
+    def add_event(self, kind: str, fields: Mapping[str, object], at: float) -> Event:
+        """Append an event at the head and notify. One of the same kind at the same position is replaced."""
+        event = Event(self._next_index, self.head, kind, fields, at)
+        self._next_index += 1
+        self._events = [
+            other for other in self._events if (other.position, other.kind) != (event.position, event.kind)
+        ][-(EVENTS_LIMIT - 1) :]
+        self._events.append(event)
+        try:
+            self._region.record(event)
+        except StorageFull as error:
+            self._move_to_memory(error)
+        self.notify()
+        return event
+
+    def trim(self, before: int) -> None:
+        """Forget everything before a position (at most the head)."""
+        self._start = max(self._start, min(before, self.head))
+        self._region.publish(self._start, self.head)
+
+    # -- reading
+
+    def read(self, position: int, limit: int) -> memoryview:
+        """Return up to `limit` bytes from `position` without copying; empty at the head.
+
+        The memory is valid until control returns to the event loop. Raises Trimmed, BeyondHead.
+        """
+        if position > self.head:
+            raise BeyondHead(position, self.head)
+        if position < self.first:
+            raise Trimmed(position, self.first)
+        offset = position % self._size
+        return self._view[offset : offset + min(limit, self.head - position, self._size - offset)]
+
+    def read_range(self, position: int, end: int) -> bytes:
+        """Return a copy of the bytes from `position` to `end`. Raises Trimmed, BeyondHead."""
+        if end > self.head:
+            raise BeyondHead(end, self.head)
+        pieces = []
+        while position < end:
+            piece = self.read(position, end - position)
+            pieces.append(bytes(piece))
+            position += len(piece)
+        return b"".join(pieces)
+
+    def next_event(self, index: int, position: int) -> Event | None:
+        """Return the first event at or after `position` whose index is at least `index`."""
+        events = self._events
+        if not events or events[-1].index < index:
+            return None  # the common case on the hot path
+        at = bisect_left(events, index, key=lambda event: event.index)
+        return next((event for event in events[at:] if event.position >= position), None)
+
+    def last_event(self, kind: str, before: int) -> Event | None:
+        """Return the last event of a kind at or before a position."""
+        return next((e for e in reversed(self._events) if e.kind == kind and e.position <= before), None)
+
+    def subscribe(self, reader: Callable[[], None]) -> Callable[[], None]:
+        """Call `reader` after everything that is appended, until the function returned is called.
+
+        Subscribing before the first read leaves no gap in which an append could go unnoticed.
+        """
+        self._readers.append(reader)
+
+        def unsubscribe() -> None:
+            if reader in self._readers:
+                self._readers.remove(reader)
+
+        return unsubscribe
+
+    def notify(self) -> None:
+        """Tell all readers that there is more."""
+        for reader in tuple(self._readers):
+            reader()
+
+    # -- storage trouble
+
+    def _move_to_memory(self, error: StorageFull) -> None:
+        """Go on in memory when the storage fails: output is not lost, only its survival of a crash is."""
+        spare = self._spare(self._size)
+        filled = min(self.head, self._size)
+        spare.view[:filled] = self._view[:filled]
+        self._region, self._view = spare, spare.view
+        self.degraded = error
+
+    def restore_storage(self) -> bool:
+        """Try to return to the storage after trouble; return whether the log is durable (again)."""
+        if self.degraded is None:
+            return True
+        filled = min(self.head, self._size)
+        try:
+            self._durable.ensure(min(filled + SLACK_BYTES, self._size))
+            # First say that nothing is kept: dying while copying must not leave a mixture that looks whole.
+            self._durable.publish(self.head, self.head)
+            self._durable.view[:filled] = self._view[:filled]
+            for event in self._events:
+                self._durable.record(event)
+        except StorageFull as error:
+            self.degraded = error
+            return False
+        self._durable.publish(self.first, self.head)
+        self._region.close()
+        self._region, self._view, self.degraded = self._durable, self._durable.view, None
+        return True
+
+    def close(self) -> None:
+        """Release the memory; closing twice is harmless. Reading afterwards raises ValueError."""
+        self._readers.clear()
+        self._view = memoryview(b"")
+        if self._region is not self._durable:
+            self._region.close()
+        self._durable.close()

@@ -1,0 +1,81 @@
+"""Logs in this process's memory: gone with it."""
+
+from __future__ import annotations
+
+import mmap
+import secrets
+from typing import TYPE_CHECKING
+
+from replay.errors import LogMissing
+from replay.log import MINIMUM_RETENTION_BYTES, SLACK_BYTES, Event, Log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def make_epoch() -> str:
+    """Return a new name for one history of bytes: 16 hexadecimal digits."""
+    return secrets.token_hex(8)
+
+
+class MemoryRegion:
+    """Anonymous memory; pages that were never written cost nothing."""
+
+    def __init__(self, size: int) -> None:
+        """Reserve `size` bytes of address space."""
+        self._map = mmap.mmap(-1, size)
+        self.view = memoryview(self._map)
+
+    def ensure(self, end: int) -> None:
+        """Nothing to do: the system backs a page when it is first written."""
+
+    def publish(self, start: int, head: int) -> None:
+        """Nothing to do: there is no later reader."""
+
+    def record(self, event: Event) -> None:
+        """Nothing to do: the log itself holds its events."""
+
+    def close(self) -> None:
+        """Give the memory back, as soon as no reader holds a piece of it."""
+        self.view.release()
+        try:
+            self._map.close()
+        except BufferError:
+            pass  # a reader still holds a slice: the memory goes with it
+
+
+class MemoryStore:
+    """Keeps logs as long as the process lives."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._logs: dict[str, Log] = {}
+
+    def create(self, name: str, retention_bytes: int) -> Log:
+        """Begin a new log."""
+        if name in self._logs:
+            raise AssertionError("a log name is used once")
+        retention = max(retention_bytes, MINIMUM_RETENTION_BYTES)
+        region = MemoryRegion(retention + SLACK_BYTES)
+        log = Log(region, retention_bytes=retention, epoch=make_epoch(), spare=MemoryRegion)
+        self._logs[name] = log
+        return log
+
+    def open(self, name: str) -> Log:
+        """Return a log. Raises LogMissing."""
+        try:
+            return self._logs[name]
+        except KeyError:
+            raise LogMissing(name) from None
+
+    def names(self) -> Iterable[str]:
+        """Return the names of all logs."""
+        return list(self._logs)
+
+    def delete(self, name: str) -> None:
+        """Forget a log."""
+        self._logs.pop(name, None)
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._logs.clear()

@@ -1,0 +1,42 @@
+"""What every place that keeps logs offers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from replay.log import Log
+
+
+class Store(Protocol):
+    """Keeps the logs of terminals beyond the objects that use them.
+
+    A name is `<session id>/<terminal id>`. All calls may block for the time of a file operation: make them off
+    the event loop. The logs they return never block (a store into memory that is already there).
+    """
+
+    def create(self, name: str, retention_bytes: int) -> Log:
+        """Begin a new log under a name not in use.
+
+        A store without room returns a log that lives in memory, with `degraded` set: a full disk is no reason
+        to refuse a shell.
+        """
+        ...
+
+    def open(self, name: str) -> Log:
+        """Return a stored log to read or go on with. Raises LogMissing, LogDamaged."""
+        ...
+
+    def names(self) -> Iterable[str]:
+        """Return the names of all stored logs."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Forget a log (it must have been closed); deleting twice is harmless."""
+        ...
+
+    def close(self) -> None:
+        """Release what the store itself holds."""
+        ...
