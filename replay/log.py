@@ -228,6 +228,8 @@ class Log:
         """Try to return to the storage after trouble; return whether the log is durable (again)."""
         if self.degraded is None:
             return True
+        if self._region is self._durable:
+            return False  # begun on a full disk: there is no file to return to
         filled = min(self.head, self._size)
         try:
             self._durable.ensure(min(filled + SLACK_BYTES, self._size))

@@ -1,0 +1,97 @@
+"""What the core refuses, and why. Each way in maps these to its own codes in one table.
+
+::
+
+    ServiceError
+    ├── InvalidRequest   a field of the request cannot be right (HTTP 422, WebSocket 4400)
+    ├── UnknownSession   no such session, or none that the caller may know of (404, 4404)
+    ├── SessionOver      the session has ended and this needs a living one (409, 4410)
+    ├── Forbidden        known, but not allowed (403, 4403)
+    ├── LimitReached     a quota of the caller is used up (429, 4429)
+    └── Unavailable      the service cannot do it now; others are unharmed (503, 1013)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class ServiceError(Exception):
+    """Base of all refusals. `code` is stable and meant for programs."""
+
+    code = "error"
+
+
+@dataclass(eq=False)
+class InvalidRequest(ServiceError):
+    """A field of the request is wrong."""
+
+    field: str
+    reason: str
+    code = "invalid_request"
+
+    def __str__(self) -> str:
+        """Name the field."""
+        return f"{self.field}: {self.reason}"
+
+
+@dataclass(eq=False)
+class UnknownSession(ServiceError):
+    """There is no session of that id for the caller."""
+
+    session_id: str
+    code = "unknown_session"
+
+    def __str__(self) -> str:
+        """Say so, in the words the first clients know."""
+        return "Session not found"
+
+
+@dataclass(eq=False)
+class SessionOver(ServiceError):
+    """The session has ended."""
+
+    session_id: str
+    reason: str
+    code = "session_over"
+
+    def __str__(self) -> str:
+        """Give the reason of its end."""
+        return f"the session has ended: {self.reason}"
+
+
+@dataclass(eq=False)
+class Forbidden(ServiceError):
+    """The caller may not do this."""
+
+    action: str
+    code = "forbidden"
+
+    def __str__(self) -> str:
+        """Name the action."""
+        return f"not allowed: {self.action}"
+
+
+@dataclass(eq=False)
+class LimitReached(ServiceError):
+    """A limit is reached; what exists is unharmed."""
+
+    what: str
+    limit: int
+    code = "limit_reached"
+
+    def __str__(self) -> str:
+        """Name the limit."""
+        return f"limit reached: at most {self.limit} {self.what}"
+
+
+@dataclass(eq=False)
+class Unavailable(ServiceError):
+    """Nothing is wrong with the request; the service or the system cannot do it now."""
+
+    reason: str
+    code = "unavailable"
+
+    def __str__(self) -> str:
+        """Give the reason."""
+        return self.reason

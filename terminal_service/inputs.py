@@ -1,0 +1,60 @@
+"""Which numbered inputs have been taken: each once, in order, however often a client resends them."""
+
+from __future__ import annotations
+
+import enum
+from collections import OrderedDict
+from dataclasses import dataclass
+
+CLIENTS_LIMIT = 4096
+"""How many client ids a terminal remembers; beyond it the one heard of longest ago is forgotten."""
+
+
+class Verdict(enum.Enum):
+    """What to do with a numbered input."""
+
+    TAKE = "take"
+    REPEATED = "repeated"
+    OUT_OF_ORDER = "out_of_order"
+
+
+@dataclass(slots=True)
+class Count:
+    """One client's inputs: the highest number taken into the queue, and the highest written to the PTY."""
+
+    taken: int = 0
+    written: int = 0
+
+
+class InputLedger:
+    """Numbers per client id. A forgotten client that resends is told the number expected, never written twice."""
+
+    def __init__(self) -> None:
+        """Begin with no client."""
+        self._counts: OrderedDict[str, Count] = OrderedDict()
+
+    def count(self, client: str) -> Count:
+        """Return what is known of a client."""
+        count = self._counts.get(client)
+        if count is None:
+            count = self._counts[client] = Count()
+            if len(self._counts) > CLIENTS_LIMIT:
+                self._counts.popitem(last=False)
+        else:
+            self._counts.move_to_end(client)
+        return count
+
+    def offer(self, client: str, number: int) -> Verdict:
+        """Judge input `number` (from 1) of a client; one that is to be taken counts as taken."""
+        count = self.count(client)
+        if number <= count.taken:
+            return Verdict.REPEATED
+        if number != count.taken + 1:
+            return Verdict.OUT_OF_ORDER
+        count.taken = number
+        return Verdict.TAKE
+
+    def mark_written(self, client: str, number: int) -> None:
+        """Note that the PTY has taken input `number` whole."""
+        count = self.count(client)
+        count.written = max(count.written, number)
