@@ -13,8 +13,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from terminal_service.sizes import LIMIT
 
-Position = Annotated[int, Meta(ge=0, le=2**64 - 1)]
-Number = Annotated[int, Meta(ge=1, le=2**63)]
+Position = Annotated[int, Meta(ge=0)]
+Number = Annotated[int, Meta(ge=1)]
 Rows = Annotated[int, Meta(ge=1, le=LIMIT)]
 SignalName = Literal["INT", "TERM", "HUP", "QUIT", "KILL", "TSTP", "CONT", "WINCH", "USR1", "USR2"]
 ModeName = Literal["exact", "live", "frozen"]
@@ -57,7 +57,7 @@ class Output(_Message, tag="output"):
     data: bytes | memoryview
     seq: int
     timestamp: float
-    replay: bool | UnsetType = UNSET
+    replay: bool
 
 
 class ReplayEnd(_Message, tag="replay_end"):

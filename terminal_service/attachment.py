@@ -1,0 +1,317 @@
+"""One viewer of a terminal: a cursor on its log, and everything that is decided about delivery to it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Protocol
+
+from replay.errors import Trimmed
+from terminal_service import wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from replay.log import Event, Log
+    from terminal_service.modes import Modes
+    from terminal_service.sizes import Size
+
+CHUNK_BYTES = 64 * 1024
+TURN_BYTES = 256 * 1024
+"""How much one viewer is sent before the others and the shell get their turn."""
+LIVE_LAG_BYTES = 1024 * 1024
+LIVE_TAIL_BYTES = 64 * 1024
+
+
+class Outlet(Protocol):
+    """The connection behind a viewer. Never blocks; harmless after its end."""
+
+    @property
+    def writable(self) -> bool:
+        """Whether more may be sent now; when that becomes true, it calls `Attachment.pump`."""
+        ...
+
+    def send(self, message: wire.ServerMessage) -> None:
+        """Send a message that is not output; these are few and small and are not held back."""
+        ...
+
+    def send_output(self, data: memoryview, seq: int, *, replay: bool) -> None:
+        """Send output; `seq` is the position after it. `data` is valid during the call only."""
+        ...
+
+    def pause_input(self) -> None:
+        """Read no more from the client for now."""
+        ...
+
+    def resume_input(self) -> None:
+        """Read from the client again."""
+        ...
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the connection after what was sent."""
+        ...
+
+
+class Host(Protocol):
+    """What a viewer asks of its terminal."""
+
+    @property
+    def log(self) -> Log:
+        """The output."""
+        ...
+
+    def modes_at(self, position: int) -> Modes:
+        """The terminal's modes at a position."""
+        ...
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Call back after others had their turn."""
+        ...
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        ...
+
+    def end_message(self) -> wire.SessionEnded | None:
+        """What ended the terminal, once nothing more will be appended."""
+        ...
+
+    def progressed(self, attachment: Attachment) -> None:
+        """Learn that a viewer moved on, was delivered `bytes`, or no longer counts."""
+        ...
+
+    def told_gap(self, reason: str, lost_bytes: int) -> None:
+        """Count a gap."""
+        ...
+
+
+class Attachment:
+    """A viewer. `pump` sends from the cursor to the head as far as the connection and the window allow.
+
+    Live delivery and recovery are this one loop: it runs when something was appended, when the connection can
+    take more, and when the client acknowledged; there is no phase between them to lose bytes in.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        outlet: Outlet,
+        *,
+        client_id: str,
+        user: str,
+        role: str,
+        is_owner: bool,
+        mode: str,
+        window: int,
+        position: int,
+        event_index: int,
+    ) -> None:
+        """Begin at `position`; nothing is sent before `pump`."""
+        self.client_id = client_id
+        self.user = user
+        self.role = role
+        self.is_owner = is_owner
+        self.mode = mode
+        self.window = window
+        self.position = position
+        self.outlet = outlet
+        self.size: Size | None = None
+        self.size_order = 0
+        self.progressed_at = host.now()
+        self.is_stalled = False
+        self.is_closed = False
+        self._host = host
+        self._log = host.log
+        self._event_index = event_index
+        self._acked: int | None = None  # None: this client does not acknowledge
+        self._flow_paused = False
+        self._replay_end = self._log.head
+        self._replayed = hashlib.sha256()
+        self._replay_told = False
+        self._turn_pending = False
+
+    @property
+    def key(self) -> str:
+        """Who this is, for input numbers and `recover_from=last_sequence`: a client id of a user."""
+        return f"{self.user}\0{self.client_id}"
+
+    @property
+    def is_writer(self) -> bool:
+        """Whether it may type."""
+        return self.role != "viewer"
+
+    @property
+    def lag(self) -> int:
+        """How many bytes of output it has not been sent."""
+        return self._log.head - self.position
+
+    @property
+    def delivered(self) -> int:
+        """How far it is known to have come: what it acknowledged, else what it was sent."""
+        return self.position if self._acked is None else self._acked
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether the program should wait for this viewer as for a real terminal."""
+        return self.is_writer and self.mode == "exact" and not self.is_stalled
+
+    # -- delivery
+
+    def pump(self) -> None:
+        """Send what can be sent now. Returns soon: a long backlog is sent in turns."""
+        budget = TURN_BYTES
+        while not self.is_closed and self.mode != "frozen" and self.outlet.writable:
+            if self._replay_told is False and self.position >= self._replay_end:
+                self._tell_replay_end()
+            event = self._log.next_event(self._event_index, self.position)
+            if event is not None and event.position == self.position:
+                self._tell_event(event)
+            elif self.lag == 0:
+                self._finish_if_over()
+                return
+            elif budget <= 0:
+                self._take_turn()
+                return
+            else:
+                sent = self._send_chunk(event)
+                if sent == 0:
+                    return
+                budget -= sent
+
+    def _send_chunk(self, event: Event | None) -> int:
+        """Send one chunk or tell one gap; return how many bytes that moved the cursor, 0 if it must wait."""
+        if self.mode == "live" and self.lag > LIVE_LAG_BYTES:
+            return self._skip_to(line_start(self._log, self._log.head - LIVE_TAIL_BYTES), "skipped")
+        limit = CHUNK_BYTES
+        if self._acked is not None:
+            limit = min(limit, self._open_window())
+            if limit <= 0:
+                return 0
+        is_replay = self.position < self._replay_end
+        if is_replay:
+            limit = min(limit, self._replay_end - self.position)
+        if event is not None:
+            limit = min(limit, event.position - self.position)
+        try:
+            data = self._log.read(self.position, limit)
+        except Trimmed as trimmed:
+            return self._skip_to(trimmed.first, "trimmed")
+        if is_replay:
+            self._replayed.update(data)
+        self.position += len(data)
+        self.outlet.send_output(data, self.position, replay=is_replay)
+        self._moved()
+        return len(data)
+
+    def _skip_to(self, target: int, reason: str) -> int:
+        target = max(target, self._log.first)
+        lost = target - self.position
+        self.outlet.send(
+            wire.Gap(
+                first=self.position,
+                last=target,
+                lost_bytes=lost,
+                reason="trimmed" if reason == "trimmed" else "skipped",
+                preamble=self._host.modes_at(target).preamble(),
+            )
+        )
+        self.position = target
+        if self._acked is not None:
+            self._acked = max(self._acked, target)  # nobody can acknowledge what was never sent
+        self._host.told_gap(reason, lost)
+        self._moved()
+        return lost
+
+    def _moved(self) -> None:
+        self.progressed_at = self._host.now()
+        self.is_stalled = False
+        self._host.progressed(self)
+
+    def _tell_replay_end(self) -> None:
+        self._replay_told = True
+        self.outlet.send(wire.ReplayEnd(seq=self.position, sha256=self._replayed.hexdigest()))
+
+    def _tell_event(self, event: Event) -> None:
+        self._event_index = event.index + 1
+        fields = event.fields
+        if event.kind == "resize":
+            self.outlet.send(
+                wire.Resized(
+                    rows=int(str(fields["rows"])),
+                    cols=int(str(fields["cols"])),
+                    seq=event.position,
+                    client_id=str(fields["client_id"]),
+                )
+            )
+        elif event.kind == "storage":
+            self.outlet.send(
+                wire.StorageState(durable=fields["durable"] is True, reason=str(fields["reason"]))
+            )
+
+    def _finish_if_over(self) -> None:
+        ended = self._host.end_message()
+        if ended is not None:
+            self.outlet.send(ended)
+            self.close(4410, "session ended")
+
+    def _take_turn(self) -> None:
+        if not self._turn_pending:
+            self._turn_pending = True
+            self._host.call_soon(self._continue)
+
+    def _continue(self) -> None:
+        self._turn_pending = False
+        self.pump()
+
+    # -- flow control
+
+    def _open_window(self) -> int:
+        """Return how many bytes may be sent unacknowledged; tell the client when that becomes none."""
+        outstanding = self.position - (self._acked or 0)
+        if outstanding >= self.window and not self._flow_paused:
+            self._flow_paused = True
+            self.outlet.send(wire.FlowPause(bytes=outstanding))
+        return self.window - outstanding
+
+    def acknowledge(self, seq: int) -> None:
+        """Note that the client has rendered everything before `seq`; positions not sent yet count as sent."""
+        self._acked = max(self._acked or 0, min(seq, self.position))
+        if self._flow_paused and self.position - self._acked < self.window:
+            self._flow_paused = False
+            self.outlet.send(wire.FlowResume(bytes=self.window - (self.position - self._acked)))
+        self.pump()
+
+    def acknowledge_bytes(self, count: int, start: int) -> None:
+        """Note that `count` more bytes were rendered; a client's first count begins at `start`."""
+        self.acknowledge((start if self._acked is None else self._acked) + count)
+
+    def set_window(self, size: int) -> None:
+        """Change how much may be outstanding, in bytes."""
+        self.window = size
+        self.pump()
+
+    def set_mode(self, mode: str) -> None:
+        """Change the delivery mode."""
+        self.mode = mode
+        self._host.progressed(self)
+        self.pump()
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the connection; the terminal forgets this viewer when the connection reports its end."""
+        if not self.is_closed:
+            self.is_closed = True
+            self.outlet.close(code, reason)
+
+
+def line_start(log: Log, position: int) -> int:
+    """Return a position at or soon after `position` where decoding can begin: after a newline, if one is near."""
+    position = max(position, log.first)
+    near = bytes(log.read(position, 4096))
+    newline = near.find(b"\n")
+    if newline >= 0:
+        return position + newline + 1
+    continuation = 0
+    while continuation < min(3, len(near)) and near[continuation] & 0xC0 == 0x80:  # noqa: PLR2004 - UTF-8, RFC 3629
+        continuation += 1
+    return position + continuation
+
+

@@ -1,0 +1,220 @@
+"""Which modes a terminal is in, learned by scanning its output; and the bytes that put an emulator there.
+
+A viewer that joins at the recent tail must know what came before it: the alternate screen, mouse reporting,
+bracketed paste, the scroll region, colours, the title. Only sequences that leave a lasting mode are looked at
+(ECMA-48, xterm's ctlseqs, the kitty keyboard protocol), so the scan runs at the speed of the regular
+expression engine and skips plain text altogether.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from replay.log import Log
+
+SLICE_BYTES = 256 * 1024
+CHECKPOINT_BYTES = 1024 * 1024
+CARRY_BYTES = 512
+TITLE_LIMIT_BYTES = 256
+STYLES_LIMIT = 16
+KEYBOARD_STACK_LIMIT = 16
+
+_SEQUENCE = re.compile(
+    rb"\x1b(?:"
+    rb"\[(?P<prefix>[?>=<!]?)(?P<params>[0-9;:]{0,64})(?P<middle>[ ]?)(?P<final>[hlmrupq])"
+    rb"|\](?P<osc>[02]);(?P<text>[^\x07\x1b]{0,4096})(?:\x07|\x1b\\)"
+    rb"|(?P<single>[=>c])"
+    rb"|(?P<slot>[()])(?P<charset>[0-9A-B])"
+    rb")"
+)
+
+# Modes whose resting state is "set": they are restored only when reset (xterm ctlseqs, DECSET).
+_SET_AT_REST = frozenset({b"7", b"25", b"1007"})
+_LASTING = frozenset(
+    b"1 3 5 6 7 9 12 25 45 66 69 1000 1002 1003 1004 1005 1006 1007 1015 1016 2004 2031 2048".split()
+)
+_ALTERNATE = frozenset({b"47", b"1047", b"1049"})
+
+
+@dataclass
+class Modes:
+    """The lasting modes of a terminal at one position of its output."""
+
+    private: dict[bytes, bool] = field(default_factory=dict)
+    alternate: bytes = b""
+    insert: bool = False
+    keypad: bool = False
+    region: bytes = b""
+    cursor_style: bytes = b""
+    charsets: dict[bytes, bytes] = field(default_factory=dict)
+    styles: list[bytes] = field(default_factory=list)
+    title: bytes = b""
+    keyboard: list[bytes] = field(default_factory=list)
+
+    def copy(self) -> Modes:
+        """Return a copy that may be fed on its own."""
+        return replace(
+            self,
+            private=dict(self.private),
+            charsets=dict(self.charsets),
+            styles=list(self.styles),
+            keyboard=list(self.keyboard),
+        )
+
+    def feed(self, data: bytes | memoryview) -> int:
+        """Take output; return how many bytes at its end may be the beginning of a sequence (feed them again)."""
+        end = 0
+        for match in _SEQUENCE.finditer(data):
+            self._apply(match)
+            end = match.end()
+        tail_start = max(end, len(data) - CARRY_BYTES)
+        escape = bytes(data[tail_start:]).rfind(b"\x1b")
+        return 0 if escape < 0 else len(data) - tail_start - escape
+
+    def preamble(self) -> bytes:
+        """Return the bytes that bring an emulator at rest into these modes."""
+        parts = [b"\x1b]2;" + self.title + b"\x07" if self.title else b""]
+        if self.alternate:
+            parts.append(b"\x1b[?" + self.alternate + b"h")
+        parts += [b"\x1b[?" + mode + (b"h" if is_set else b"l") for mode, is_set in self.private.items()]
+        parts += [b"\x1b" + slot + charset for slot, charset in self.charsets.items()]
+        parts += [b"\x1b[>" + flags + b"u" for flags in self.keyboard]
+        parts += [b"\x1b[4h" if self.insert else b"", b"\x1b=" if self.keypad else b""]
+        if self.cursor_style:
+            parts.append(b"\x1b[" + self.cursor_style + b" q")
+        if self.region:  # setting a region homes the cursor: keep where it is (DECSC/DECRC)
+            parts.append(b"\x1b7\x1b[" + self.region + b"r\x1b8")
+        parts += [b"\x1b[" + style + b"m" for style in self.styles]
+        return b"".join(parts)
+
+    def _apply(self, match: re.Match[bytes]) -> None:
+        final = match["final"]
+        if final == b"m":
+            self._style(match)
+        elif final in (b"h", b"l"):
+            self._mode(match["prefix"], match["params"], is_set=final == b"h")
+        elif final == b"r" and not match["prefix"]:
+            self.region = match["params"]
+        elif final == b"u":
+            self._keyboard_flags(match["prefix"], match["params"])
+        elif final == b"q" and match["middle"]:
+            self.cursor_style = match["params"]
+        elif final == b"p" and match["prefix"] == b"!":
+            self._soft_reset()
+        elif match["osc"]:
+            self.title = bytes(byte for byte in match["text"] if byte >= 0x20)[:TITLE_LIMIT_BYTES]  # noqa: PLR2004 - C0
+        elif match["slot"]:
+            self._charset(match["slot"], match["charset"])
+        elif match["single"] == b"c":
+            self.__dict__.update(Modes().__dict__)
+        elif match["single"]:
+            self.keypad = match["single"] == b"="
+
+    def _style(self, match: re.Match[bytes]) -> None:
+        if match["prefix"]:
+            return  # xterm's key modifier options, not a style
+        params = match["params"]
+        if params in (b"", b"0") or params.startswith(b"0;"):
+            self.styles.clear()
+        if params not in (b"", b"0"):
+            self.styles = [*self.styles, params][-STYLES_LIMIT:]
+
+    def _mode(self, prefix: bytes, params: bytes, *, is_set: bool) -> None:
+        for mode in params.split(b";"):
+            if prefix == b"" and mode == b"4":
+                self.insert = is_set
+            elif prefix == b"?" and mode in _ALTERNATE:
+                self.alternate = mode if is_set else b""
+            elif prefix == b"?" and mode in _LASTING:
+                self.private.pop(mode, None)
+                if is_set != (mode in _SET_AT_REST):
+                    self.private[mode] = is_set
+
+    def _keyboard_flags(self, prefix: bytes, params: bytes) -> None:
+        if prefix == b">":
+            self.keyboard = [*self.keyboard, params][-KEYBOARD_STACK_LIMIT:]
+        elif prefix == b"<":
+            count = int(params[:4]) if params.isdigit() else 1
+            del self.keyboard[max(0, len(self.keyboard) - max(count, 1)) :]
+
+    def _charset(self, slot: bytes, charset: bytes) -> None:
+        self.charsets.pop(slot, None)
+        if charset != b"B":
+            self.charsets[slot] = charset
+
+    def _soft_reset(self) -> None:
+        """DECSTR: everything but the screen, the title and the mouse."""
+        for mode in (b"1", b"6", b"7", b"25"):
+            self.private.pop(mode, None)
+        self.insert, self.keypad, self.region = False, False, b""
+        self.charsets.clear()
+        self.styles.clear()
+
+
+@dataclass
+class _Checkpoint:
+    position: int
+    modes: Modes
+
+
+class ModeScanner:
+    """A cursor on a log that knows the modes at any position still retained.
+
+    It moves only when asked, or before the log would trim what it has not seen; so output that nobody joins
+    late costs it nothing. It keeps a checkpoint per MiB of retained log.
+    """
+
+    def __init__(self, log: Log) -> None:
+        """Begin at the oldest retained position, with a terminal at rest."""
+        self._log = log
+        self._checkpoints = [_Checkpoint(log.first, Modes())]
+
+    @property
+    def lag(self) -> int:
+        """How many bytes have not been scanned."""
+        return self._log.head - self._checkpoints[-1].position
+
+    def advance(self, limit: int = SLICE_BYTES) -> None:
+        """Scan on by about `limit` bytes."""
+        self._scan(min(self._log.head, self._checkpoints[-1].position + limit))
+
+    def modes_at(self, position: int) -> Modes:
+        """Return the modes at a retained position; scans at most to there."""
+        self._scan(position)
+        best = next(point for point in reversed(self._checkpoints) if point.position <= position)
+        modes, _ = self._feed(best.modes.copy(), best.position, position)
+        return modes
+
+    def _scan(self, target: int) -> None:
+        """Move the last checkpoint to `target` or just before it, leaving others behind."""
+        while self._checkpoints[-1].position < target:
+            last = self._checkpoints[-1]
+            position = max(last.position, self._log.first)  # what was trimmed unseen stays unknown
+            end = min(target, position + CHECKPOINT_BYTES)
+            modes, carried = self._feed(last.modes.copy(), position, end)
+            if end - carried <= last.position:
+                return
+            reached = _Checkpoint(end - carried, modes)
+            if len(self._checkpoints) > 1 and reached.position - self._checkpoints[-2].position < CHECKPOINT_BYTES:
+                self._checkpoints[-1] = reached
+            else:
+                self._checkpoints.append(reached)
+            if carried:
+                break
+        while len(self._checkpoints) > 1 and self._checkpoints[1].position <= self._log.first:
+            del self._checkpoints[0]
+
+    def _feed(self, modes: Modes, position: int, end: int) -> tuple[Modes, int]:
+        """Feed `modes` with a range of the log; return it and how many bytes at the end were left unread."""
+        carried = b""
+        position = max(position, self._log.first)
+        while position < end:
+            piece = self._log.read(position, min(SLICE_BYTES, end - position))
+            position += len(piece)
+            data = carried + piece if carried else piece
+            unread = modes.feed(data)
+            carried = bytes(data[len(data) - unread :]) if unread else b""
+        return modes, len(carried)
