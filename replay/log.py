@@ -111,6 +111,11 @@ class Log:
         """How many bytes are kept."""
         return self._retention
 
+    @property
+    def next_index(self) -> int:
+        """The index that the next event will have."""
+        return self._next_index
+
     # -- appending
 
     def get_buffer(self) -> memoryview:

@@ -119,6 +119,7 @@ class Attachment:
         self.progressed_at = host.now()
         self.is_stalled = False
         self.is_closed = False
+        self.unsubscribe: Callable[[], None] = lambda: None
         self._host = host
         self._log = host.log
         self._event_index = event_index
@@ -163,6 +164,8 @@ class Attachment:
             if self._replay_told is False and self.position >= self._replay_end:
                 self._tell_replay_end()
             event = self._log.next_event(self._event_index, self.position)
+            if event is None:
+                self._event_index = self._log.next_index  # those before are behind: do not search them again
             if event is not None and event.position == self.position:
                 self._tell_event(event)
             elif self.lag == 0:
@@ -243,9 +246,7 @@ class Attachment:
                 )
             )
         elif event.kind == "storage":
-            self.outlet.send(
-                wire.StorageState(durable=fields["durable"] is True, reason=str(fields["reason"]))
-            )
+            self.outlet.send(wire.StorageState(durable=fields["durable"] is True, reason=str(fields["reason"])))
 
     def _finish_if_over(self) -> None:
         ended = self._host.end_message()
@@ -313,5 +314,3 @@ def line_start(log: Log, position: int) -> int:
     while continuation < min(3, len(near)) and near[continuation] & 0xC0 == 0x80:  # noqa: PLR2004 - UTF-8, RFC 3629
         continuation += 1
     return position + continuation
-
-

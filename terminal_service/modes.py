@@ -33,9 +33,7 @@ _SEQUENCE = re.compile(
 
 # Modes whose resting state is "set": they are restored only when reset (xterm ctlseqs, DECSET).
 _SET_AT_REST = frozenset({b"7", b"25", b"1007"})
-_LASTING = frozenset(
-    b"1 3 5 6 7 9 12 25 45 66 69 1000 1002 1003 1004 1005 1006 1007 1015 1016 2004 2031 2048".split()
-)
+_LASTING = frozenset(b"1 3 5 6 7 9 12 25 45 66 69 1000 1002 1003 1004 1005 1006 1007 1015 1016 2004 2031 2048".split())
 _ALTERNATE = frozenset({b"47", b"1047", b"1049"})
 
 

@@ -21,7 +21,7 @@ ModeName = Literal["exact", "live", "frozen"]
 RecoverName = Literal["exact", "gap", "tail"]
 
 
-class _Message(Struct, tag_field="type", frozen=True, gc=False, omit_defaults=True):
+class _Message(Struct, tag_field="type", gc=False, omit_defaults=True):
     """A message; its tag is the value of `type`."""
 
 

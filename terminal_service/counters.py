@@ -1,0 +1,30 @@
+"""What the core counts on its hot paths: plain integers, read by whoever exports them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Counters:
+    """Totals since the start of the process; bytes unless the name says otherwise."""
+
+    appended_bytes: int = 0
+    delivered_bytes: int = 0
+    replayed_bytes: int = 0
+    input_bytes: int = 0
+    input_discarded_bytes: int = 0
+    inputs_repeated: int = 0
+    flow_pauses: int = 0
+    pty_pauses: int = 0
+    attaches: int = 0
+    reconnections: int = 0
+    sessions_created: int = 0
+    pty_spawns: Counter[str] = field(default_factory=Counter)
+    pty_failures: Counter[tuple[str, str]] = field(default_factory=Counter)
+    sessions_ended: Counter[str] = field(default_factory=Counter)
+    gaps: Counter[str] = field(default_factory=Counter)
+    gap_bytes: Counter[str] = field(default_factory=Counter)
+    messages_sent: Counter[str] = field(default_factory=Counter)
+    messages_received: Counter[str] = field(default_factory=Counter)

@@ -1,0 +1,121 @@
+"""The way from viewers' keystrokes to the PTY: one queue per terminal, in order, bounded, acknowledged."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from terminal_service.inputs import InputLedger, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from backends.base import Pty
+    from terminal_service.counters import Counters
+
+HIGH_WATER_BYTES = 256 * 1024
+"""Above this the viewers that type are read no further; what they had sent already is still taken."""
+LOW_WATER_BYTES = 64 * 1024
+INTERRUPT = b"\x03"
+
+
+@dataclass(slots=True)
+class _Pending:
+    client: str
+    number: int | None
+    data: memoryview
+
+
+class Keyboard:
+    """Queues input while the PTY is full.
+
+    `acknowledge(client, n)` is called when everything of a client up to `n` was written. The queue's bound is
+    the high-water mark plus one message per viewer: its owner stops reading viewers while `is_full`.
+    """
+
+    def __init__(
+        self, *, acknowledge: Callable[[str, int], None], room: Callable[[], None], counters: Counters
+    ) -> None:
+        """Begin without a PTY: what is typed before it is there waits."""
+        self.ledger = InputLedger()
+        self.pending_bytes = 0
+        self._queue: deque[_Pending] = deque()
+        self._pty: Pty | None = None
+        self._acknowledge = acknowledge
+        self._room = room
+        self._counters = counters
+        self._was_full = False
+
+    @property
+    def is_full(self) -> bool:
+        """Whether viewers should be read no further; `room` is called when that has passed."""
+        return self._was_full
+
+    def connect(self, pty: Pty) -> None:
+        """Begin to write."""
+        self._pty = pty
+        self.flush()
+
+    def offer(self, client: str, number: int) -> Verdict:
+        """Judge a numbered input; of one that was written before, the acknowledgement is repeated."""
+        verdict = self.ledger.offer(client, number)
+        if verdict is Verdict.REPEATED:
+            self._counters.inputs_repeated += 1
+            self._acknowledge(client, self.ledger.count(client).written)
+        return verdict
+
+    def type(self, client: str, number: int | None, data: bytes) -> int:
+        """Write input, or queue it behind what waits; return how many waiting bytes an interrupt discarded.
+
+        The interrupt key does not wait behind a paste that the program does not read: where the terminal
+        would act on it, it is acted on now, and what waits is discarded as the line discipline discards
+        its own queue (termios(3), ISIG without NOFLSH).
+        """
+        discarded = 0
+        if data == INTERRUPT and self._queue and self._pty is not None and self._pty.interrupt():
+            discarded = self._discard()
+            data = b""
+        self._queue.append(_Pending(client, number, memoryview(data)))
+        self.pending_bytes += len(data)
+        self._counters.input_bytes += len(data)
+        self.flush()
+        return discarded
+
+    def flush(self) -> None:
+        """Write what the PTY takes."""
+        queue = self._queue
+        if self._pty is None:
+            return
+        while queue:
+            head = queue[0]
+            if head.data:
+                taken = self._pty.write(head.data)
+                self.pending_bytes -= taken
+                head.data = head.data[taken:]
+                if head.data:
+                    break
+            queue.popleft()
+            self._written(head)
+        self._watch_marks()
+
+    def _written(self, item: _Pending) -> None:
+        if item.number is not None:
+            self.ledger.mark_written(item.client, item.number)
+            self._acknowledge(item.client, item.number)
+
+    def _discard(self) -> int:
+        """Drop what waits; it counts as written, or its sender would send it again after the interrupt."""
+        discarded = self.pending_bytes
+        while self._queue:
+            self._written(self._queue.popleft())
+        self.pending_bytes = 0
+        self._counters.input_discarded_bytes += discarded
+        return discarded
+
+    def _watch_marks(self) -> None:
+        if not self._was_full:
+            self._was_full = self.pending_bytes > HIGH_WATER_BYTES
+        elif self.pending_bytes <= LOW_WATER_BYTES:
+            self._was_full = False
+            self._room()

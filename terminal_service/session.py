@@ -1,0 +1,181 @@
+"""One session: its owner, its states, its time to live, and what a caller may see of it."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from terminal_service.sizes import Size, SizePolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from backends.base import Environment
+    from terminal_service.clock import Clock
+    from terminal_service.terminal import Terminal
+
+
+class State(enum.Enum):
+    """Where a session is in its life. States only move forward."""
+
+    PENDING = "pending"
+    PREPARING = "preparing"
+    RUNNING = "running"
+    ENDING = "ending"
+    ENDED = "ended"
+    ERROR = "error"
+    LOST = "lost"
+
+
+_ORDER = {state: place for place, state in enumerate(State)}
+LIVING = frozenset({State.PENDING, State.PREPARING, State.RUNNING, State.ENDING})
+
+
+@dataclass(frozen=True)
+class Change:
+    """A state that was entered, why, and when (wall-clock seconds)."""
+
+    state: State
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True)
+class SessionSpec:
+    """What a caller asks for. None: the service's default."""
+
+    shell: str | None = None
+    command: Sequence[str] | None = None
+    backend: str | None = None
+    cwd: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    size: Size = Size(24, 80)
+    size_policy: SizePolicy | None = None
+    name: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    ttl_seconds: float | None = None
+    keepalive: bool = True
+    retention_bytes: int | None = None
+
+
+class Session:
+    """A session and its time to live.
+
+    It ends `ttl_seconds` after the last activity, or at its absolute lifetime, whichever is first. Activity
+    only ever moves the deadline later; `last_bump` says what moved it last.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        owner: str,
+        spec: SessionSpec,
+        *,
+        ttl_seconds: float,
+        max_lifetime_seconds: float,
+        clock: Clock,
+    ) -> None:
+        """Begin in PENDING; a lifetime of 0 is without end."""
+        self.session_id = session_id
+        self.owner = owner
+        self.spec = spec
+        self.name = spec.name
+        self.labels = dict(spec.labels)
+        self.backend = spec.backend or ""
+        self.shell = spec.shell or ""
+        self.ttl_seconds = ttl_seconds
+        self.environment: Environment | None = None
+        self.terminal: Terminal | None = None
+        self.end_reason = ""
+        self.history: list[Change] = []
+        self._clock = clock
+        self._max_lifetime_seconds = max_lifetime_seconds
+        self.created_at = clock.wall()
+        self._created = clock.monotonic()
+        self._bumped = self._created
+        self.last_bump = "created"
+        self.last_activity = self.created_at
+        self.ended_monotonic: float | None = None
+        self.over = asyncio.Event()
+        """Set once the session has ended, in whatever way."""
+        self.enter(State.PENDING, "requested")
+
+    # -- states
+
+    @property
+    def state(self) -> State:
+        """The present state."""
+        return self.history[-1].state
+
+    @property
+    def is_living(self) -> bool:
+        """Whether it has not ended yet, in whatever way."""
+        return self.state in LIVING
+
+    def enter(self, state: State, reason: str) -> bool:
+        """Move forward to a state; return False, changing nothing, where that would be backward or after the end."""
+        if self.history and (not self.is_living or _ORDER[state] <= _ORDER[self.state]):
+            return False
+        self.history.append(Change(state, reason, self._clock.wall()))
+        if state not in LIVING:
+            self.ended_monotonic = self._clock.monotonic()
+            self.over.set()
+        return True
+
+    def restore_history(
+        self, history: Sequence[tuple[State, str, float]], *, created_at: float, last_activity: float
+    ) -> None:
+        """Take over what an earlier process knew; wall-clock times only, its monotonic clock is gone."""
+        self.created_at, self.last_activity = created_at, last_activity
+        age = max(0.0, self._clock.wall() - created_at)
+        self._created = self._clock.monotonic() - age
+        if history:
+            self.history = [Change(*change) for change in history]
+        if not self.is_living:
+            since_end = max(0.0, self._clock.wall() - self.history[-1].at)
+            self.ended_monotonic = self._clock.monotonic() - since_end
+            self.over.set()
+
+    # -- time to live
+
+    def bump(self, source: str) -> None:
+        """Note activity: the TTL counts from now."""
+        self._bumped = self._clock.monotonic()
+        self.last_bump = source
+        self.last_activity = self._clock.wall()
+
+    @property
+    def deadline(self) -> float:
+        """When it ends without further activity, on the monotonic clock."""
+        idle = self._bumped + self.ttl_seconds
+        if self._max_lifetime_seconds:
+            return min(idle, self._created + self._max_lifetime_seconds)
+        return idle
+
+    @property
+    def expiry_reason(self) -> str | None:
+        """Why its time is over, or None while it is not."""
+        now = self._clock.monotonic()
+        if self._max_lifetime_seconds and now >= self._created + self._max_lifetime_seconds:
+            return "lifetime"
+        return "ttl" if now >= self._bumped + self.ttl_seconds else None
+
+    @property
+    def expires_at(self) -> float | None:
+        """When it ends without further activity, in wall-clock seconds for display; None once it has."""
+        if not self.is_living:
+            return None
+        return self._clock.wall() + self.deadline - self._clock.monotonic()
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since it was created (until it ended)."""
+        end = self._clock.monotonic() if self.ended_monotonic is None else self.ended_monotonic
+        return end - self._created
+
+    @property
+    def seconds_since_end(self) -> float:
+        """How long ago it ended; 0 while it lives."""
+        return 0.0 if self.ended_monotonic is None else self._clock.monotonic() - self.ended_monotonic

@@ -1,0 +1,331 @@
+"""All sessions of this process: creating, finding, expiring and ending them. Owns every task they need."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import TYPE_CHECKING
+
+import structlog
+
+from backends.base import BackendError, ExitStatus, OutOfResources, Program
+from terminal_service.errors import InvalidRequest, LimitReached, Unavailable, UnknownSession
+from terminal_service.recovery import TERMINAL_ID, log_name, make_record, recover_sessions
+from terminal_service.session import Session, SessionSpec, State
+from terminal_service.terminal import Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from backends.base import Backend
+    from replay.log import Log
+    from replay.store import Store
+    from terminal_service.clock import Clock
+    from terminal_service.counters import Counters
+    from terminal_service.records import Records
+    from terminal_service.settings import Settings
+
+TICK_SECONDS = 1.0
+RETRY_AFTER_MS = 1000
+"""When clients may expect the service back after a restart; they add jitter of their own."""
+
+log = structlog.get_logger()
+
+
+class Sessions:
+    """The sessions of this process. `run` owns their tasks; it is single-use."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        backends: Mapping[str, Backend],
+        store: Store,
+        records: Records,
+        clock: Clock,
+        counters: Counters,
+    ) -> None:
+        """Begin without sessions; the first backend is the default one."""
+        self.settings = settings
+        self.counters = counters
+        self.ready = asyncio.Event()
+        self._backends = backends
+        self._store = store
+        self._records = records
+        self._clock = clock
+        self._sessions: dict[str, Session] = {}
+        self._stopping = asyncio.Event()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._ending: set[str] = set()
+
+    # -- life of the component
+
+    async def run(self) -> None:
+        """Find what an earlier process left, then keep time until `stop`; at the end every session has ended."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                await self._recover()
+                self.ready.set()
+                while not self._stopping.is_set():
+                    self.tick()
+                    try:
+                        async with asyncio.timeout(TICK_SECONDS):
+                            await self._stopping.wait()
+                    except TimeoutError:
+                        continue
+                self._tell_restart()
+                for session in list(self._sessions.values()):
+                    self._end_soon(session, "shutdown")
+        finally:
+            self._tasks = None
+            for session in self._sessions.values():
+                if session.terminal is not None:
+                    session.terminal.log.close()
+
+    def stop(self) -> None:
+        """Refuse new sessions and end all; `run` returns when that is done."""
+        self._stopping.set()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether new work is refused."""
+        return self._stopping.is_set()
+
+    # -- creating
+
+    async def create(self, spec: SessionSpec, owner: str) -> Session:
+        """Start a session.
+
+        Raises InvalidRequest (with the field), LimitReached, Unavailable; nothing is left behind then.
+        """
+        if self._tasks is None or self.is_stopping:
+            raise Unavailable("the service is shutting down")
+        self._check_limits(owner)
+        session = self._make_session(spec, owner)
+        self._sessions[session.session_id] = session
+        try:
+            await self._start(session)
+        except BaseException as error:
+            await self._undo(session)
+            if isinstance(error, BackendError):
+                raise self._refusal(session, error) from error
+            raise
+        self.counters.sessions_created += 1
+        self._tasks.create_task(self._watch(session), name=f"watch session {session.session_id}")
+        log.info("session started", session_id=session.session_id, shell=session.shell, owner=owner)
+        return session
+
+    def _check_limits(self, owner: str) -> None:
+        living = [session for session in self._sessions.values() if session.is_living]
+        if len(living) >= self.settings.max_sessions:
+            raise LimitReached("sessions", self.settings.max_sessions)
+        limit = self.settings.max_concurrent_sessions_per_user
+        if sum(session.owner == owner for session in living) >= limit:
+            raise LimitReached("sessions per user", limit)
+
+    def _make_session(self, spec: SessionSpec, owner: str) -> Session:
+        settings = self.settings
+        return Session(
+            str(uuid.uuid4()),
+            owner,
+            spec,
+            ttl_seconds=settings.session_ttl_seconds if spec.ttl_seconds is None else spec.ttl_seconds,
+            max_lifetime_seconds=settings.session_max_lifetime_seconds,
+            clock=self._clock,
+        )
+
+    async def _start(self, session: Session) -> None:
+        spec = session.spec
+        name = spec.backend or next(iter(self._backends))
+        backend = self._backends.get(name)
+        if backend is None:
+            raise InvalidRequest("backend", f"{name!r} is not one of: {', '.join(self._backends)}")
+        session.backend = name
+        session.shell = spec.command[0] if spec.command else spec.shell or backend.shells()[0]
+        session.enter(State.PREPARING, f"starting on {name}")
+        session.environment = await backend.open(session.session_id)
+        output = await asyncio.to_thread(
+            self._store.create, log_name(session), spec.retention_bytes or self.settings.retention_bytes
+        )
+        terminal = self._make_terminal(session, output)
+        session.terminal = terminal
+        program = Program(
+            session_id=session.session_id,
+            shell=None if spec.command else session.shell,
+            command=spec.command,
+            cwd=spec.cwd,
+            env=spec.env,
+            rows=spec.size.rows,
+            cols=spec.size.cols,
+        )
+        terminal.connect(await session.environment.spawn(program, terminal))
+        self.counters.pty_spawns[_shell_type(session)] += 1
+        session.enter(State.RUNNING, "started")
+        await self._save(session)
+
+    def _make_terminal(self, session: Session, output: Log) -> Terminal:
+        spec, settings = session.spec, self.settings
+        terminal = Terminal(
+            TERMINAL_ID,
+            output,
+            size=spec.size,
+            size_policy=spec.size_policy or settings.size_policy,
+            viewers_limit=settings.max_viewers_per_session,
+            loop=asyncio.get_running_loop(),
+            clock=self._clock,
+            counters=self.counters,
+            on_activity=session.bump,
+        )
+        if output.degraded is not None:
+            self._tell_storage(terminal, durable=False, reason=str(output.degraded))
+        return terminal
+
+    def _refusal(self, session: Session, error: BackendError) -> Exception:
+        kind = "resources" if isinstance(error, OutOfResources) else type(error).__name__
+        self.counters.pty_failures[(_shell_type(session), kind)] += 1
+        if isinstance(error, OutOfResources):
+            log.warning("session refused", session_id=session.session_id, reason=str(error))
+            return Unavailable(str(error))
+        return InvalidRequest("shell" if "shell" in str(error) else "cwd", str(error))
+
+    async def _undo(self, session: Session) -> None:
+        """Leave nothing of a session that could not be started."""
+        session.enter(State.ERROR, "could not be started")
+        self._sessions.pop(session.session_id, None)
+        if session.environment is not None:
+            await session.environment.close()
+        await self._forget(session)
+
+    # -- finding
+
+    def get(self, session_id: str) -> Session:
+        """Return a session, living or ended. Raises UnknownSession."""
+        try:
+            return self._sessions[session_id]
+        except KeyError:
+            raise UnknownSession(session_id) from None
+
+    def all(self) -> Iterable[Session]:
+        """Return all sessions, oldest first."""
+        return list(self._sessions.values())
+
+    @property
+    def living_count(self) -> int:
+        """How many sessions have not ended."""
+        return sum(session.is_living for session in self._sessions.values())
+
+    # -- ending
+
+    def tick(self) -> None:
+        """Expire what is over, forget what ended long ago, and look whether full storage has room again."""
+        for session in list(self._sessions.values()):
+            if session.is_living:
+                reason = session.expiry_reason
+                if reason is not None:
+                    self._end_soon(session, reason)
+                self._retry_storage(session)
+            elif session.seconds_since_end >= self.settings.ended_session_seconds:
+                self._sessions.pop(session.session_id)
+                self._start_task(self._forget(session), f"forget session {session.session_id}")
+
+    async def end(self, session: Session, reason: str) -> None:
+        """End a session and its whole process tree; returns when it has ended. Ending twice is harmless."""
+        self._end_soon(session, reason)
+        await session.over.wait()
+
+    def _end_soon(self, session: Session, reason: str) -> None:
+        if session.enter(State.ENDING, reason):
+            session.end_reason = reason
+            self._start_task(self._close_pty(session), f"end session {session.session_id}")
+
+    def _start_task(self, work: object, name: str) -> None:
+        if self._tasks is None:
+            raise AssertionError("sessions have tasks only while run() runs")
+        self._tasks.create_task(work, name=name)  # type: ignore[arg-type]
+
+    async def _close_pty(self, session: Session) -> None:
+        if session.terminal is not None and session.terminal.pty is not None:
+            await session.terminal.pty.close(self.settings.stop_grace_seconds)
+
+    async def _watch(self, session: Session) -> None:
+        """Wait for the end of a session's program, and settle what is left of the session."""
+        terminal = session.terminal
+        if terminal is None or terminal.pty is None:
+            raise AssertionError("only a started session is watched")
+        status = await terminal.pty.wait()
+        try:
+            await self._settle(session, terminal, status)
+        except Exception:  # the outermost edge of this task: one session's trouble must not end the others
+            log.exception("session could not be settled", session_id=session.session_id)
+            session.enter(State.ERROR, "could not be settled")
+
+    async def _settle(self, session: Session, terminal: Terminal, status: ExitStatus) -> None:
+        reason = session.end_reason or ("Process exited" if status.lost is None else status.lost.value)
+        state = State.ENDED if status.lost is None else State.LOST
+        if session.environment is not None:
+            await session.environment.close()
+        session.end_reason = reason
+        session.enter(state, reason)
+        self.counters.sessions_ended[reason] += 1
+        terminal.finish(status, reason)
+        log.info("session ended", session_id=session.session_id, reason=reason, exit_code=status.code)
+        await self._save(session)
+
+    async def _forget(self, session: Session) -> None:
+        if session.terminal is not None:
+            for attachment in list(session.terminal.attachments):
+                session.terminal.detach(attachment)
+                attachment.close(4410, "session ended")
+            session.terminal.log.close()
+        await asyncio.to_thread(self._delete_files, session)
+
+    def _delete_files(self, session: Session) -> None:
+        self._store.delete(log_name(session))
+        self._records.delete(session.session_id)
+
+    def _tell_restart(self) -> None:
+        """Tell every viewer that the service goes away, and when to come back, before the shells end."""
+        for session in self._sessions.values():
+            for attachment in list(session.terminal.attachments if session.terminal else ()):
+                attachment.close(1012, f"service restart; retry_after_ms={RETRY_AFTER_MS}")
+
+    # -- storage
+
+    def _retry_storage(self, session: Session) -> None:
+        terminal = session.terminal
+        if terminal is None:
+            return
+        degraded = terminal.log.degraded
+        told = terminal.log.last_event("storage", terminal.log.head)
+        was_durable = told is None or told.fields["durable"] is True
+        if degraded is None or terminal.log.restore_storage():
+            if not was_durable:
+                self._tell_storage(terminal, durable=True, reason="")
+        elif was_durable:
+            log.warning("output kept in memory only", session_id=session.session_id, reason=str(degraded))
+            self._tell_storage(terminal, durable=False, reason=str(degraded))
+
+    def _tell_storage(self, terminal: Terminal, *, durable: bool, reason: str) -> None:
+        terminal.log.add_event("storage", {"durable": durable, "reason": reason}, self._clock.wall())
+
+    # -- records
+
+    async def _save(self, session: Session) -> None:
+        try:
+            await asyncio.to_thread(self._records.save, session.session_id, make_record(session))
+        except OSError as error:
+            log.warning("session record not saved", session_id=session.session_id, reason=str(error))
+
+    async def _recover(self) -> None:
+        """Make the sessions of an earlier process known: their shells are gone, what they printed is not."""
+        for session, output in await asyncio.to_thread(recover_sessions, self._records, self._store, self._clock):
+            if output is not None:
+                session.terminal = self._make_terminal(session, output)
+                session.terminal.finish(None, session.end_reason)
+            self._sessions[session.session_id] = session
+            await self._save(session)
+
+
+def _shell_type(session: Session) -> str:
+    return "command" if session.spec.command else session.shell
