@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Counters:
-    """Totals since the start of the process; bytes unless the name says otherwise."""
+    """Totals since the start of the process."""
 
     appended_bytes: int = 0
     delivered_bytes: int = 0
     replayed_bytes: int = 0
     input_bytes: int = 0
     input_discarded_bytes: int = 0
+    output_messages: int = 0
     inputs_repeated: int = 0
     flow_pauses: int = 0
     pty_pauses: int = 0

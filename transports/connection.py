@@ -1,0 +1,261 @@
+"""One WebSocket viewer: reads its messages, writes the terminal's, keeps watch that it is still there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from terminal_service.policy import Role, may_send
+
+from terminal_service import wire
+from terminal_service.errors import ServiceError
+from terminal_service.sizes import Size
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from terminal_service.settings import Settings
+
+    from terminal_service.attachment import Attachment
+    from terminal_service.clock import Clock
+    from terminal_service.session import Session
+    from terminal_service.terminal import Terminal
+    from transports.channel import Channel
+    from transports.codecs import Codec, SharedFrame
+
+STRIKES = 10
+"""Unreadable messages in a row after which a client is cut: it speaks something else."""
+SILENT_INTERVALS = 3
+MESSAGE_COST_BYTES = 64
+"""The least that a message counts against the input rate, so that empty ones are limited too."""
+
+
+class Connection:
+    """Outlet of an attachment and listener of a channel, both of one viewer.
+
+    Everything is a callback: a keystroke goes to the PTY, and its echo to the socket, without a task switch.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        codec: Codec,
+        frame: SharedFrame,
+        *,
+        session: Session,
+        terminal: Terminal,
+        settings: Settings,
+        clock: Clock,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        """Bind the parts; `start` begins once there is an attachment."""
+        self._channel = channel
+        self._codec = codec
+        self._frame = frame
+        self._session = session
+        self._terminal = terminal
+        self._settings = settings
+        self._clock = clock
+        self._loop = loop
+        self._counters = terminal.counters
+        self._messages_are_text = codec.is_text or codec.name == "terminal.v1.raw"
+        self._attachment: Attachment | None = None
+        self._start_position = 0
+        self._strikes = 0
+        self._heard_at = clock.monotonic()
+        self._allowance = float(settings.input_burst_bytes)
+        self._allowance_at = self._heard_at
+        self._input_holds: set[str] = set()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    def start(self, attachment: Attachment) -> None:
+        """Begin to deliver, and to keep watch."""
+        self._attachment = attachment
+        self._start_position = attachment.position
+        self._later("ping", self._settings.websocket_ping_interval, self._beat)
+        self._later("heartbeat", self._settings.heartbeat_interval, self._tell_heartbeat)
+        attachment.pump()
+        self._channel.listen(self)
+
+    # -- outlet
+
+    @property
+    def writable(self) -> bool:
+        """Whether more output may be sent now."""
+        return self._channel.writable
+
+    def send(self, message: wire.ServerMessage) -> None:
+        """Send a message, if the encoding has a place for it."""
+        encoded = self._codec.message(message)
+        if encoded is not None:
+            self._channel.send(encoded, text=self._messages_are_text)
+            self._counters.messages_sent[type(message).__name__] += 1
+
+    def send_output(self, data: memoryview, seq: int, *, replay: bool) -> None:
+        """Send output."""
+        counters = self._counters
+        shared = len(self._terminal.attachments) > 1
+        self._channel.send(self._frame.encode(data, seq, replay=replay, shared=shared), text=self._codec.is_text)
+        counters.delivered_bytes += len(data)
+        counters.output_messages += 1
+        if replay:
+            counters.replayed_bytes += len(data)
+
+    def pause_input(self) -> None:
+        """Read no further until `resume_input`: the program does not read."""
+        self._hold("program")
+
+    def resume_input(self) -> None:
+        """Read again."""
+        self._release("program")
+
+    def close(self, code: int, reason: str) -> None:
+        """Close after what was sent. Clients of the first service, without a subprotocol, know 1000 for an end."""
+        self._channel.close(code, reason)
+
+    # -- channel listener
+
+    def message_received(self, data: bytes | str) -> None:
+        """Act on one message; one that cannot be read is answered and changes nothing."""
+        self._heard()
+        try:
+            message = self._codec.decode(data)
+        except wire.DecodeError as error:
+            self._strike(str(error))
+            return
+        self._strikes = 0
+        self._spend(len(data))
+        attachment = self._attachment
+        if attachment is None or attachment.is_closed:
+            return
+        kind = type(message).__struct_config__.tag
+        self._counters.messages_received[str(kind)] += 1
+        if not may_send(Role(attachment.role), str(kind)):
+            self._refuse("forbidden", f"a {attachment.role} may not send {kind}")
+            return
+        try:
+            self._act(message, attachment)
+        except ServiceError as error:
+            self._refuse(error.code, str(error))
+
+    def pong_received(self) -> None:
+        """Note a sign of life."""
+        self._heard()
+
+    def resume_writing(self) -> None:
+        """Go on delivering."""
+        if self._attachment is not None:
+            self._attachment.pump()
+
+    def connection_lost(self, code: int) -> None:  # noqa: ARG002 - every end is the same here
+        """Forget the viewer."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        if self._attachment is not None:
+            self._terminal.detach(self._attachment)
+
+    # -- messages
+
+    def _act(self, message: wire.ClientMessage, attachment: Attachment) -> None:
+        match message:
+            case wire.Input():
+                self._terminal.type(attachment, message.n, message.data)
+            case wire.Ack():
+                self._acknowledge(message, attachment)
+            case wire.Resize():
+                self._terminal.report_size(attachment, Size(message.rows, message.cols))
+            case wire.Signal():
+                self._terminal.signal(message.name)
+            case wire.Mode():
+                attachment.set_mode(message.mode)
+            case wire.Ping():
+                self.send(wire.ServerPong(message.timestamp))
+            case wire.WindowUpdate():
+                attachment.set_window(message.window_size)
+            case wire.Detach():
+                attachment.close(1000, "detached")
+            case wire.Pong():
+                pass  # it was heard: that is all a pong is for
+
+    def _acknowledge(self, message: wire.Ack, attachment: Attachment) -> None:
+        if message.seq is not None:
+            attachment.acknowledge(message.seq)
+        elif message.bytes is not None:
+            attachment.acknowledge_bytes(message.bytes, self._start_position)
+        else:
+            self._refuse("invalid_message", "ack: `seq` or `bytes` is required")
+
+    def _strike(self, text: str) -> None:
+        self._strikes += 1
+        self._counters.messages_received["invalid"] += 1
+        self._refuse("invalid_message", text)
+        if self._strikes >= STRIKES and self._attachment is not None:
+            self._attachment.close(4400, "too many unreadable messages")
+
+    def _refuse(self, code: str, text: str) -> None:
+        self.send(wire.Error(code=code, error=text, timestamp=self._clock.wall()))
+
+    # -- input rate
+
+    def _spend(self, nbytes: int) -> None:
+        """Take from the allowance; when it is used up, read no further until it has grown again."""
+        rate = self._settings.input_bytes_per_second
+        if not rate:
+            return
+        now = self._heard_at
+        burst = self._settings.input_burst_bytes
+        self._allowance = min(burst, self._allowance + (now - self._allowance_at) * rate)
+        self._allowance_at = now
+        self._allowance -= max(nbytes, MESSAGE_COST_BYTES)
+        if self._allowance < 0 and "rate" not in self._input_holds:
+            self._hold("rate")
+            self._later("rate", -self._allowance / rate, lambda: self._release("rate"))
+
+    def _hold(self, reason: str) -> None:
+        if not self._input_holds:
+            self._channel.pause_reading()
+        self._input_holds.add(reason)
+
+    def _release(self, reason: str) -> None:
+        if reason not in self._input_holds:
+            return
+        self._input_holds.discard(reason)
+        if not self._input_holds:
+            self._heard_at = self._clock.monotonic()  # silence while nobody listened is no silence
+            self._channel.resume_reading()
+
+    # -- signs of life
+
+    def _heard(self) -> None:
+        self._heard_at = self._clock.monotonic()
+
+    def _beat(self) -> None:
+        """Ask for a sign of life; a client that gave none for three intervals is gone."""
+        interval = self._settings.websocket_ping_interval
+        silence = self._clock.monotonic() - self._heard_at
+        attachment = self._attachment
+        if attachment is None:
+            return
+        if silence > SILENT_INTERVALS * interval and not self._input_holds:
+            attachment.close(1001, "ping timeout")
+            return
+        if attachment.is_writer and self._session.spec.keepalive and silence <= 2 * interval:
+            self._session.bump("viewer")
+        self.send(wire.ServerPing(self._clock.wall()))
+        self._channel.ping()
+        self._later("ping", interval, self._beat)
+
+    def _tell_heartbeat(self) -> None:
+        self.send(
+            wire.Heartbeat(
+                timestamp=self._clock.wall(),
+                session_id=self._session.session_id,
+                seq=self._terminal.log.head,
+                expires_at=self._session.expires_at,
+                viewers=len(self._terminal.attachments),
+            )
+        )
+        self._later("heartbeat", self._settings.heartbeat_interval, self._tell_heartbeat)
+
+    def _later(self, name: str, seconds: float, callback: object) -> None:
+        self._timers[name] = self._loop.call_later(seconds, callback)  # type: ignore[arg-type]

@@ -1,0 +1,189 @@
+"""The WebSocket endpoint of terminals: from an accepted handshake to an attached viewer."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
+from weakref import WeakKeyDictionary
+
+from terminal_service.policy import Decision, Role, attach_action, decide
+
+from terminal_service import wire
+from terminal_service.errors import Forbidden, InvalidRequest, ServiceError, SessionOver, UnknownSession
+from terminal_service.recovery import TERMINAL_ID
+from transports.channel import EXTENSION
+from transports.codecs import SUBPROTOCOLS, JsonCodec, RawCodec, SharedFrame
+from transports.connection import Connection
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+    from terminal_service.policy import Identity
+    from terminal_service.settings import Settings
+
+    from terminal_service.clock import Clock
+    from terminal_service.session import Session
+    from terminal_service.sessions import Sessions
+    from terminal_service.terminal import Terminal
+    from transports.channel import Channel
+    from transports.codecs import Codec
+
+CLIENT_ID_LIMIT = 128
+POLICY_VIOLATION = 1008
+
+CLOSE_CODES: dict[type[ServiceError], int] = {
+    InvalidRequest: 4400,
+    Forbidden: 4403,
+    UnknownSession: 4404,
+    SessionOver: 4410,
+}
+OTHERWISE_CLOSE_CODE = 4429
+"""LimitReached; Unavailable does not happen to a viewer."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """The query of an attach, checked."""
+
+    recover_from: int | str | None
+    epoch: str | None
+    role: Role | None
+    mode: str
+    client_id: str
+    tail_bytes: int
+    control: bool
+
+
+def read_request(query: bytes, default_tail_bytes: int) -> Request:
+    """Check the query string. Raises InvalidRequest naming the field; unknown fields are ignored."""
+    fields = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    recover_from = fields.get("recover_from")
+    role = fields.get("role")
+    client_id = fields.get("client_id") or secrets.token_urlsafe(12)
+    if len(client_id) > CLIENT_ID_LIMIT or not client_id.isprintable():
+        raise InvalidRequest("client_id", f"at most {CLIENT_ID_LIMIT} printable characters")
+    return Request(
+        recover_from=recover_from if recover_from == "last_sequence" else _number("recover_from", recover_from),
+        epoch=fields.get("epoch"),
+        role=None if role is None else Role(_one_of("role", role, [known.value for known in Role])),
+        mode=_one_of("mode", fields.get("mode", "exact"), ["exact", "live", "frozen"]),
+        client_id=client_id,
+        tail_bytes=min(_number("tail_bytes", fields.get("tail_bytes")) or default_tail_bytes, 1 << 40)
+        if fields.get("tail_bytes") != "0"
+        else 0,
+        control=_one_of("control", fields.get("control", "0"), ["0", "1"]) == "1",
+    )
+
+
+def _number(field: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit()) or len(text) > len(str(2**64)):
+        raise InvalidRequest(field, f"expected a whole number from 0, got {text[:40]!r}")
+    return int(text)
+
+
+def _one_of(field: str, text: str, allowed: list[str]) -> str:
+    if text not in allowed:
+        raise InvalidRequest(field, f"expected one of {', '.join(allowed)}, got {text[:40]!r}")
+    return text
+
+
+class TerminalSocket:
+    """ASGI application for `/ws/terminal/{session_id}[/{terminal_id}]`.
+
+    Host, Origin and credentials were checked before (`transports.guard`); `scope["state"]["identity"]` says who
+    it is. What is refused here is refused after the handshake, with an `error` message and a close code, because
+    a browser shows its page neither the status nor the body of a failed handshake.
+    """
+
+    def __init__(self, sessions: Sessions, settings: Settings, clock: Clock) -> None:
+        """Serve the terminals of `sessions`."""
+        self._sessions = sessions
+        self._settings = settings
+        self._clock = clock
+        self._frames: WeakKeyDictionary[Terminal, dict[str, SharedFrame]] = WeakKeyDictionary()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one viewer until its connection ends."""
+        await receive()  # websocket.connect
+        subprotocol = next((name for name in scope["subprotocols"] if name in {*SUBPROTOCOLS, RawCodec.name}), None)
+        if subprotocol is None and scope["subprotocols"]:
+            await send({"type": "websocket.close"})  # RFC 6455 4.1: a client fails a handshake without its protocol
+            return
+        await send({"type": "websocket.accept", "subprotocol": subprotocol})
+        channel: Channel = scope["extensions"][EXTENSION]
+        try:
+            request = read_request(scope["query_string"], self._settings.tail_bytes)
+            self._attach(channel, scope, subprotocol, request)
+        except ServiceError as error:
+            self._refuse(channel, subprotocol, error)
+        await receive()  # websocket.disconnect: the connection has ended, and was detached by its own callback
+
+    def _attach(self, channel: Channel, scope: Scope, subprotocol: str | None, request: Request) -> None:
+        identity: Identity = scope["state"]["identity"]
+        session, terminal = self._find(scope["path_params"])
+        role = self._role(identity, session, request.role)
+        codec = self._codec(subprotocol, request)
+        connection = Connection(
+            channel,
+            codec,
+            self._frame(terminal, codec, subprotocol),
+            session=session,
+            terminal=terminal,
+            settings=self._settings,
+            clock=self._clock,
+            loop=asyncio.get_running_loop(),
+        )
+        attachment = terminal.attach(
+            connection,
+            session_id=session.session_id,
+            client_id=request.client_id,
+            user=identity.user,
+            role=role.value,
+            is_owner=identity.user == session.owner,
+            mode=request.mode,
+            recover_from=request.recover_from,
+            epoch=request.epoch,
+            tail_bytes=request.tail_bytes,
+            window=self._settings.flow_control_window_size,
+            heartbeat_interval=self._settings.heartbeat_interval,
+        )
+        connection.start(attachment)
+
+    def _find(self, params: dict[str, str]) -> tuple[Session, Terminal]:
+        session = self._sessions.get(params["session_id"])
+        if params.get("terminal_id", TERMINAL_ID) != TERMINAL_ID:
+            raise UnknownSession(session.session_id)
+        if session.terminal is None:
+            raise SessionOver(session.session_id, session.end_reason or session.state.value)
+        return session, session.terminal
+
+    def _role(self, identity: Identity, session: Session, wanted: Role | None) -> Role:
+        role = wanted or Role.WRITER
+        decision = decide(identity, attach_action(role), session.owner)
+        if decision is Decision.HIDE:
+            raise UnknownSession(session.session_id)
+        if decision is Decision.DENY:
+            raise Forbidden(f"attach as {role.value}")
+        return role
+
+    def _codec(self, subprotocol: str | None, request: Request) -> Codec:
+        if subprotocol == RawCodec.name:
+            return RawCodec(control=request.control)
+        return SUBPROTOCOLS[subprotocol or JsonCodec.name]()
+
+    def _frame(self, terminal: Terminal, codec: Codec, subprotocol: str | None) -> SharedFrame:
+        frames = self._frames.setdefault(terminal, {})
+        return frames.setdefault(subprotocol or "", SharedFrame(codec))
+
+    def _refuse(self, channel: Channel, subprotocol: str | None, error: ServiceError) -> None:
+        message = wire.Error(code=error.code, error=str(error), timestamp=self._clock.wall())
+        is_msgpack = subprotocol == "terminal.v1.msgpack"
+        channel.send(wire.encode_msgpack(message) if is_msgpack else wire.encode_json(message), text=not is_msgpack)
+        code = CLOSE_CODES.get(type(error), OTHERWISE_CLOSE_CODE)
+        if isinstance(error, UnknownSession) and subprotocol is None:
+            code = POLICY_VIOLATION  # what the first clients expect
+        channel.close(code, str(error))
