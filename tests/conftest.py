@@ -135,9 +135,7 @@ async def _async_guards(_blockbuster: BlockBuster) -> AsyncIterator[None]:
 def size_fixture(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
     """Choose between the CI count and the full count: `size(1_000, 10_000)`."""
     if request.node.get_closest_marker("full") is None:
-        raise pytest.UsageError(
-            f"{request.node.nodeid} asks for a size: mark it full, or `-m full` misses it"
-        )
+        raise pytest.UsageError(f"{request.node.nodeid} asks for a size: mark it full, or `-m full` misses it")
     return size
 
 

@@ -76,9 +76,7 @@ def children() -> set[str]:
     found = set()
     for child in psutil.Process().children(recursive=True):
         try:
-            found.add(
-                f"process {child.pid} {child.status()} {child.name()!r} started {child.create_time():.2f}"
-            )
+            found.add(f"process {child.pid} {child.status()} {child.name()!r} started {child.create_time():.2f}")
         except psutil.NoSuchProcess:
             continue
     return found
