@@ -1,0 +1,64 @@
+# Two commands on a machine with python3, make and node: `make run` and `make test`.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+# What the user's pip prints and asks is of no interest here.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes
+
+UV_COMPILE := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
+              --no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) pyproject.toml
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test check format bench lock clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@echo "Another Python: make test PYTHON=python3.13 VENV=.venv-3.13"
+
+run: $(VENV)/base.stamp ## Make the environment and start the service (ARGS="...")
+	@exec $(BIN)/python run.py $(ARGS)
+
+test: $(VENV)/dev.stamp ## Run the tests (FULL=1: full sizes, STRICT=1: a skip is a failure, ARGS="-k log")
+	@$(BIN)/python -m pytest $(if $(FULL),-m full) $(if $(STRICT),--no-skips) $(ARGS)
+
+check: $(VENV)/dev.stamp ## Check style, format, types and the direction of imports
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --quiet --check || { echo "these files are not formatted: run 'make format'" >&2; $(BIN)/ruff format --check; exit 1; }
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-logo --no-timings
+	@echo "All checks passed."
+
+format: $(VENV)/dev.stamp ## Format the code and mend what can be mended by machine
+	@$(BIN)/ruff check --quiet --fix-only
+	@$(BIN)/ruff format
+
+bench: $(VENV)/dev.stamp ## Measure the service beside terminado, ttyd (if found) and the bare PTY
+	@$(BIN)/python -m bench $(ARGS)
+
+lock: $(VENV)/dev.stamp ## Write requirements/*.txt from pyproject.toml (UPGRADE=1: newest versions)
+	@$(UV_COMPILE) --output-file requirements/base.txt
+	@$(UV_COMPILE) --group dev --constraint requirements/base.txt --output-file requirements/dev.txt
+
+clean: ## Remove the environment and everything made by tools
+	@rm -rf $(VENV) .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -not -path './node_modules/*' -prune -exec rm -rf {} +
+
+# A stamp is touched last, so an interrupted installation is done again.
+$(VENV)/base.stamp: requirements/base.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "Python 3.11 or newer is needed and '$(PYTHON)' is $$($(PYTHON) -V 2>&1); name another: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "'$(PYTHON)' has no venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "Making the environment in $(VENV) ..."
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP_INSTALL) -r requirements/base.txt
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt $(VENV)/base.stamp
+	@echo "Installing what tests and checks need ..."
+	@$(PIP_INSTALL) -r requirements/dev.txt
+	@touch $@

@@ -1,0 +1,82 @@
+"""Tell what a test left behind in this process: descriptors, threads, child processes."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from support.wait import poll_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# Closing is often finished by somebody else: the kernel reaps, a thread ends, a transport closes on the next turn.
+SETTLE_SECONDS = 3.0
+
+
+@contextmanager
+def nothing_left_behind() -> Iterator[None]:
+    """Fail if anything opened inside is still open some time after the end.
+
+    Yields once; the failure lists what is left.
+    """
+    lists = (descriptors, threads, children)
+    before = [frozenset(listed()) for listed in lists]
+    yield
+    if not _leaks(lists, before):
+        return
+    gc.collect()  # what only a reference cycle holds warns by itself (ResourceWarning), and warnings are errors
+    left: list[str] = []
+
+    def settled() -> bool:
+        left[:] = _leaks(lists, before)
+        return not left
+
+    with suppress(AssertionError):
+        poll_until(settled, description="nothing left", timeout=SETTLE_SECONDS)
+    if left:
+        pytest.fail("the test left behind:\n  " + "\n  ".join(left), pytrace=False)
+
+
+def _leaks(lists: tuple[Callable[[], set[str]], ...], before: list[frozenset[str]]) -> list[str]:
+    return [leak for listed, known in zip(lists, before, strict=True) for leak in sorted(listed() - known)]
+
+
+def descriptors() -> set[str]:
+    """Name every open file descriptor with its target: `descriptor 7 -> socket:[1234]` (Linux; else none)."""
+    if sys.platform != "linux":
+        return set()
+    found = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        try:
+            found.add(f"descriptor {descriptor.name} -> {descriptor.readlink()}")
+        except FileNotFoundError:  # the descriptor that lists the directory
+            continue
+    return found
+
+
+def threads() -> set[str]:
+    """Name every live thread of Python."""
+    return {
+        f"thread {thread.name!r} ({thread.ident})"
+        for thread in threading.enumerate()
+        if not thread.name.startswith("pytest_timeout")  # its timer, where there is no SIGALRM
+    }
+
+
+def children() -> set[str]:
+    """Name every process below this one, zombies too."""
+    found = set()
+    for child in psutil.Process().children(recursive=True):
+        try:
+            found.add(f"process {child.pid} {child.status()} {child.name()!r} started {child.create_time():.2f}")
+        except psutil.NoSuchProcess:
+            continue
+    return found
