@@ -1,7 +1,7 @@
 """The only place that decides who may do what.
 
-Every route and every WebSocket message names its `Action`; `decide` is asked for each. A session id is an address,
-never a capability: knowing one gives nothing.
+Every route and every WebSocket message names its `Action`; `decide` is asked for each. A session id is an
+address, never a capability: knowing one gives nothing.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def decide(identity: Identity | None, action: Action, owner: str | None) -> Deci
     """Decide about an action on the session of `owner`, or on the service itself.
 
     `identity` None: nobody proved who they are; they learn whether the service is healthy, nothing else.
-    `owner` None: for an action on a session, no such session exists; for CREATE and LIST, nobody else's is meant.
+    `owner` None: for an action on a session, no such session exists; for CREATE and LIST, one's own is meant.
     Sessions of others are hidden, not forbidden, so that nobody can probe for ids.
     """
     if action is Action.HEALTH:

@@ -278,8 +278,8 @@ def _check_sizes(settings: Settings) -> None:
     burst, message = settings.input_burst_bytes, settings.websocket_max_message_size
     if settings.input_bytes_per_second and 0 < burst < message:
         raise SettingsError(
-            f"INPUT_BURST_BYTES={burst} is wrong; allowed: 0 or at least WEBSOCKET_MAX_MESSAGE_SIZE, {message}: "
-            "no full message would ever pass"
+            f"INPUT_BURST_BYTES={burst} is wrong; allowed: 0, or at least WEBSOCKET_MAX_MESSAGE_SIZE "
+            f"({message}), or a full message could never pass"
         )
 
 
