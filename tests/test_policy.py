@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from terminal_service.policy import (
+    MESSAGES,
+    ON_SERVICE,
+    ON_SESSION,
+    Action,
+    Decision,
+    Identity,
+    Role,
+    attach_action,
+    decide,
+    may_send,
+)
+
+LOCAL = Identity("ann", "local", is_admin=True)
+ANN = Identity("ann", "api_key")
+BOB = Identity("bob", "api_key")
+
+# Every cell is written down, so that a change of the policy is a change of this table.
+#                       own      other's   unknown
+TABLE = {
+    (LOCAL, "session"): ("allow", "allow", "hide"),
+    (BOB, "session"): ("allow", "hide", "hide"),
+    (None, "session"): ("deny", "deny", "deny"),
+}
+
+
+def test_every_action_is_classified() -> None:
+    assert set(Action) == ON_SERVICE | ON_SESSION
+    assert not ON_SERVICE & ON_SESSION
+
+
+@pytest.mark.parametrize("action", sorted(ON_SESSION, key=str))
+@pytest.mark.parametrize("identity", [LOCAL, BOB, None])
+def test_actions_on_a_session(action: Action, identity: Identity | None) -> None:
+    own = identity.user if identity else "ann"
+    answers = tuple(decide(identity, action, owner).value for owner in (own, "carol", None))
+    assert answers == TABLE[identity, "session"]
+
+
+@pytest.mark.parametrize("action", sorted(ON_SERVICE - {Action.HEALTH}, key=str))
+def test_actions_on_the_service_need_an_identity(action: Action) -> None:
+    assert decide(None, action, None) is Decision.DENY
+    assert decide(ANN, action, None) is Decision.ALLOW
+    assert decide(LOCAL, action, None) is Decision.ALLOW
+
+
+def test_health_is_for_everybody() -> None:
+    for identity, owner in itertools.product((None, ANN, LOCAL), (None, "ann", "bob")):
+        assert decide(identity, Action.HEALTH, owner) is Decision.ALLOW
+
+
+def test_only_an_admin_creates_and_lists_for_others() -> None:
+    assert decide(ANN, Action.CREATE, "ann") is Decision.ALLOW
+    assert decide(ANN, Action.CREATE, "bob") is Decision.DENY
+    assert decide(ANN, Action.LIST, "bob") is Decision.HIDE
+    assert decide(LOCAL, Action.CREATE, "bob") is Decision.ALLOW
+    assert decide(LOCAL, Action.LIST, "bob") is Decision.ALLOW
+
+
+def test_the_same_name_proved_in_another_way_is_the_same_user_but_no_admin() -> None:
+    assert decide(ANN, Action.END, LOCAL.user) is Decision.ALLOW
+    assert decide(ANN, Action.END, "root") is Decision.HIDE
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_a_viewer_only_looks(role: Role) -> None:
+    writes = {"input", "resize", "signal"}
+    looks = {"ack", "mode", "ping", "pong", "window_update", "detach"}
+    assert set(MESSAGES) == writes | looks
+    allowed = {message for message in MESSAGES if may_send(role, message)}
+    assert allowed == (looks if role is Role.VIEWER else writes | looks)
+    assert not may_send(role, "unheard_of")
+
+
+def test_attaching_is_an_action_of_its_own_for_writers_and_viewers() -> None:
+    assert attach_action(Role.VIEWER) is Action.ATTACH_READER
+    assert attach_action(Role.WRITER) is attach_action(Role.OWNER) is Action.ATTACH_WRITER

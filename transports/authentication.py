@@ -1,0 +1,87 @@
+"""How a request proves who is asking: a static key, or being the same user of this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import TYPE_CHECKING
+
+from terminal_service.policy import Identity
+from transports import peers, problems
+from transports.connections import PEER_UID
+from transports.heads import Refusal
+from transports.peers import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.types import Scope
+
+    from terminal_service.values import ApiKey
+    from transports.heads import Head
+
+# RFC 9110, 7.6.3: every proxy adds Via; the others are what proxies really add.
+_FORWARDING = (b"forwarded", b"via", b"x-real-ip")
+_CHALLENGE = ((b"www-authenticate", b'Bearer realm="terminal-service"'),)
+
+
+class Authenticator:
+    """Finds out who asks. With keys every request needs one; without, only the local user gets in."""
+
+    def __init__(self, keys: Sequence[ApiKey]) -> None:
+        self._keys = tuple(keys)
+        self._uid = peers.own_uid()
+        self._local = Identity(peers.own_name(), "local", is_admin=True)
+
+    async def identify(self, scope: Scope, head: Head) -> Identity:
+        """Return who asks. Raises Refusal."""
+        if self._keys:
+            return self._holder(_presented(head))
+        return await self._same_user(scope, head)
+
+    def _holder(self, key: str) -> Identity:
+        digest = hashlib.sha256(key.encode("latin-1")).digest()
+        # All keys are compared, each in constant time: how long it takes tells nothing.
+        matches = [each for each in self._keys if hmac.compare_digest(each.digest, digest)]
+        if not matches:
+            raise _unauthenticated("credentials_wrong", "the key is not known")
+        return Identity(matches[0].user, "api_key")
+
+    async def _same_user(self, scope: Scope, head: Head) -> Identity:
+        if any(name in _FORWARDING or name.startswith(b"x-forwarded-") for name in head.headers):
+            detail = "a proxy is in front, so it cannot be seen whose request this is; set API_KEYS"
+            raise Refusal(problems.build(403, "proxied", detail))
+        if await _peer_uid(scope) != self._uid:
+            detail = "only the user the service runs as may use it without a key; set API_KEYS"
+            raise Refusal(problems.build(403, "not_local_user", detail))
+        return self._local
+
+
+async def _peer_uid(scope: Scope) -> int | None:
+    state = scope.get("state", {})
+    if PEER_UID in state:
+        uid: int | None = state[PEER_UID]
+        return uid
+    if not scope.get("client") or not scope.get("server"):
+        return None
+    peer, local = (Endpoint.parse(*scope[end]) for end in ("client", "server"))
+    return await peers.tcp_uid(peer, local) if peer and local else None
+
+
+def _presented(head: Head) -> str:
+    bearer, key = head.one("authorization"), head.one("x-api-key")
+    if bearer is not None and key is not None:
+        detail = "give either Authorization or X-API-Key, not both"
+        raise Refusal(problems.build(400, "credentials_ambiguous", detail))
+    if key is not None:
+        return key.strip()
+    if bearer is None:
+        raise _unauthenticated("credentials_missing", "a key is needed: Authorization: Bearer <key>")
+    scheme, _, token = bearer.strip().partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise _unauthenticated("credentials_malformed", "expected Authorization: Bearer <key>")
+    return token.strip()
+
+
+def _unauthenticated(code: str, detail: str) -> Refusal:
+    return Refusal(problems.build(401, code, detail, headers=_CHALLENGE))
