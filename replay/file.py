@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import TYPE_CHECKING
@@ -72,10 +73,8 @@ class FileStore:
         path = self._path(name)
         path.unlink(missing_ok=True)
         path.with_suffix(".events").unlink(missing_ok=True)
-        try:
+        with contextlib.suppress(OSError):  # not empty: another terminal, a record, or a damaged file kept
             path.parent.rmdir()
-        except OSError:
-            pass  # not empty: another terminal, a record, or a damaged file kept for inspection
 
     def close(self) -> None:
         """Nothing is held between calls."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import secrets
 from typing import TYPE_CHECKING
@@ -38,10 +39,8 @@ class MemoryRegion:
     def close(self) -> None:
         """Give the memory back, as soon as no reader holds a piece of it."""
         self.view.release()
-        try:
+        with contextlib.suppress(BufferError):  # a reader still holds a slice: the memory goes with it
             self._map.close()
-        except BufferError:
-            pass  # a reader still holds a slice: the memory goes with it
 
 
 class MemoryStore:

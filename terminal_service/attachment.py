@@ -56,11 +56,11 @@ class Host(Protocol):
 
     @property
     def log(self) -> Log:
-        """The output."""
+        """Its output."""
         ...
 
     def modes_at(self, position: int) -> Modes:
-        """The terminal's modes at a position."""
+        """Return the terminal's modes at a position."""
         ...
 
     def call_soon(self, callback: Callable[[], None]) -> None:
@@ -68,11 +68,11 @@ class Host(Protocol):
         ...
 
     def now(self) -> float:
-        """Monotonic seconds."""
+        """Return monotonic seconds."""
         ...
 
     def end_message(self) -> wire.SessionEnded | None:
-        """What ended the terminal, once nothing more will be appended."""
+        """Return what ended the terminal, once nothing more will be appended."""
         ...
 
     def progressed(self, attachment: Attachment) -> None:

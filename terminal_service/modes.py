@@ -89,7 +89,18 @@ class Modes:
         return b"".join(parts)
 
     def _apply(self, match: re.Match[bytes]) -> None:
-        final = match["final"]
+        if match["final"]:
+            self._control_sequence(match, match["final"])
+        elif match["osc"]:
+            self.title = bytes(byte for byte in match["text"] if byte >= 0x20)[:TITLE_LIMIT_BYTES]  # noqa: PLR2004 - C0
+        elif match["slot"]:
+            self._charset(match["slot"], match["charset"])
+        elif match["single"] == b"c":  # RIS: everything
+            self.__dict__.update(Modes().__dict__)
+        else:
+            self.keypad = match["single"] == b"="
+
+    def _control_sequence(self, match: re.Match[bytes], final: bytes) -> None:
         if final == b"m":
             self._style(match)
         elif final in (b"h", b"l"):
@@ -102,14 +113,6 @@ class Modes:
             self.cursor_style = match["params"]
         elif final == b"p" and match["prefix"] == b"!":
             self._soft_reset()
-        elif match["osc"]:
-            self.title = bytes(byte for byte in match["text"] if byte >= 0x20)[:TITLE_LIMIT_BYTES]  # noqa: PLR2004 - C0
-        elif match["slot"]:
-            self._charset(match["slot"], match["charset"])
-        elif match["single"] == b"c":
-            self.__dict__.update(Modes().__dict__)
-        elif match["single"]:
-            self.keypad = match["single"] == b"="
 
     def _style(self, match: re.Match[bytes]) -> None:
         if match["prefix"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from typing import TYPE_CHECKING, Any, Protocol
@@ -62,10 +63,8 @@ class FileRecords:
         folder = self._directory / session_id
         for name in (FILE_NAME, FILE_NAME + ".new"):
             (folder / name).unlink(missing_ok=True)
-        try:
+        with contextlib.suppress(OSError):  # not empty: a log, or a damaged file kept for inspection
             folder.rmdir()
-        except OSError:
-            pass  # a log, or a damaged file kept for inspection
 
 
 class MemoryRecords:

@@ -30,6 +30,7 @@ class State(enum.Enum):
 
 
 _ORDER = {state: place for place, state in enumerate(State)}
+DEFAULT_SIZE = Size(24, 80)
 LIVING = frozenset({State.PENDING, State.PREPARING, State.RUNNING, State.ENDING})
 
 
@@ -51,7 +52,7 @@ class SessionSpec:
     backend: str | None = None
     cwd: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
-    size: Size = Size(24, 80)
+    size: Size = DEFAULT_SIZE
     size_policy: SizePolicy | None = None
     name: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)

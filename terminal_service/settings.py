@@ -116,9 +116,7 @@ class Settings:
     session_max_lifetime_seconds: float = _setting(
         7 * DAY, seconds(1, _YEARS_10, zero="none"), "A session ends at this age whatever happens; 0: never."
     )
-    ended_session_seconds: float = _setting(
-        600.0, seconds(0, _YEARS_10), "How long an ended session stays readable."
-    )
+    ended_session_seconds: float = _setting(600.0, seconds(0, _YEARS_10), "How long an ended session stays readable.")
     size_policy: str = _setting(
         "smallest",
         choice("smallest", "latest", "owner", "fixed"),
@@ -204,9 +202,7 @@ class Settings:
         unknown_in_file = _upper(from_file).keys() - known.keys()
         ignored = tuple(sorted(unknown_in_file | (texts.keys() & IGNORED)))
         given = {
-            known[name].name: _read(known[name], texts[name].strip())
-            for name in known
-            if texts.get(name, "").strip()
+            known[name].name: _read(known[name], texts[name].strip()) for name in known if texts.get(name, "").strip()
         }
         return cls(**given, ignored=ignored)
 
@@ -259,9 +255,7 @@ def _check_exposure(settings: Settings) -> None:
             "allowed without: 127.0.0.1, ::1, localhost"
         )
     if settings.trusted_proxies:
-        raise SettingsError(
-            "TRUSTED_PROXIES needs API_KEYS: who comes through a proxy cannot be told apart otherwise"
-        )
+        raise SettingsError("TRUSTED_PROXIES needs API_KEYS: who comes through a proxy cannot be told apart otherwise")
 
 
 def _check_sizes(settings: Settings) -> None:

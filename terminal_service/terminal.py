@@ -214,7 +214,7 @@ class Terminal:
         self._balance()
 
     def _supersede(self, user: str, client_id: str) -> None:
-        """The same client again: its older connection is half-open at best."""
+        """End an older connection of the same client: it is half-open at best."""
         for other in [a for a in self.attachments if (a.user, a.client_id) == (user, client_id)]:
             self.detach(other)
             other.outlet.close(4409, "superseded by a newer connection of this client")

@@ -40,9 +40,7 @@ def test_a_copy_of_the_example_is_the_default() -> None:
 def test_every_variable_of_the_example_has_one_line_of_meaning() -> None:
     lines = (ROOT / ".env.example").read_text().splitlines()
     named = [number for number, line in enumerate(lines) if re.match(r"[A-Z_]+=", line)]
-    assert {lines[number].partition("=")[0].lower() for number in named} == {
-        each.name for each in variables()
-    }
+    assert {lines[number].partition("=")[0].lower() for number in named} == {each.name for each in variables()}
     for number in named:
         assert lines[number - 1].startswith("# ")
         assert lines[number - 2] == ""
@@ -85,9 +83,7 @@ def test_the_file_is_read_as_written(tmp_path: Path, line: str, value: str | Non
     assert Settings.from_environment({}, env_file(tmp_path, line)).default_shell == value
 
 
-@pytest.mark.parametrize(
-    "line", [CANARY, f"={CANARY}", f"1A={CANARY}", f'A="{CANARY}', f"A='{CANARY}' {CANARY}"]
-)
+@pytest.mark.parametrize("line", [CANARY, f"={CANARY}", f"1A={CANARY}", f'A="{CANARY}', f"A='{CANARY}' {CANARY}"])
 def test_a_broken_line_is_named_by_number_and_not_quoted(tmp_path: Path, line: str) -> None:
     text = refusal({}, env_file(tmp_path, "PORT=1\n" + line))
     assert "line 2" in text
@@ -186,9 +182,7 @@ def test_only_digests_of_keys_are_kept_and_none_is_shown() -> None:
         assert repr(digest.digest()) not in shown
 
 
-@pytest.mark.parametrize(
-    "host", ["0.0.0.0", "::", "192.0.2.1", "example.com", "localhost.example.com", "[::]"]
-)
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", "localhost.example.com", "[::]"])
 def test_listening_beyond_loopback_needs_keys(host: str) -> None:
     text = refusal({"HOST": host})
     assert "API_KEYS" in text

@@ -47,7 +47,8 @@ class JsonCodec:
 
     def decode(self, data: bytes | str) -> wire.ClientMessage:
         """Read a message; binary frames holding JSON are taken too (the first service sent such)."""
-        return wire.decode_json(data)
+        message: wire.ClientMessage = wire.decode_json(data)
+        return message
 
 
 class MsgpackCodec:
@@ -68,7 +69,8 @@ class MsgpackCodec:
         """Read a message."""
         if isinstance(data, str):
             raise wire.DecodeError("terminal.v1.msgpack takes binary messages only")
-        return wire.decode_msgpack(data)
+        message: wire.ClientMessage = wire.decode_msgpack(data)
+        return message
 
 
 class RawCodec:

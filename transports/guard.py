@@ -112,9 +112,7 @@ class Guard:
 
     def _note(self, problem: Problem, scope: Scope) -> None:
         client = scope.get("client")
-        _log.info(
-            "request refused", code=problem.code, kind=scope["type"], client=client[0] if client else None
-        )
+        _log.info("request refused", code=problem.code, kind=scope["type"], client=client[0] if client else None)
         self._refused(problem.code)
 
 

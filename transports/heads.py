@@ -55,9 +55,7 @@ class Head:
         """Return a header's value, None if it is missing; refuse a request that repeats it."""
         values = self.headers.get(name.encode(), [])
         if len(values) > 1:
-            raise Refusal(
-                problems.build(400, "header_repeated", f"the header {name} is given more than once")
-            )
+            raise Refusal(problems.build(400, "header_repeated", f"the header {name} is given more than once"))
         return values[0].decode("latin-1") if values else None
 
     def listed(self, name: str) -> list[str]:

@@ -49,11 +49,7 @@ class Sites:
         if text is not None:
             origin = parse_origin(text)
             # A browser writes an origin in one way only; any other spelling is not from a browser.
-            if (
-                origin is None
-                or str(origin) != text
-                or not self._may_ask(text, str(origin_at(head.scheme, host)))
-            ):
+            if origin is None or str(origin) != text or not self._may_ask(text, str(origin_at(head.scheme, host))):
                 detail = "pages of the Origin header's origin may not use the service; see ALLOWED_ORIGINS"
                 raise Refusal(problems.build(403, "origin_not_allowed", detail))
             if text in self.origins:

@@ -79,9 +79,7 @@ LOOKUPS = [
         ("::ffff:127.0.0.1", "127.0.0.1", socket.AF_INET),
     ],
 )
-def test_our_own_connection_is_ours(
-    lookup: Lookup, listen: str, connect: str, family: socket.AddressFamily
-) -> None:
+def test_our_own_connection_is_ours(lookup: Lookup, listen: str, connect: str, family: socket.AddressFamily) -> None:
     with connected(listen, connect, family) as (_, server):
         assert lookup(*ends(server)) == peers.own_uid()
 
@@ -105,9 +103,7 @@ def test_a_connection_its_process_has_closed_is_nobodys(lookup: Lookup) -> None:
 
 
 @posix
-@pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user"
-)
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize("lookup", LOOKUPS[:2] + LOOKUPS[3:])
 def test_the_connection_of_another_user_is_theirs(lookup: Lookup) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
