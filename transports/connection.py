@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from terminal_service.policy import Role, may_send
-
 from terminal_service import wire
 from terminal_service.errors import ServiceError
+from terminal_service.policy import Role, may_send
 from terminal_service.sizes import Size
 
 if TYPE_CHECKING:
     import asyncio
 
-    from terminal_service.settings import Settings
-
     from terminal_service.attachment import Attachment
     from terminal_service.clock import Clock
     from terminal_service.session import Session
+    from terminal_service.settings import Settings
     from terminal_service.terminal import Terminal
     from transports.channel import Channel
     from transports.codecs import Codec, SharedFrame

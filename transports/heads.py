@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transports.problems import Problem
 
 
-class Refusal(Exception):  # noqa: N818  (an answer, not an error of ours)
+class Refusal(Exception):
     """The request is answered with `problem` and goes no further."""
 
     def __init__(self, problem: Problem) -> None:

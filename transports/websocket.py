@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 from weakref import WeakKeyDictionary
 
-from terminal_service.policy import Decision, Role, attach_action, decide
-
 from terminal_service import wire
 from terminal_service.errors import Forbidden, InvalidRequest, ServiceError, SessionOver, UnknownSession
+from terminal_service.policy import Decision, Role, attach_action, decide
 from terminal_service.recovery import TERMINAL_ID
 from transports.channel import EXTENSION
 from transports.codecs import SUBPROTOCOLS, JsonCodec, RawCodec, SharedFrame
@@ -20,12 +19,12 @@ from transports.connection import Connection
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
-    from terminal_service.policy import Identity
-    from terminal_service.settings import Settings
 
     from terminal_service.clock import Clock
+    from terminal_service.policy import Identity
     from terminal_service.session import Session
     from terminal_service.sessions import Sessions
+    from terminal_service.settings import Settings
     from terminal_service.terminal import Terminal
     from transports.channel import Channel
     from transports.codecs import Codec
