@@ -1,6 +1,4 @@
-"""Start the service: `python run.py`."""
-
-from __future__ import annotations
+"""Start the service from a checkout: `python run.py`."""
 
 from terminal_service.__main__ import main
 

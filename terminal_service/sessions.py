@@ -12,6 +12,7 @@ from backends.base import BackendError, ExitStatus, OutOfResources, Program
 from terminal_service.errors import InvalidRequest, LimitReached, Unavailable, UnknownSession
 from terminal_service.recovery import TERMINAL_ID, log_name, make_record, recover_sessions
 from terminal_service.session import Session, SessionSpec, State
+from terminal_service.sizes import SizePolicy
 from terminal_service.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Sessions:
         self._backends = backends
         self._store = store
         self._records = records
-        self._clock = clock
+        self.clock = clock
         self._sessions: dict[str, Session] = {}
         self._stopping = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
@@ -132,7 +133,7 @@ class Sessions:
             spec,
             ttl_seconds=settings.session_ttl_seconds if spec.ttl_seconds is None else spec.ttl_seconds,
             max_lifetime_seconds=settings.session_max_lifetime_seconds,
-            clock=self._clock,
+            clock=self.clock,
         )
 
     async def _start(self, session: Session) -> None:
@@ -170,10 +171,10 @@ class Sessions:
             TERMINAL_ID,
             output,
             size=spec.size,
-            size_policy=spec.size_policy or settings.size_policy,
+            size_policy=spec.size_policy or SizePolicy(settings.size_policy),
             viewers_limit=settings.max_viewers_per_session,
             loop=asyncio.get_running_loop(),
-            clock=self._clock,
+            clock=self.clock,
             counters=self.counters,
             on_activity=session.bump,
         )
@@ -307,7 +308,7 @@ class Sessions:
             self._tell_storage(terminal, durable=False, reason=str(degraded))
 
     def _tell_storage(self, terminal: Terminal, *, durable: bool, reason: str) -> None:
-        terminal.log.add_event("storage", {"durable": durable, "reason": reason}, self._clock.wall())
+        terminal.log.add_event("storage", {"durable": durable, "reason": reason}, self.clock.wall())
 
     # -- records
 
@@ -319,7 +320,7 @@ class Sessions:
 
     async def _recover(self) -> None:
         """Make the sessions of an earlier process known: their shells are gone, what they printed is not."""
-        for session, output in await asyncio.to_thread(recover_sessions, self._records, self._store, self._clock):
+        for session, output in await asyncio.to_thread(recover_sessions, self._records, self._store, self.clock):
             if output is not None:
                 session.terminal = self._make_terminal(session, output)
                 session.terminal.finish(None, session.end_reason)

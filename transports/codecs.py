@@ -15,8 +15,8 @@ class Codec(Protocol):
     """How messages look on the wire. `decode` raises `wire.DecodeError`."""
 
     name: str
-    is_text: bool
-    """Whether output and messages are text frames."""
+    output_is_text: bool
+    messages_are_text: bool
 
     def output(self, data: memoryview, seq: int, *, replay: bool) -> bytes:
         """Encode output, the one message that must be fast."""
@@ -35,7 +35,7 @@ class JsonCodec:
     """Text frames, bytes in base64: `terminal.v1.json`, and clients that name no subprotocol."""
 
     name = "terminal.v1.json"
-    is_text = True
+    output_is_text = messages_are_text = True
 
     def output(self, data: memoryview, seq: int, *, replay: bool) -> bytes:
         """Encode output."""
@@ -55,7 +55,7 @@ class MsgpackCodec:
     """Binary frames: `terminal.v1.msgpack`, the fast one."""
 
     name = "terminal.v1.msgpack"
-    is_text = False
+    output_is_text = messages_are_text = False
 
     def output(self, data: memoryview, seq: int, *, replay: bool) -> bytes:
         """Encode output."""
@@ -81,11 +81,11 @@ class RawCodec:
     """
 
     name = "terminal.v1.raw"
-    is_text = False
+    output_is_text = False
 
     def __init__(self, *, control: bool) -> None:
         """Choose whether text frames are control messages or input."""
-        self._control = control
+        self.messages_are_text = self._control = control
 
     def output(self, data: memoryview, seq: int, *, replay: bool) -> bytes:  # noqa: ARG002 - bare bytes have neither
         """Return the bytes themselves."""
@@ -110,11 +110,6 @@ class RawCodec:
         if isinstance(data, bytes):
             return wire.Input(data)
         return wire.decode_json(data) if self._control else wire.Input(data.encode())
-
-    @property
-    def messages_are_text(self) -> bool:
-        """Whether `message` gives text frames."""
-        return self._control
 
 
 SUBPROTOCOLS: dict[str, Callable[[], Codec]] = {

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from transports.channel import Channel
     from transports.codecs import Codec, SharedFrame
 
+NORMAL, SESSION_OVER = 1000, 4410
 STRIKES = 10
 """Unreadable messages in a row after which a client is cut: it speaks something else."""
 SILENT_INTERVALS = 3
@@ -39,13 +40,14 @@ class Connection:
         codec: Codec,
         frame: SharedFrame,
         *,
+        is_plain: bool,
         session: Session,
         terminal: Terminal,
         settings: Settings,
         clock: Clock,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        """Bind the parts; `start` begins once there is an attachment."""
+        """Bind the parts; `start` begins once there is an attachment. `is_plain`: no subprotocol was named."""
         self._channel = channel
         self._codec = codec
         self._frame = frame
@@ -55,7 +57,7 @@ class Connection:
         self._clock = clock
         self._loop = loop
         self._counters = terminal.counters
-        self._messages_are_text = codec.is_text or codec.name == "terminal.v1.raw"
+        self._is_plain = is_plain
         self._attachment: Attachment | None = None
         self._start_position = 0
         self._strikes = 0
@@ -85,14 +87,14 @@ class Connection:
         """Send a message, if the encoding has a place for it."""
         encoded = self._codec.message(message)
         if encoded is not None:
-            self._channel.send(encoded, text=self._messages_are_text)
+            self._channel.send(encoded, text=self._codec.messages_are_text)
             self._counters.messages_sent[type(message).__name__] += 1
 
     def send_output(self, data: memoryview, seq: int, *, replay: bool) -> None:
         """Send output."""
         counters = self._counters
         shared = len(self._terminal.attachments) > 1
-        self._channel.send(self._frame.encode(data, seq, replay=replay, shared=shared), text=self._codec.is_text)
+        self._channel.send(self._frame.encode(data, seq, replay=replay, shared=shared), text=self._codec.output_is_text)
         counters.delivered_bytes += len(data)
         counters.output_messages += 1
         if replay:
@@ -107,8 +109,8 @@ class Connection:
         self._release("program")
 
     def close(self, code: int, reason: str) -> None:
-        """Close after what was sent. Clients of the first service, without a subprotocol, know 1000 for an end."""
-        self._channel.close(code, reason)
+        """Close after what was sent. Plain clients know 1000 for a session's end, and take others for a fault."""
+        self._channel.close(NORMAL if self._is_plain and code == SESSION_OVER else code, reason)
 
     # -- channel listener
 

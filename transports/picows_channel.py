@@ -266,9 +266,7 @@ class PicowsChannel(WSListener):
             if self._fragments is not None:
                 message = self._fragments.add(frame.get_payload_as_bytes(), final=frame.fin)
             elif frame.fin:
-                message = (
-                    frame.get_payload_as_bytes() if kind == _BINARY else frame.get_payload_as_utf8_text()
-                )
+                message = frame.get_payload_as_bytes() if kind == _BINARY else frame.get_payload_as_utf8_text()
             else:
                 self._fragments = Fragments(text=kind == _TEXT, limit_bytes=self._limit_bytes)
                 message = self._fragments.add(frame.get_payload_as_bytes(), final=False)

@@ -77,9 +77,7 @@ class Frames(WSProtocol):  # type: ignore[misc] # untyped base, see the import
             _READ_BUFFER_BYTES,
         )
 
-    def open(
-        self, owner: Owner, transport: asyncio.Transport, listener: WSListener, head: bytes
-    ) -> WSTransport:
+    def open(self, owner: Owner, transport: asyncio.Transport, listener: WSListener, head: bytes) -> WSTransport:
         """Send the response `head` and be ready for frames."""
         self._response = WSUpgradeResponseWithListener(_Head(head), listener)
         self.connection_made(_Underlying(transport, owner))

@@ -89,9 +89,7 @@ def parse(head: bytes) -> UpgradeRequest:
         pass  # its way to say that what follows the head is not HTTP
     except httptools.HttpParserError as error:
         raise UpgradeError(400, "malformed HTTP request") from error
-    if not parser.should_upgrade() or [value.lower() for value in collector.values(b"upgrade")] != [
-        b"websocket"
-    ]:
+    if not parser.should_upgrade() or [value.lower() for value in collector.values(b"upgrade")] != [b"websocket"]:
         raise UpgradeError(426, "a WebSocket upgrade is required", [(b"upgrade", b"websocket")])
     if parser.get_method() != b"GET":
         raise UpgradeError(405, "a WebSocket handshake is a GET", [(b"allow", b"GET")])

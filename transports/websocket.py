@@ -130,6 +130,7 @@ class TerminalSocket:
             channel,
             codec,
             self._frame(terminal, codec, subprotocol),
+            is_plain=subprotocol is None,
             session=session,
             terminal=terminal,
             settings=self._settings,

@@ -1,0 +1,185 @@
+"""The composition root: the only module that names concrete classes, and the owner of the process's life.
+
+Order of a stop: refuse new sessions, tell viewers (1012 with a retry hint), end the shells politely then firmly,
+settle their logs and records, close the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount, WebSocketRoute
+from transports.http import make_api
+
+from replay.file import FileStore
+from terminal_service import logs, state
+from terminal_service.clock import Clock
+from terminal_service.counters import Counters
+from terminal_service.metrics import Metrics
+from terminal_service.records import FileRecords
+from terminal_service.sessions import Sessions
+from transports.connections import with_peer
+from transports.guard import Guard
+from transports.picows_protocol import PicowsProtocol
+from transports.websocket import TerminalSocket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from starlette.types import ASGIApp
+
+    from backends.base import Backend
+    from terminal_service.settings import Settings
+
+SHUTDOWN_SECONDS = 5
+"""How long the server waits for open requests once everything else has ended."""
+
+log = structlog.get_logger()
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that leaves signals to this module.
+
+    uvicorn closes every WebSocket as soon as it catches a signal, before anyone could be told, and raises the
+    signal again after `serve`, so that nothing after it would run.
+    """
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+async def main(settings: Settings, environment: Mapping[str, str], *, announce: Callable[[str], None]) -> None:
+    """Run the service until SIGINT or SIGTERM; `announce` is called with its URL once it serves.
+
+    Raises StateError or OSError where it cannot start.
+    """
+    logs.configure(settings.log_level, settings.log_format)
+    if settings.ignored:
+        log.warning("settings without effect", names=list(settings.ignored))
+    with state.hold(settings.state_dir):
+        backends = _make_backends(settings, environment)
+        directory = settings.state_dir / "sessions"
+        sessions = Sessions(
+            settings=settings,
+            backends=backends,
+            store=FileStore(directory),
+            records=FileRecords(directory),
+            clock=Clock(),
+            counters=Counters(),
+        )
+        await _serve(settings, sessions, announce)
+        for backend in backends.values():
+            await backend.close()
+
+
+async def _serve(settings: Settings, sessions: Sessions, announce: Callable[[str], None]) -> None:
+    listener, url = _listen(settings)
+    server = _make_server(_make_app(settings, sessions), settings)
+    stop = asyncio.Event()
+    async with _signals(stop), asyncio.TaskGroup() as tasks:
+        work = tasks.create_task(sessions.run(), name="sessions")
+        work.add_done_callback(lambda _: setattr(server, "should_exit", True))
+        await sessions.ready.wait()
+        tasks.create_task(server.serve([listener]), name="server")
+        while not server.started:
+            await asyncio.sleep(0.005)
+        await asyncio.to_thread(state.announce, settings.state_dir, url)
+        announce(url)
+        await stop.wait()
+        log.info("stopping")
+        sessions.stop()
+
+
+def _make_backends(settings: Settings, environment: Mapping[str, str]) -> dict[str, Backend]:
+    """Return the backends by name, the default one first."""
+    local: Backend
+    if sys.platform == "win32":
+        from backends.windows import WindowsBackend
+
+        local = WindowsBackend(environment)
+    else:
+        from backends.posix import PosixBackend
+
+        local = PosixBackend(environment)
+    from backends.echo import EchoBackend
+
+    echo = EchoBackend()
+    return {local.name: local, echo.name: echo}
+
+
+def _make_app(settings: Settings, sessions: Sessions) -> ASGIApp:
+    metrics = Metrics(sessions)
+    terminals = TerminalSocket(sessions, settings, sessions.clock)
+    app = Starlette(
+        routes=[
+            WebSocketRoute("/ws/terminal/{session_id}", terminals),  # type: ignore[arg-type]
+            WebSocketRoute("/ws/terminal/{session_id}/{terminal_id}", terminals),  # type: ignore[arg-type]
+            Mount("/", make_api(sessions, metrics.render)),
+        ]
+    )
+    return Guard(
+        app,
+        keys=settings.api_keys,
+        hosts=settings.allowed_hosts,
+        origins=settings.allowed_origins,
+        trusted_proxies=settings.trusted_proxies,
+    )
+
+
+def _make_server(app: ASGIApp, settings: Settings) -> Server:
+    http = uvicorn.config.HTTP_PROTOCOLS["httptools"]
+    return Server(
+        uvicorn.Config(
+            app,
+            http=with_peer(uvicorn.importer.import_from_string(http)),
+            ws=PicowsProtocol,
+            ws_max_size=settings.websocket_max_message_size,
+            lifespan="off",
+            access_log=False,  # it would print query strings
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,  # the guard believes listed proxies only
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
+    )
+
+
+def _listen(settings: Settings) -> tuple[socket.socket, str]:
+    """Return a bound socket and the URL it is reached by. Raises OSError."""
+    if settings.unix_socket is not None:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        settings.unix_socket.unlink(missing_ok=True)
+        listener.bind(str(settings.unix_socket))
+        settings.unix_socket.chmod(0o600)
+        return listener, f"http+unix://{settings.unix_socket}"
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    host = f"[{settings.host}]" if family == socket.AF_INET6 else settings.host
+    return listener, f"http://{host}:{listener.getsockname()[1]}"
+
+
+@contextlib.asynccontextmanager
+async def _signals(stop: asyncio.Event):  # noqa: ANN202 - an async context manager
+    """Set `stop` on SIGINT or SIGTERM."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if sys.platform == "win32":
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+        else:
+            loop.add_signal_handler(number, stop.set)
+    try:
+        yield
+    finally:
+        if sys.platform != "win32":
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
