@@ -32,7 +32,7 @@ from transports.picows_protocol import PicowsProtocol
 from transports.websocket import TerminalSocket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
     from starlette.types import ASGIApp
 
@@ -52,6 +52,16 @@ class Server(uvicorn.Server):
     signal again after `serve`, so that nothing after it would run.
     """
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        """Begin; `ready` is set once connections are accepted."""
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to accept connections."""
+        await super().startup(sockets)
+        self.ready.set()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Capture none."""
@@ -67,7 +77,7 @@ async def main(settings: Settings, environment: Mapping[str, str], *, announce: 
     if settings.ignored:
         log.warning("settings without effect", names=list(settings.ignored))
     with state.hold(settings.state_dir):
-        backends = _make_backends(settings, environment)
+        backends = _make_backends(environment)
         directory = settings.state_dir / "sessions"
         sessions = Sessions(
             settings=settings,
@@ -91,8 +101,7 @@ async def _serve(settings: Settings, sessions: Sessions, announce: Callable[[str
         work.add_done_callback(lambda _: setattr(server, "should_exit", True))
         await sessions.ready.wait()
         tasks.create_task(server.serve([listener]), name="server")
-        while not server.started:
-            await asyncio.sleep(0.005)
+        await server.ready.wait()
         await asyncio.to_thread(state.announce, settings.state_dir, url)
         announce(url)
         await stop.wait()
@@ -100,7 +109,7 @@ async def _serve(settings: Settings, sessions: Sessions, announce: Callable[[str
         sessions.stop()
 
 
-def _make_backends(settings: Settings, environment: Mapping[str, str]) -> dict[str, Backend]:
+def _make_backends(environment: Mapping[str, str]) -> dict[str, Backend]:
     """Return the backends by name, the default one first."""
     local: Backend
     if sys.platform == "win32":
@@ -122,8 +131,8 @@ def _make_app(settings: Settings, sessions: Sessions) -> ASGIApp:
     terminals = TerminalSocket(sessions, settings, sessions.clock)
     app = Starlette(
         routes=[
-            WebSocketRoute("/ws/terminal/{session_id}", terminals),  # type: ignore[arg-type]
-            WebSocketRoute("/ws/terminal/{session_id}/{terminal_id}", terminals),  # type: ignore[arg-type]
+            WebSocketRoute("/ws/terminal/{session_id}", terminals),
+            WebSocketRoute("/ws/terminal/{session_id}/{terminal_id}", terminals),
             Mount("/", make_api(sessions, metrics.render)),
         ]
     )
@@ -169,7 +178,7 @@ def _listen(settings: Settings) -> tuple[socket.socket, str]:
 
 
 @contextlib.asynccontextmanager
-async def _signals(stop: asyncio.Event):  # noqa: ANN202 - an async context manager
+async def _signals(stop: asyncio.Event) -> AsyncIterator[None]:
     """Set `stop` on SIGINT or SIGTERM."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -26,7 +26,7 @@ def hold(directory: Path) -> Iterator[None]:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.chmod(0o700)
-        file = open(directory / LOCK_FILE, "a+", encoding="ascii")  # noqa: SIM115 - held until the end
+        file = (directory / LOCK_FILE).open("a+", encoding="ascii")
     except OSError as error:
         raise StateError(f"STATE_DIR={str(directory)!r} cannot be used: {error.strerror or error}") from error
     with file:
