@@ -28,7 +28,7 @@ check: $(VENV)/dev.stamp ## Check style, format, types and the direction of impo
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --quiet --check || { echo "these files are not formatted: run 'make format'" >&2; $(BIN)/ruff format --check; exit 1; }
 	@$(BIN)/mypy --no-error-summary
-	@$(BIN)/lint-imports --no-logo --no-timings
+	@$(BIN)/lint-imports --no-logo
 	@echo "All checks passed."
 
 format: $(VENV)/dev.stamp ## Format the code and mend what can be mended by machine
