@@ -11,13 +11,10 @@ import contextlib
 import signal
 import socket
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import uvicorn
-from starlette.applications import Starlette
-from starlette.routing import Mount, WebSocketRoute
-from transports.http import make_api
 
 from replay.file import FileStore
 from terminal_service import logs, state
@@ -26,15 +23,12 @@ from terminal_service.counters import Counters
 from terminal_service.metrics import Metrics
 from terminal_service.records import FileRecords
 from terminal_service.sessions import Sessions
+from transports.application import make_application
 from transports.connections import with_peer
-from transports.guard import Guard
 from transports.picows_protocol import PicowsProtocol
-from transports.websocket import TerminalSocket
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-
-    from starlette.types import ASGIApp
 
     from backends.base import Backend
     from terminal_service.settings import Settings
@@ -94,7 +88,7 @@ async def main(settings: Settings, environment: Mapping[str, str], *, announce: 
 
 async def _serve(settings: Settings, sessions: Sessions, announce: Callable[[str], None]) -> None:
     listener, url = _listen(settings)
-    server = _make_server(_make_app(settings, sessions), settings)
+    server = _make_server(make_application(settings, sessions, Metrics(sessions)), settings)
     stop = asyncio.Event()
     async with _signals(stop), asyncio.TaskGroup() as tasks:
         work = tasks.create_task(sessions.run(), name="sessions")
@@ -126,26 +120,7 @@ def _make_backends(environment: Mapping[str, str]) -> dict[str, Backend]:
     return {local.name: local, echo.name: echo}
 
 
-def _make_app(settings: Settings, sessions: Sessions) -> ASGIApp:
-    metrics = Metrics(sessions)
-    terminals = TerminalSocket(sessions, settings, sessions.clock)
-    app = Starlette(
-        routes=[
-            WebSocketRoute("/ws/terminal/{session_id}", terminals),
-            WebSocketRoute("/ws/terminal/{session_id}/{terminal_id}", terminals),
-            Mount("/", make_api(sessions, metrics.render)),
-        ]
-    )
-    return Guard(
-        app,
-        keys=settings.api_keys,
-        hosts=settings.allowed_hosts,
-        origins=settings.allowed_origins,
-        trusted_proxies=settings.trusted_proxies,
-    )
-
-
-def _make_server(app: ASGIApp, settings: Settings) -> Server:
+def _make_server(app: Any, settings: Settings) -> Server:
     http = uvicorn.config.HTTP_PROTOCOLS["httptools"]
     return Server(
         uvicorn.Config(

@@ -1,0 +1,39 @@
+"""The whole ASGI application: the guard, behind it the WebSocket endpoint and the HTTP API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.routing import Mount, WebSocketRoute
+
+from transports.guard import Guard
+from transports.http import make_api
+from transports.websocket import TerminalSocket
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+    from terminal_service.metrics import Metrics
+
+    from terminal_service.sessions import Sessions
+    from terminal_service.settings import Settings
+
+
+def make_application(settings: Settings, sessions: Sessions, metrics: Metrics) -> ASGIApp:
+    """Return the application that serves `sessions`."""
+    terminals = TerminalSocket(sessions, settings, sessions.clock)
+    app = Starlette(
+        routes=[
+            WebSocketRoute("/ws/terminal/{session_id}", terminals),
+            WebSocketRoute("/ws/terminal/{session_id}/{terminal_id}", terminals),
+            Mount("/", make_api(sessions, metrics.render)),
+        ]
+    )
+    return Guard(
+        app,
+        keys=settings.api_keys,
+        hosts=settings.allowed_hosts,
+        origins=settings.allowed_origins,
+        trusted_proxies=settings.trusted_proxies,
+        refused=metrics.count_refusal,
+    )
