@@ -44,14 +44,14 @@ _SECRET_NAMES = frozenset(
 
 # Answers are data for programs: no browser may guess a type, run, frame or keep them.
 # What the application sets wins.
-_HEADERS = {
-    b"x-content-type-options": b"nosniff",
-    b"referrer-policy": b"no-referrer",
-    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
-    b"cross-origin-opener-policy": b"same-origin",
-    b"cross-origin-resource-policy": b"same-origin",
-    b"cache-control": b"no-store",
-}
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+)
 
 # Close codes for servers that cannot deny a handshake with a response.
 _CLOSE_CODES = {400: 4400, 401: 4401, 403: 4403}
@@ -88,11 +88,12 @@ class Guard:
             return
         scope = seen_through(scope, Head.of(scope), self._trusted_proxies)
         head = Head.of(scope)
-        origin = None
+        if scope["type"] == "http":
+            send = _adding(_HEADERS, send)
         try:
             origin = self._sites.check(head)
-            if scope["type"] == "http":
-                send = _completing(send, origin)
+            if origin and scope["type"] == "http":
+                send = _adding(cors_headers(origin), send)
             _check_shape(head)
             if origin and is_preflight(head):
                 await _answer_preflight(send)
@@ -135,19 +136,17 @@ def _has_body(head: Head) -> bool:
     return "transfer-encoding" in head or (head.one("content-length") or "0").strip() != "0"
 
 
-def _completing(send: Send, origin: str | None) -> Send:
-    """Return a `send` that adds the headers every response has."""
-    for_origin = cors_headers(origin) if origin else []
+def _adding(headers: Sequence[tuple[bytes, bytes]], send: Send) -> Send:
+    """Return a `send` that adds to a response those of the headers it does not have."""
 
-    async def complete(message: MutableMapping[str, Any]) -> None:
+    async def send_with_headers(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             given = list(message.get("headers", ()))
             names = {name.lower() for name, _ in given}
-            missing = [(name, value) for name, value in _HEADERS.items() if name not in names]
-            message = {**message, "headers": [*given, *missing, *for_origin]}
+            message = {**message, "headers": [*given, *(each for each in headers if each[0] not in names)]}
         await send(message)
 
-    return complete
+    return send_with_headers
 
 
 async def _answer_preflight(send: Send) -> None:
