@@ -44,9 +44,7 @@ class App:
             await send({"type": "websocket.close", "code": 1000})
             return
         headers = [(b"content-security-policy", b"default-src 'self'")] if scope["path"] == "/docs" else []
-        await send(
-            {"type": "http.response.start", "status": 200, "headers": [*headers, (b"content-length", b"2")]}
-        )
+        await send({"type": "http.response.start", "status": 200, "headers": [*headers, (b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})
 
 
@@ -82,9 +80,7 @@ class Service:
 
     async def raw(self, request: bytes) -> Answer:
         opened = (
-            asyncio.open_unix_connection(self.path)
-            if self.path
-            else asyncio.open_connection("127.0.0.1", self.port)
+            asyncio.open_unix_connection(self.path) if self.path else asyncio.open_connection("127.0.0.1", self.port)
         )
         reader, writer = await opened
         try:

@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
 async def test_any_bytes_in_the_heads_that_are_read_are_answered() -> None:
     source = random.Random(7)
-    guard = Guard(
-        App(), keys=[ApiKey.of("alice", KEY)], trusted_proxies=[ipaddress.ip_network("127.0.0.0/8")]
-    )
+    guard = Guard(App(), keys=[ApiKey.of("alice", KEY)], trusted_proxies=[ipaddress.ip_network("127.0.0.0/8")])
     names = (
         b"host origin sec-fetch-site authorization x-api-key content-type content-length x-forwarded-for "
         b"x-forwarded-proto transfer-encoding"
@@ -44,8 +42,7 @@ async def test_any_bytes_in_the_heads_that_are_read_are_answered() -> None:
     for _ in range(3000):
         headers = [(b"host", b"localhost")] if source.random() < 0.5 else []
         headers += [
-            (source.choice(names), source.randbytes(source.randint(0, 30)))
-            for _ in range(source.randint(0, 4))
+            (source.choice(names), source.randbytes(source.randint(0, 30))) for _ in range(source.randint(0, 4))
         ]
         scope: dict[str, Any] = {
             "type": source.choice(["http", "websocket"]),
@@ -107,9 +104,7 @@ async def test_a_key_says_who_asks(headers: list[tuple[str, str]]) -> None:
     async with serving(keys=keys) as service:
         assert (await service.ask(headers)).status == 200
         assert (await service.shake(headers)).status == 101
-        assert [scope["state"]["identity"] for scope in service.app.seen] == [
-            Identity("alice", "api_key")
-        ] * 2
+        assert [scope["state"]["identity"] for scope in service.app.seen] == [Identity("alice", "api_key")] * 2
 
 
 @pytest.mark.parametrize(
@@ -257,9 +252,7 @@ async def test_whose_peer_is_not_known_is_refused() -> None:
 async def test_a_trusted_proxy_tells_client_and_scheme() -> None:
     networks = [ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("10.0.0.0/8")]
     key = ("X-API-Key", KEY)
-    async with serving(
-        keys=[ApiKey.of("alice", KEY)], trusted_proxies=networks, hosts=["t.example"]
-    ) as service:
+    async with serving(keys=[ApiKey.of("alice", KEY)], trusted_proxies=networks, hosts=["t.example"]) as service:
         forwarded = [("X-Forwarded-For", "6.6.6.6, 192.0.2.7"), ("X-Forwarded-For", "10.0.0.2")]
         own = ("Origin", "https://t.example")
         proto = ("X-Forwarded-Proto", "https")

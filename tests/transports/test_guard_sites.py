@@ -119,9 +119,7 @@ async def test_a_repeated_or_missing_head_is_refused() -> None:
 async def test_requests_of_other_sites_are_refused_on_every_route(site: str) -> None:
     async with serving() as service:
         for target in ("/", "/docs", "/health", "/metrics", "/api/v1/sessions", "/unknown"):
-            answer = await service.ask(
-                [("Sec-Fetch-Site", site), ("Sec-Fetch-Mode", "navigate")], target=target
-            )
+            answer = await service.ask([("Sec-Fetch-Site", site), ("Sec-Fetch-Mode", "navigate")], target=target)
             assert (answer.status, answer.problem["code"]) == (403, "cross_site")
         assert (await service.shake([("Sec-Fetch-Site", site)])).status == 403
         assert not service.app.seen
@@ -198,9 +196,7 @@ async def test_a_page_of_another_site_cannot_post_without_being_asked() -> None:
             [("Origin", "null"), ("Content-Type", "text/plain")],
             [("Content-Type", "application/x-www-form-urlencoded")],
         ):
-            answer = await service.ask(
-                headers, method="POST", target="/api/v1/sessions", body=b'{"shell":"sh"}'
-            )
+            answer = await service.ask(headers, method="POST", target="/api/v1/sessions", body=b'{"shell":"sh"}')
             assert answer.status in {403, 415}
         assert not service.app.seen
 
