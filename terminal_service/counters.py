@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import ClassVar
+
+
+@dataclass(slots=True)
+class Durations:
+    """How long things lasted: one count for each bound in seconds, up to and including it, and one beyond."""
+
+    BOUNDS: ClassVar = (60, 300, 600, 1800, 3600, 7200, 14400, 86400, 604800)
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(Durations.BOUNDS) + 1))
+    total_seconds: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one."""
+        self.counts[bisect_left(self.BOUNDS, seconds)] += 1
+        self.total_seconds += seconds
 
 
 @dataclass(slots=True)
@@ -24,6 +41,7 @@ class Counters:
     sessions_created: int = 0
     pty_spawns: Counter[str] = field(default_factory=Counter)
     pty_failures: Counter[tuple[str, str]] = field(default_factory=Counter)
+    session_seconds: Durations = field(default_factory=Durations)
     sessions_ended: Counter[str] = field(default_factory=Counter)
     gaps: Counter[str] = field(default_factory=Counter)
     gap_bytes: Counter[str] = field(default_factory=Counter)

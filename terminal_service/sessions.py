@@ -269,6 +269,7 @@ class Sessions:
         session.end_reason = reason
         session.enter(state, reason)
         self.counters.sessions_ended[reason] += 1
+        self.counters.session_seconds.add(session.uptime)
         terminal.finish(status, reason)
         log.info("session ended", session_id=session.session_id, reason=reason, exit_code=status.code)
         await self._save(session)

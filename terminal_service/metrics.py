@@ -1,0 +1,190 @@
+"""What Prometheus may know: the only place that names metrics.
+
+The hot paths add to the plain integers of `Counters`; they and the sessions are read when somebody asks, so a
+metric costs nothing between two scrapes, and a gauge cannot drift from what it measures. No metric is labelled with
+a session: there is no end to them, and each label value is kept for ever by whoever scrapes.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from importlib.metadata import PackageNotFoundError, version
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from terminal_service import wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from terminal_service.counters import Counters, Durations
+    from terminal_service.session import Session
+    from terminal_service.terminal import Terminal
+
+
+def _version() -> str:
+    try:
+        return version("terminal-service")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+PREFIX = "terminal_"
+
+# Found once, at the import: finding it reads files.
+_INFO = {"version": _version(), "architecture": platform.machine()}
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""The oldest version of the format: every name here is valid in it, and every scraper reads it."""
+
+# What clients ask for by name in vain would be as many label values as they like.
+_SHELLS = frozenset({"bash", "zsh", "fish", "sh", "dash", "ksh", "pwsh", "powershell", "cmd", "wsl", "echo", "command"})
+
+_PLAIN = {
+    "sessions_created": ("sessions_created", "Sessions that were started."),
+    "websocket_connections": ("attaches", "Viewers that attached."),
+    "websocket_reconnections": ("reconnections", "Viewers that attached again to a terminal they had left."),
+    "pty_pauses": ("pty_pauses", "Times a program was made to wait for its viewers."),
+    "output_appended_bytes": ("appended_bytes", "Output of programs, in bytes."),
+    "output_delivered_bytes": ("delivered_bytes", "Output sent to viewers, in bytes."),
+    "output_replayed_bytes": ("replayed_bytes", "Output sent to viewers that was there before they came, in bytes."),
+    "input_bytes": ("input_bytes", "Input of clients, in bytes."),
+    "input_discarded_bytes": ("input_discarded_bytes", "Waiting input that an interrupt discarded, in bytes."),
+    "input_repeated": ("inputs_repeated", "Numbered inputs that had been written before and were not written again."),
+}
+"""Metric: (field of `Counters`, meaning)."""
+
+_LABELLED = {
+    "sessions_terminated": ("sessions_ended", ["reason"], "Sessions that ended."),
+    "pty_spawns": ("pty_spawns", ["shell_type"], "Programs that were started at a terminal."),
+    "pty_failures": ("pty_failures", ["shell_type", "error_type"], "Programs that could not be started."),
+    "gaps": ("gaps", ["reason"], "Times a viewer was told that output is missing."),
+    "gap_bytes": ("gap_bytes", ["reason"], "Output that viewers were told is missing, in bytes."),
+    "websocket_messages_received": ("messages_received", ["message_type"], "Messages of clients."),
+}
+"""Metric: (field of `Counters`, labels, meaning)."""
+
+_MESSAGE_TYPES = {
+    message.__name__: str(message.__struct_config__.tag)
+    for message in vars(wire).values()
+    if isinstance(message, type) and issubclass(message, Struct) and message.__struct_config__.tag
+}
+
+
+class Observed(Protocol):
+    """What metrics are about; `terminal_service.sessions.Sessions` in the service."""
+
+    @property
+    def counters(self) -> Counters:
+        """What was counted."""
+        ...
+
+    def all(self) -> Iterable[Session]:
+        """Return all sessions there are now, living or ended."""
+        ...
+
+
+class Metrics:
+    """The metrics of one service, in a registry of their own."""
+
+    def __init__(self, sessions: Observed) -> None:
+        """Begin to look at sessions and their counters."""
+        self._refusals: Counter[str] = Counter()
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_ServiceCollector(sessions, self._refusals))
+
+    def count_refusal(self, code: str) -> None:
+        """Count a request that the guard refused with the problem `code`."""
+        self._refusals[code] += 1
+
+    def render(self) -> tuple[bytes, str]:
+        """Return the text of all metrics, and its content type. To be called on the event loop's thread."""
+        return generate_latest(self._registry), CONTENT_TYPE
+
+
+class _ServiceCollector(Collector):
+    def __init__(self, sessions: Observed, refusals: Mapping[str, int]) -> None:
+        self._sessions = sessions
+        self._refusals = refusals
+
+    def collect(self) -> Iterator[Metric]:
+        counters = self._sessions.counters
+        yield InfoMetricFamily("terminal_service", "What is running.", value=_INFO)
+        for name, (attribute, meaning) in _PLAIN.items():
+            yield CounterMetricFamily(PREFIX + name, meaning, value=getattr(counters, attribute))
+        for name, (attribute, labels, meaning) in _LABELLED.items():
+            yield _labelled(name, meaning, labels, _bounded(getattr(counters, attribute)))
+        yield from _sent(counters)
+        yield _labelled("requests_refused", "Requests the guard refused.", ["code"], self._refusals)
+        yield _durations(counters.session_seconds)
+        yield from _gauges(list(self._sessions.all()))
+
+
+def _sent(counters: Counters) -> Iterator[Metric]:
+    sent = Counter({_MESSAGE_TYPES.get(name, name): count for name, count in counters.messages_sent.items()})
+    sent["output"] += counters.output_messages
+    meaning = "Messages to clients; output counts its pieces."
+    yield _labelled("websocket_messages_sent", meaning, ["message_type"], sent)
+    pauses, replays = sent["flow_pause"], sent["replay_end"]
+    yield CounterMetricFamily(PREFIX + "flow_control_pauses", "Times a viewer's window was full.", value=pauses)
+    yield CounterMetricFamily(PREFIX + "output_buffer_replays", "Replays that were completed.", value=replays)
+
+
+def _bounded(counts: Mapping[Any, int]) -> Mapping[Any, int]:
+    """Return the counts of failures with every shell nobody knows as `other`."""
+    bounded: Counter[Any] = Counter()
+    for key, count in counts.items():
+        if isinstance(key, tuple):
+            shell, *rest = key
+            bounded[(shell if shell in _SHELLS else "other", *rest)] += count
+        else:
+            bounded[key] += count
+    return bounded
+
+
+def _labelled(name: str, meaning: str, labels: list[str], counts: Mapping[Any, int]) -> Metric:
+    family = CounterMetricFamily(PREFIX + name, meaning, labels=labels)
+    for key, count in counts.items():
+        family.add_metric(list(key) if isinstance(key, tuple) else [str(key)], count)
+    return family
+
+
+def _durations(durations: Durations) -> Metric:
+    bounds = [*(str(bound) for bound in durations.BOUNDS), "+Inf"]
+    cumulated = list(zip(bounds, accumulate(durations.counts), strict=True))
+    meaning = "How long sessions lived, in seconds."
+    return HistogramMetricFamily(PREFIX + "session_duration_seconds", meaning, cumulated, durations.total_seconds)
+
+
+def _gauges(sessions: list[Session]) -> Iterable[Metric]:
+    living = [session for session in sessions if session.is_living]
+    terminals: list[Terminal] = [session.terminal for session in sessions if session.terminal is not None]
+    running = [session.terminal for session in living if session.terminal is not None]
+    lags = [viewer.lag for terminal in terminals for viewer in terminal.attachments]
+    pending = [terminal.keyboard.pending_bytes for terminal in terminals]
+    kept = sum(terminal.log.head - terminal.log.first for terminal in terminals)
+    degraded = sum(terminal.log.degraded is not None for terminal in running)
+    for name, meaning, value in (
+        ("sessions_active", "Sessions that have not ended.", len(living)),
+        ("websocket_active_connections", "Viewers that are attached.", len(lags)),
+        ("pty_active_processes", "Programs at a terminal.", sum(each.pty is not None for each in running)),
+        ("output_buffer_size_bytes", "Output that can be replayed, of all terminals, in bytes.", kept),
+        ("viewer_lag_bytes_max", "Output the slowest viewer has not been sent, in bytes.", max(lags, default=0)),
+        ("viewer_lag_bytes_sum", "Output not sent, of all viewers, in bytes.", sum(lags)),
+        ("input_pending_bytes_max", "Input waiting for the slowest program, in bytes.", max(pending, default=0)),
+        ("input_pending_bytes_sum", "Input waiting for programs, in bytes.", sum(pending)),
+        ("logs_degraded", "Terminals whose output is kept in memory only: the disk is full.", degraded),
+    ):
+        yield GaugeMetricFamily(PREFIX + name, meaning, value=value)
