@@ -27,6 +27,7 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 DAY = 86400.0
 _YEARS_10 = 3650 * DAY
 _SHOWN_CHARACTERS = 80
+_WILDCARDS = frozenset({"0.0.0.0", "::"})
 
 # Variables of the service this one replaces that mean nothing here. Setting one is no error, but whoever did
 # must learn that it does nothing.
@@ -186,6 +187,11 @@ class Settings:
         """Refuse what is wrong in combination, however the object was made."""
         _check_exposure(self)
         _check_sizes(self)
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """Names the service goes by beside those of loopback: ALLOWED_HOSTS, and HOST where it is an address."""
+        return self.allowed_hosts if self.host in _WILDCARDS else (*self.allowed_hosts, self.host)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], env_file: Path | None = None) -> Settings:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import itertools
+from typing import get_args
 
 import pytest
 
+from terminal_service import wire
 from terminal_service.policy import (
     MESSAGES,
     ON_SERVICE,
@@ -76,6 +78,11 @@ def test_a_viewer_only_looks(role: Role) -> None:
     allowed = {message for message in MESSAGES if may_send(role, message)}
     assert allowed == (looks if role is Role.VIEWER else writes | looks)
     assert not may_send(role, "unheard_of")
+
+
+def test_every_message_a_client_can_send_is_classified() -> None:
+    sent_by_clients = {str(each.__struct_config__.tag) for each in get_args(wire.ClientMessage)}
+    assert sent_by_clients == set(MESSAGES)
 
 
 def test_attaching_is_an_action_of_its_own_for_writers_and_viewers() -> None:

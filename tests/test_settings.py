@@ -200,6 +200,14 @@ def test_loopback_needs_no_keys(host: str) -> None:
     assert Settings.from_environment({"HOST": host}).host in {host.strip("[]"), "localhost"}
 
 
+def test_the_service_goes_by_the_address_it_listens_on() -> None:
+    keys = f"alice:{KEY}"
+    read = Settings.from_environment({"HOST": "192.0.2.1", "ALLOWED_HOSTS": "t.example", "API_KEYS": keys})
+    assert read.host_names == ("t.example", "192.0.2.1")
+    for everywhere in ("0.0.0.0", "::", "[::]"):
+        assert Settings.from_environment({"HOST": everywhere, "API_KEYS": keys}).host_names == ()
+
+
 def test_proxies_are_trusted_with_keys_only() -> None:
     assert "API_KEYS" in refusal({"TRUSTED_PROXIES": "10.0.0.0/8"})
     read = Settings.from_environment({"TRUSTED_PROXIES": "10.0.0.0/8,::1", "API_KEYS": f"alice:{KEY}"})

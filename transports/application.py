@@ -32,7 +32,7 @@ def make_application(settings: Settings, sessions: Sessions, metrics: Metrics) -
     return Guard(
         app,
         keys=settings.api_keys,
-        hosts=settings.allowed_hosts,
+        hosts=settings.host_names,
         origins=settings.allowed_origins,
         trusted_proxies=settings.trusted_proxies,
         refused=metrics.count_refusal,

@@ -208,6 +208,7 @@ while data := link.recv(65536):
 """
 
 
+@pytest.mark.platform("linux", "darwin")
 @pytest.mark.skipif(peers.own_uid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize("family", ["AF_INET", "AF_UNIX"])
 async def test_without_keys_no_other_user_of_the_machine_comes_in(family: str, tmp_path: Path) -> None:
@@ -226,6 +227,8 @@ async def test_without_keys_no_other_user_of_the_machine_comes_in(family: str, t
         assert not service.app.seen
 
 
+@pytest.mark.platform("linux", "darwin")
+@pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
 async def test_the_same_user_comes_in_by_a_unix_socket(tmp_path: Path) -> None:
     async with serving(tmp_path / "http.sock") as service:
         assert (await service.ask(host="localhost")).status == 200

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 import subprocess
 import sys
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
 
     Lookup = Callable[[Endpoint, Endpoint], int | None]
 
-linux = pytest.mark.skipif(sys.platform != "linux", reason="netlink and /proc/net are Linux's")
-posix = pytest.mark.skipif(sys.platform == "win32", reason="uids and Unix sockets are POSIX'")
+linux = pytest.mark.platform("linux")  # netlink and /proc/net
+posix = pytest.mark.platform("linux", "darwin")  # uids and Unix sockets
 
 # Becomes another user only after the interpreter has been loaded, which that user may not be able to read.
 AS_NOBODY = """
@@ -103,7 +102,7 @@ def test_a_connection_its_process_has_closed_is_nobodys(lookup: Lookup) -> None:
 
 
 @posix
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.skipif(peers.own_uid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize("lookup", LOOKUPS[:2] + LOOKUPS[3:])
 def test_the_connection_of_another_user_is_theirs(lookup: Lookup) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
