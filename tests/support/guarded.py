@@ -16,6 +16,7 @@ from terminal_service.policy import Identity
 from transports import peers
 from transports.connections import with_peer
 from transports.guard import Guard
+from transports.picows_protocol import PicowsProtocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -173,7 +174,7 @@ async def serving(path: Path | None = None, **options: Any) -> AsyncIterator[Ser
     config = uvicorn.Config(
         Guard(app, refused=refusals.append, **options),
         http=with_peer(HttpToolsProtocol),
-        ws="websockets-sansio",
+        ws=PicowsProtocol,
         lifespan="off",
         log_config=None,
         proxy_headers=False,
