@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
-from transports.fragments import Fragments, MessageTooBigError
+from transports.fragments import Fragments, MessageTooBig
 from transports.picows_frames import Frames
 
 if TYPE_CHECKING:
@@ -272,7 +272,7 @@ class PicowsChannel(WSListener):
                 message = self._fragments.add(frame.get_payload_as_bytes(), final=False)
         except UnicodeDecodeError:
             self._fail(_NOT_UTF8, "text is not UTF-8")
-        except MessageTooBigError:
+        except MessageTooBig:
             self._fail(_TOO_BIG, "message too big")
         else:
             if message is not None:
