@@ -160,10 +160,7 @@ class PicowsChannel(WSListener):
         self._frames = Frames(self, max_frame_bytes=self._limit_bytes)
         self._state = _State.OPEN
         self._wire = self._frames.open(self, transport, self, head)
-        # uvloop chooses how to read when reading starts, so a new kind of protocol needs a new start.
-        transport.pause_reading()
         transport.set_protocol(self._frames)
-        transport.resume_reading()
         self._frames.feed(early)
         self._regulate()
 

@@ -137,7 +137,6 @@ class PicowsProtocol(asyncio.Protocol):
         self.expire()
         if self._transport.is_closing():
             return
-        self._transport.pause_reading()
         self._transport.set_protocol(self)
         if not self._transport.can_write_eof():  # TLS, whose own closing handshake does the same
             self._transport.close()

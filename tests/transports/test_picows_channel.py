@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 both_loops = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
 
 LIMIT = 1000
+MORE_THAN_THE_KERNEL_TAKES = 32 * 1024 * 1024  # into both sockets' buffers, on loopback
 
 
 class Late:
@@ -156,11 +157,21 @@ async def test_a_violation_closes_with_its_code_and_tells_the_listener_once(fram
     async with serving(listening, ws_max_size=LIMIT) as served:
         async with await Raw.upgraded(served.port) as raw:
             listener = await listening.listener()
-            raw.send(*frames, frame(BINARY, b"too late"), bytes(10_000))
+            raw.send(*frames, frame(BINARY, b"too late"))
             assert await raw.close_code() == code
             assert await raw.rest() == b""
         await served.idle()
     assert listener.codes == [code]
+    assert b"too late" not in listener.messages
+
+
+@both_loops
+async def test_the_close_frame_arrives_though_the_peer_goes_on_sending() -> None:
+    async with serving(Listening()) as served, await Raw.upgraded(served.port) as raw:
+        raw.send(frame(0x3), bytes(4 * 1024 * 1024))
+        await raw.writer.drain()
+        assert await raw.close_code() == 1002
+        assert await raw.rest() == b""
 
 
 @pytest.mark.parametrize("size", [LIMIT - 1, LIMIT])
@@ -239,7 +250,7 @@ async def test_pings_of_a_peer_that_does_not_read_are_not_hoarded() -> None:
     async with serving(listening) as served, await Raw.upgraded(served.port) as raw:
         listener = await listening.listener()
         transport: Any = listener.channel._transport  # type: ignore[attr-defined]
-        while listener.channel.writable:
+        while transport.get_write_buffer_size() < MORE_THAN_THE_KERNEL_TAKES:
             listener.channel.send(bytes(65536))
         before = transport.get_write_buffer_size()
         raw.send(*[frame(PING, b"x" * 125)] * 10_000, frame(PING, b"last"), frame(TEXT, b"after"))
@@ -300,6 +311,21 @@ async def test_after_close_nothing_is_delivered_and_the_answer_is_read_though_pa
         assert await listener.code() == 1001
     assert listener.messages == []
     assert listener.codes == [1001]
+
+
+async def test_close_before_listen_drops_what_waits() -> None:
+    app = Late()
+    async with serving(app) as served, await Raw.upgraded(served.port) as raw:
+        await app.accepted.wait()
+        raw.send(frame(TEXT, b"waits"))
+        await wait_until(lambda: app.channel._queue, description="the message")  # type: ignore[attr-defined]
+        app.channel.close(4409)
+        app.listen.set()
+        raw.send(frame(CLOSE, (4409).to_bytes(2)))
+        assert await app.listener.code() == 4409
+        await raw.rest()
+    assert app.listener.messages == []
+    assert app.listener.codes == [4409]
 
 
 @both_loops
