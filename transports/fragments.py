@@ -7,7 +7,7 @@ import codecs
 _Utf8Decoder = codecs.getincrementaldecoder("utf-8")
 
 
-class MessageTooBigError(Exception):
+class MessageTooBig(Exception):
     """The frames together exceed the limit of a message."""
 
 
@@ -24,10 +24,10 @@ class Fragments:
     def add(self, payload: bytes, *, final: bool) -> bytes | str | None:
         """Take a frame's payload; return the message if it was the last one.
 
-        Raises MessageTooBigError, or UnicodeDecodeError for text that is not UTF-8.
+        Raises MessageTooBig, or UnicodeDecodeError for text that is not UTF-8.
         """
         if len(self._data) + len(payload) > self._limit_bytes:
-            raise MessageTooBigError
+            raise MessageTooBig
         self._data += payload
         if self._check is not None:
             self._check.decode(payload, final=final)

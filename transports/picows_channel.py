@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
-from transports.fragments import Fragments, MessageTooBigError
+from transports.fragments import Fragments, MessageTooBig
 from transports.picows_frames import Frames
 
 if TYPE_CHECKING:
@@ -160,10 +160,7 @@ class PicowsChannel(WSListener):
         self._frames = Frames(self, max_frame_bytes=self._limit_bytes)
         self._state = _State.OPEN
         self._wire = self._frames.open(self, transport, self, head)
-        # uvloop chooses how to read when reading starts, so a new kind of protocol needs a new start.
-        transport.pause_reading()
         transport.set_protocol(self._frames)
-        transport.resume_reading()
         self._frames.feed(early)
         self._regulate()
 
@@ -272,7 +269,7 @@ class PicowsChannel(WSListener):
                 message = self._fragments.add(frame.get_payload_as_bytes(), final=False)
         except UnicodeDecodeError:
             self._fail(_NOT_UTF8, "text is not UTF-8")
-        except MessageTooBigError:
+        except MessageTooBig:
             self._fail(_TOO_BIG, "message too big")
         else:
             if message is not None:

@@ -32,7 +32,6 @@ _HIGH_WATER_BYTES = 128 * 1024
 _LOW_WATER_BYTES = 32 * 1024
 # What may arrive before the application has decided; beyond it (and at most one read more) reading is paused.
 _EARLY_BYTES = 64 * 1024
-_END_SECONDS = 5.0
 
 _ABRUPT, _NORMAL, _INTERNAL_ERROR, _RESTART = 1006, 1000, 1011, 1012
 
@@ -49,6 +48,8 @@ class _Step(enum.Enum):
 
 class PicowsProtocol(asyncio.Protocol):
     """One connection, from the upgrade request that uvicorn hands over to the end of the socket."""
+
+    end_seconds = 5.0  # how long a peer may take to end, after us
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
         self._app = config.loaded_app
@@ -119,9 +120,9 @@ class PicowsProtocol(asyncio.Protocol):
         self._woken.set()
 
     def expire(self) -> None:
-        """Cut the connection if it still stands in 5 s."""
+        """Cut the connection if it still stands in 5 s, from the first call."""
         if self._cut is None:
-            self._cut = self._loop.call_later(_END_SECONDS, self._transport.abort)
+            self._cut = self._loop.call_later(self.end_seconds, self._transport.abort)
 
     def finish(self) -> None:
         """Send what is queued, then nothing more, and wait at most 5 s for the peer to end as well.
@@ -136,7 +137,6 @@ class PicowsProtocol(asyncio.Protocol):
         self.expire()
         if self._transport.is_closing():
             return
-        self._transport.pause_reading()
         self._transport.set_protocol(self)
         if not self._transport.can_write_eof():  # TLS, whose own closing handshake does the same
             self._transport.close()
