@@ -19,27 +19,25 @@ MARK = "TERMINAL_PROCESS_TREE"
 # service: it holds its secrets. Handles to other things of the user's (SSH_AUTH_SOCK, DISPLAY, DBUS_...) are
 # capabilities, not descriptions, and are given per session by whoever may give them. XDG_RUNTIME_DIR is only
 # the well-known per-user directory, without which podman and `systemctl --user` do not work.
-_POSIX = frozenset(
-    "HOME USER LOGNAME SHELL PATH LANG LANGUAGE TZ TMPDIR XDG_RUNTIME_DIR __CF_USER_TEXT_ENCODING".split()
-)
+_POSIX_NAMES = "HOME USER LOGNAME SHELL PATH LANG LANGUAGE TZ TMPDIR XDG_RUNTIME_DIR __CF_USER_TEXT_ENCODING"
+_POSIX = frozenset(_POSIX_NAMES.split())
 _POSIX_PREFIX = "LC_"
 
 # Without SystemRoot sockets and .NET do not start; the others are the places every Windows program asks for.
-_WINDOWS = frozenset(
-    """ALLUSERSPROFILE APPDATA COMMONPROGRAMFILES COMMONPROGRAMFILES(X86) COMMONPROGRAMW6432 COMPUTERNAME COMSPEC
+_WINDOWS_NAMES = """
+    ALLUSERSPROFILE APPDATA COMMONPROGRAMFILES COMMONPROGRAMFILES(X86) COMMONPROGRAMW6432 COMPUTERNAME COMSPEC
     DRIVERDATA HOMEDRIVE HOMEPATH LOCALAPPDATA NUMBER_OF_PROCESSORS OS PATH PATHEXT PROCESSOR_ARCHITECTURE
     PROGRAMDATA PROGRAMFILES PROGRAMFILES(X86) PROGRAMW6432 PSMODULEPATH PUBLIC SYSTEMDRIVE SYSTEMROOT TEMP TMP
-    TZ USERDOMAIN USERNAME USERPROFILE WINDIR""".split()
-)
+    TZ USERDOMAIN USERNAME USERPROFILE WINDIR
+"""
+_WINDOWS = frozenset(_WINDOWS_NAMES.split())
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def posix_base(environment: Mapping[str, str], *, user: str, home: str, shell: str) -> dict[str, str]:
     """Return the allow-listed part of `environment`, completed by what a login would have set."""
-    base = {
-        name: value for name, value in environment.items() if name in _POSIX or name.startswith(_POSIX_PREFIX)
-    }
+    base = {name: value for name, value in environment.items() if name in _POSIX or name.startswith(_POSIX_PREFIX)}
     for name, value in (("HOME", home), ("USER", user), ("LOGNAME", user), ("SHELL", shell)):
         base.setdefault(name, value)
     base.setdefault("PATH", _DEFAULT_PATH)

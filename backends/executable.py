@@ -1,6 +1,7 @@
 """From the first word of a command to a file that can be executed, or the reason why there is none."""
 
-# ruff: noqa: PTH - exec takes a path as it is written; Path would normalise it
+# exec takes a path as it is written; Path would normalise it.
+# ruff: noqa: PTH110, PTH112, PTH113, PTH116, PTH118, PTH123
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ NOT_EXECUTABLE = 126
 
 
 @dataclass(eq=False)
-class CannotExecute(Exception):  # noqa: N818 - names the fact; it becomes an exit status, not an error
+class CannotExecute(Exception):
     """A command cannot be executed: the exit code a shell would report, and one line why."""
 
     code: int
@@ -82,6 +83,4 @@ def printable(text: str) -> str:
 
 def _cannot(word: str, number: int) -> CannotExecute:
     missing = number in {errno.ENOENT, errno.ENOTDIR}
-    return CannotExecute(
-        NOT_FOUND if missing else NOT_EXECUTABLE, f"{printable(word)}: {os.strerror(number)}"
-    )
+    return CannotExecute(NOT_FOUND if missing else NOT_EXECUTABLE, f"{printable(word)}: {os.strerror(number)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import errno
 import os
 import threading
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from backends.base import ExitStatus, Lost
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
 _NO_PIDFD = frozenset({errno.ENOSYS, errno.EPERM, errno.EINVAL})
@@ -53,10 +54,8 @@ class ExitWatch:
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = -1
-        try:
+        with contextlib.suppress(ChildProcessError):  # reaped: by an earlier call, or where there is no waitid
             os.waitpid(self.pid, os.WNOHANG)
-        except ChildProcessError:
-            pass  # reaped: by an earlier call, or where there is no waitid
 
     def _ended(self) -> None:
         self._loop.remove_reader(self._pidfd)
@@ -64,10 +63,8 @@ class ExitWatch:
 
     def _wait(self) -> None:
         status = _peek(self.pid, 0)
-        try:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
             self._loop.call_soon_threadsafe(self._report, status)
-        except RuntimeError:
-            pass  # the loop is closed: nobody is left to be told
 
     def _report(self, status: ExitStatus) -> None:
         if not self.exited.done():

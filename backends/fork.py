@@ -54,7 +54,7 @@ class Forked:
 
 
 class _Child(PtyProcess):  # type: ignore[misc]  # ptyprocess has no type information
-    """Keeps pid and descriptor only: the original wraps the master in buffers, and its destructor sleeps and kills."""
+    """Keeps pid and descriptor only: the original adds buffers, and a destructor that sleeps and kills."""
 
     def __init__(self, pid: int, fd: int) -> None:
         self.pid = pid
@@ -62,9 +62,7 @@ class _Child(PtyProcess):  # type: ignore[misc]  # ptyprocess has no type inform
         self.closed = True  # for the destructor: nothing of ours is its business
 
 
-def fork(
-    file: str, arguments: Sequence[str], *, cwd: str, env: Mapping[str, str], size: tuple[int, int]
-) -> Forked:
+def fork(file: str, arguments: Sequence[str], *, cwd: str, env: Mapping[str, str], size: tuple[int, int]) -> Forked:
     """Execute `file` (an absolute path) at a new PTY of `size` (rows, cols), as leader of a session of its own.
 
     The child has three descriptors, default signals, nothing blocked. All text was checked to be passable to
@@ -72,9 +70,7 @@ def fork(
     """
     parent = os.getpid()
     if sys.version_info >= (3, 12):
-        warnings.filterwarnings(
-            "ignore", r"This process .* is multi-threaded, use of fork", DeprecationWarning
-        )
+        warnings.filterwarnings("ignore", r"This process .* is multi-threaded, use of fork", DeprecationWarning)
     try:
         child = _Child.spawn(
             [file, *arguments], env=dict(env), dimensions=size, preexec_fn=partial(_become_ordinary, cwd)
@@ -87,7 +83,7 @@ def fork(
             raise _meaning(error, cwd) from None
         raise
     os.set_blocking(child.fd, False)
-    os.set_inheritable(child.fd, False)
+    os.set_inheritable(child.fd, False)  # noqa: FBT003 - positional only
     return Forked(child.pid, child.fd)
 
 
@@ -140,6 +136,7 @@ def _clean_up(traceback: TracebackType | None) -> None:
     """
     descriptors: set[int] = set()
     child: Any = None
+    names: tuple[str, ...]
     while traceback is not None:
         frame = traceback.tb_frame
         if frame.f_code is PtyProcess.spawn.__func__.__code__:

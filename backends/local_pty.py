@@ -38,9 +38,7 @@ class Patience:
 class LocalPty:
     """A `Pty` on a forked child; closed, reaped and its tree ended by one task of its own, whoever waits."""
 
-    def __init__(
-        self, forked: Forked, sink: Sink, tree: ProcessTree, patience: Patience, *, pidfd: bool
-    ) -> None:
+    def __init__(self, forked: Forked, sink: Sink, tree: ProcessTree, patience: Patience, *, pidfd: bool) -> None:
         """Take over the child and start to read. Raises OSError (no descriptor left); then nothing was taken."""
         loop = asyncio.get_running_loop()
         self._watch = ExitWatch(loop, forked.pid, pidfd=pidfd)
@@ -113,7 +111,7 @@ class LocalPty:
         await self.wait()
 
     async def _expect_death(self) -> None:
-        """A killed process is gone at once, unless the kernel is stuck in it (a dead disk): then stop waiting."""
+        """Wait a little for a killed process; it is gone at once unless the kernel is stuck in it (a dead disk)."""
         try:
             async with asyncio.timeout(self._patience.leftover):
                 await asyncio.shield(self._watch.exited)
@@ -131,40 +129,3 @@ class LocalPty:
         finally:
             self._master.close()  # the kernel hangs up on whoever still has the terminal
             self._watch.reap()
-
-
-class FailedPty:
-    """A `Pty` whose command could not be executed: it is over."""
-
-    pid: int | None = None
-
-    def __init__(self, status: ExitStatus) -> None:
-        """Take the exit status that says why."""
-        self._status = status
-
-    def write(self, data: bytes | memoryview) -> int:
-        """Take everything: nobody will ever read it."""
-        return len(data)
-
-    def interrupt(self) -> bool:
-        """Do nothing."""
-        return True
-
-    def resize(self, rows: int, cols: int) -> None:
-        """Do nothing."""
-
-    def signal(self, signum: int) -> None:
-        """Do nothing."""
-
-    def pause_reading(self) -> None:
-        """Do nothing."""
-
-    def resume_reading(self) -> None:
-        """Do nothing."""
-
-    async def wait(self) -> ExitStatus:
-        """Return why."""
-        return self._status
-
-    async def close(self, grace_seconds: float) -> None:
-        """Do nothing."""

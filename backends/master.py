@@ -81,7 +81,7 @@ class Master:
         return written
 
     async def drain(self, *, quiet_seconds: float, limit_seconds: float) -> None:
-        """The program has ended: read on, even if paused, until the terminal hangs up or the time is over.
+        """Read the last output of a program that has ended, even if paused, until the terminal hangs up.
 
         It does not hang up while somebody else has it open; then `quiet_seconds` without output are the end,
         or `limit_seconds` in all. Input is taken and thrown away from now on.

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 from backends.base import (
     Capabilities,
     DirectoryNotFound,
-    ExitStatus,
     InvalidProgram,
     OutOfResources,
 )
 from backends.environment import check_text, child_environment, posix_base
 from backends.executable import CannotExecute, exec_failed, find_executable, is_text
+from backends.failed_pty import tell_failure
 from backends.fork import EXHAUSTED, ExecError, Forked, discard, fork
-from backends.local_pty import FailedPty, LocalPty, Patience
+from backends.local_pty import LocalPty, Patience
 from backends.process_table import ProcessTable
 from backends.process_tree import ProcessTree
 from backends.shells import available_shells, shell_command
@@ -46,7 +46,7 @@ class _Place:
     pidfd: bool
 
 
-class LocalBackend:
+class PosixBackend:
     """This machine, as the user the service runs as. Used on one event loop; `close` ends its two threads.
 
     `environment` is where the allow-listed variables of every child are taken from; nothing below reads the
@@ -78,7 +78,7 @@ class LocalBackend:
         """Return the known shells on PATH, the user's own first."""
         return await asyncio.to_thread(available_shells, self._place.environment)
 
-    async def open(self, session_id: str) -> LocalEnvironment:
+    async def open(self, session_id: str) -> PosixEnvironment:
         """Return an environment: there is nothing to provision. Raises OutOfResources (no thread left)."""
         check_text("session_id", session_id)
         try:
@@ -86,7 +86,7 @@ class LocalBackend:
             await asyncio.wrap_future(self._place.launcher.submit(os.getpid))
         except RuntimeError as error:
             raise OutOfResources(str(error)) from None
-        return LocalEnvironment(self._place)
+        return PosixEnvironment(self._place)
 
     async def close(self) -> None:
         """End the threads."""
@@ -94,7 +94,7 @@ class LocalBackend:
         await self._place.processes.close()
 
 
-class LocalEnvironment:
+class PosixEnvironment:
     """The terminals of one session on this machine."""
 
     def __init__(self, place: _Place) -> None:
@@ -112,9 +112,7 @@ class LocalEnvironment:
             launch.add_done_callback(_discard)  # if it was running; called in its thread
             raise
         except CannotExecute as failure:
-            sink.data_received(f"{failure}\r\n".encode())
-            sink.drained()
-            return FailedPty(ExitStatus(code=failure.code, message=str(failure)))
+            return tell_failure(failure, sink)
         tree = ProcessTree(self._place.processes, forked.pid, mark)
         try:
             pty = LocalPty(forked, sink, tree, self._place.patience, pidfd=self._place.pidfd)

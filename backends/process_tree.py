@@ -40,9 +40,9 @@ class ProcessTree:
         self._refused: set[tuple[int, float]] = set()
 
     async def end(self, grace_seconds: float) -> None:
-        """HUP (and CONT, or a stopped process would not hear it), TERM, KILL, each for as long as something is left.
+        """Send HUP, TERM and KILL, a grace apart, until nothing is left.
 
-        Returns early when nothing is. What cannot be ended is logged and left.
+        CONT goes with them, or a stopped process would not hear them. What cannot be ended is logged and left.
         """
         for signals in ((signal.SIGHUP, signal.SIGCONT), (signal.SIGTERM, signal.SIGCONT), (signal.SIGKILL,)):
             patience = max(grace_seconds, _KILL_SECONDS) if signal.SIGKILL in signals else grace_seconds

@@ -15,7 +15,7 @@ class CollectingSink:
         self._memory = memoryview(bytearray(memory_bytes))
         self._changed = asyncio.Event()
 
-    def get_buffer(self, sizehint: int) -> memoryview:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the shape of asyncio.BufferedProtocol
         return self._memory
 
     def buffer_updated(self, nbytes: int) -> None:
