@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -31,7 +32,7 @@ def set_size(master: int, rows: int, cols: int) -> None:
     termios.tcsetwinsize(master, (rows, cols))
 
 
-def interrupt(master: int) -> bool:
+def interrupt(master: int, session: int) -> bool:
     """Do what the interrupt key does, ahead of everything queued; False if it is an ordinary byte now.
 
     A key typed behind a full input queue is not seen by the line discipline (measured: 12 KiB of unread lines
@@ -44,7 +45,8 @@ def interrupt(master: int) -> bool:
     if not local_flags & termios.ISIG or key == _disabled(master):
         return False
     if local_flags & termios.NOFLSH or not _type_alone(master, key):
-        signal_foreground(master, signal.SIGINT)
+        with contextlib.suppress(ProcessLookupError):  # the key would reach nobody either
+            signal_foreground(master, session, signal.SIGINT)
     return True
 
 
@@ -71,21 +73,35 @@ def _disabled(master: int) -> bytes:
     return bytes([os.fpathconf(master, "PC_VDISABLE") & 0xFF])
 
 
-def signal_foreground(master: int, signum: int) -> None:
-    """Send a signal to the foreground process group.
+def signal_foreground(master: int, session: int, signum: int) -> None:
+    """Send a signal to the foreground process group of this session.
 
     Raises ProcessLookupError if there is none, PermissionError, ValueError for an unknown signal.
     """
     if signum not in signal.valid_signals():
         raise ValueError(f"no such signal: {signum}")
+    group = _foreground(master, session)
+    if sys.platform == "linux" and signum in _TTY_SIGNALS:
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(master, _TIOCSIG, signum)  # the kernel's own, whoever the group belongs to
+            return
+    os.killpg(group, signum)
+
+
+def _foreground(master: int, session: int) -> int:
+    """Return the foreground group, known to exist and to be the session's.
+
+    The terminal remembers the number of a group that has ended, and another one may have got it since.
+    """
     group = os.tcgetpgrp(master)
     if group <= 0:
         raise ProcessLookupError("the terminal has no foreground process group")
-    if sys.platform == "linux" and signum in _TTY_SIGNALS:
-        try:
-            fcntl.ioctl(master, _TIOCSIG, signum)  # the kernel's own, whoever the group belongs to
-        except OSError:
-            pass
-        else:
-            return
-    os.killpg(group, signum)
+    try:
+        is_ours = os.getsid(group) == session
+    except ProcessLookupError:
+        is_ours = True  # its leader has ended: while others are in it, nobody gets its number
+    if not is_ours:
+        raise ProcessLookupError("the terminal's foreground process group has ended")
+    with contextlib.suppress(PermissionError):  # it exists, and is another user's
+        os.killpg(group, 0)
+    return group

@@ -70,7 +70,7 @@ class LocalPty:
 
     def interrupt(self) -> bool:
         """Do what the interrupt key does, ahead of all queued input; see `line_discipline.interrupt`."""
-        return True if self._over else line_discipline.interrupt(self._master.descriptor)
+        return True if self._over else line_discipline.interrupt(self._master.descriptor, self._pid)
 
     def resize(self, rows: int, cols: int) -> None:
         """Set the size; the foreground programs get SIGWINCH."""
@@ -80,7 +80,7 @@ class LocalPty:
     def signal(self, signum: int) -> None:
         """Signal the foreground process group; see `line_discipline.signal_foreground` for errors."""
         if not self._over:
-            line_discipline.signal_foreground(self._master.descriptor, signum)
+            line_discipline.signal_foreground(self._master.descriptor, self._pid, signum)
 
     def pause_reading(self) -> None:
         """Stop reading."""
