@@ -33,6 +33,7 @@ class ExitWatch:
         self.pid = pid
         self.exited: asyncio.Future[ExitStatus] = loop.create_future()
         self._loop = loop
+        self._is_awaited = True
         self._pidfd = _open_pidfd(pid) if pidfd else -1
         if self._pidfd >= 0:
             try:
@@ -49,13 +50,24 @@ class ExitWatch:
             self.exited.set_result(status)
 
     def reap(self) -> None:
-        """Release the child's pid and what watched it; harmless twice. Never blocks."""
+        """Release the child's pid and what watched it; harmless twice. Never blocks.
+
+        A child that was given up and lives on is reaped when it ends.
+        """
+        try:
+            lives = os.waitpid(self.pid, os.WNOHANG)[0] == 0
+        except ChildProcessError:
+            lives = False  # reaped: by an earlier call, or where there is no waitid
+        self._is_awaited = not lives
+        if not lives:
+            self.release()
+
+    def release(self) -> None:
+        """Stop to watch; the child is not reaped."""
         if self._pidfd >= 0:
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = -1
-        with contextlib.suppress(ChildProcessError):  # reaped: by an earlier call, or where there is no waitid
-            os.waitpid(self.pid, os.WNOHANG)
 
     def _ended(self) -> None:
         self._loop.remove_reader(self._pidfd)
@@ -69,6 +81,8 @@ class ExitWatch:
     def _report(self, status: ExitStatus) -> None:
         if not self.exited.done():
             self.exited.set_result(status)
+        if not self._is_awaited:
+            self.reap()
 
 
 def _open_pidfd(pid: int) -> int:

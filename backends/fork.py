@@ -78,10 +78,12 @@ def fork(file: str, arguments: Sequence[str], *, cwd: str, env: Mapping[str, str
     except BaseException as error:
         if os.getpid() != parent:
             os._exit(127)  # a forked copy of the service must never go on running the service's code
+        # Before the clean-up: it would hide what there was too little of.
+        meaning = _meaning(error, cwd) if isinstance(error, OSError) else None
         _clean_up(error.__traceback__)
-        if isinstance(error, OSError):
-            raise _meaning(error, cwd) from None
-        raise
+        if meaning is None:
+            raise
+        raise meaning from None
     os.set_blocking(child.fd, False)
     os.set_inheritable(child.fd, False)  # noqa: FBT003 - positional only
     return Forked(child.pid, child.fd)

@@ -45,7 +45,7 @@ class LocalPty:
         try:
             self._master = Master(loop, forked.master, sink)
         except BaseException:
-            self._watch.reap()
+            self._watch.release()
             raise
         self._pid = forked.pid
         self._tree = tree

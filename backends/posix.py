@@ -79,19 +79,21 @@ class PosixBackend:
         return await asyncio.to_thread(available_shells, self._place.environment)
 
     async def open(self, session_id: str) -> PosixEnvironment:
-        """Return an environment: there is nothing to provision. Raises OutOfResources (no thread left)."""
+        """Return an environment: nothing is provisioned. Raises OutOfResources (no thread or descriptor left)."""
         check_text("session_id", session_id)
         try:
-            # A thread that cannot be started must be noticed here: when `spawn` is told so, its work is queued.
+            # Now, because `submit` queues the work even when it cannot start the thread; and so that terminals
+            # can be ended when there are no threads left to be had.
             await asyncio.wrap_future(self._place.launcher.submit(os.getpid))
-        except RuntimeError as error:
+            await self._place.processes.look()
+        except (RuntimeError, OSError) as error:
             raise OutOfResources(str(error)) from None
         return PosixEnvironment(self._place)
 
     async def close(self) -> None:
-        """End the threads."""
-        await asyncio.to_thread(self._place.launcher.shutdown)
-        await self._place.processes.close()
+        """Let the threads, idle by now, end."""
+        self._place.launcher.shutdown(wait=False)
+        self._place.processes.close()
 
 
 class PosixEnvironment:

@@ -53,9 +53,9 @@ class ProcessTable:
         """Send signals to processes, each checked to be the one that was seen; return those that may not be."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, _signal_all, processes, signals)
 
-    async def close(self) -> None:
-        """End the thread."""
-        await asyncio.to_thread(self._thread.shutdown)
+    def close(self) -> None:
+        """Let the thread end."""
+        self._thread.shutdown(wait=False)
 
 
 def scan() -> list[Process]:

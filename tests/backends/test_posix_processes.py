@@ -285,7 +285,7 @@ async def test_a_pid_that_has_become_another_process_is_not_signalled() -> None:
     assert is_alive(other.pid)
     assert await table.signal([seen], signal.SIGKILL) == []
     assert await other.wait() == -signal.SIGKILL
-    await table.close()
+    table.close()
 
 
 async def test_many_ends_at_once_share_their_looks() -> None:
@@ -293,11 +293,11 @@ async def test_many_ends_at_once_share_their_looks() -> None:
     looks = await asyncio.gather(*(table.look() for _ in range(50)))
     assert len({id(seen) for seen in looks}) <= 2
     assert looks[0] is not await table.look()
-    await table.close()
+    table.close()
 
 
 async def test_a_tree_that_is_gone_needs_no_signal() -> None:
     table = ProcessTable()
     async with asyncio.timeout(5):
         await ProcessTree(table, 2**22 - 1, "nobody's").end(60)
-    await table.close()
+    table.close()
