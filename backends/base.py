@@ -5,6 +5,7 @@ Errors, as a tree::
     BackendError
     ├── ShellNotFound      the named shell is not here; lists those that are
     ├── DirectoryNotFound  the working directory cannot be entered
+    ├── InvalidProgram     the program's description cannot be passed to a system at all (a NUL byte, say)
     └── OutOfResources     no PTY, descriptor, process or memory left: try again later
 """
 
@@ -44,6 +45,18 @@ class DirectoryNotFound(BackendError):
     def __str__(self) -> str:
         """Name the directory and the system's reason."""
         return f"cannot enter directory {self.cwd!r}: {self.reason}"
+
+
+@dataclass(eq=False)
+class InvalidProgram(BackendError):
+    """A field of the program can be handed to no system: a NUL byte, `=` in a name, no words at all."""
+
+    field: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the field and what is wrong with it."""
+        return f"{self.field}: {self.reason}"
 
 
 @dataclass(eq=False)
@@ -97,7 +110,11 @@ class Program:
 
     `env` holds additions to the backend's allow-listed environment. In the value of variable NAME, `$NAME`
     and `${NAME}` stand for the value it would have had (`PATH=/opt/bin:$PATH`); nothing else is expanded.
-    `session_id` is put into the environment as TERMINAL_SESSION_ID, which also marks the process tree.
+    `session_id` is put into the environment as TERMINAL_SESSION_ID; a backend may add a mark of its own by
+    which it knows the terminal's processes again. Neither can be overridden by `env`.
+
+    `shell` None and `command` None: the backend's default shell. `cwd` None: the home directory. `rows` and
+    `cols` are 1..65535, in characters.
     """
 
     session_id: str
@@ -134,7 +151,10 @@ class Sink(Protocol):
         ...
 
     def resume_writing(self) -> None:
-        """Learn that a `write` that was refused or cut short may be tried again."""
+        """Learn that a `write` that was refused or cut short may be tried again.
+
+        Also called, if a write was cut short, when the program has ended: what is left to write is then taken.
+        """
         ...
 
 
@@ -161,7 +181,8 @@ class Pty(Protocol):
     def interrupt(self) -> bool:
         """Do what the terminal's interrupt key does, ahead of all queued input, if that is switched on.
 
-        Return False where the key is an ordinary byte now (raw mode): then it must be written instead.
+        Input the program has not read yet is discarded, as the key does. Return False where the key is an
+        ordinary byte now (raw mode): then it must be written instead, in its turn.
         """
         ...
 
@@ -172,12 +193,16 @@ class Pty(Protocol):
     def signal(self, signum: int) -> None:
         """Send a signal to the terminal's foreground process group.
 
-        Raises ProcessLookupError if there is none.
+        Raises ProcessLookupError if there is none, PermissionError if it belongs to another user (sudo), and
+        ValueError for a signal that the place it runs does not have.
         """
         ...
 
     def pause_reading(self) -> None:
-        """Stop reading: the program feels a full terminal once the system's buffer is full."""
+        """Stop reading: the program feels a full terminal once the system's buffer is full.
+
+        Has no effect any more once the program has ended: its last output is delivered regardless.
+        """
         ...
 
     def resume_reading(self) -> None:
@@ -197,16 +222,16 @@ class Environment(Protocol):
     """What a backend provisioned for one session."""
 
     async def spawn(self, program: Program, sink: Sink) -> Pty:
-        """Start a program at a new terminal.
+        """Start a program at a new terminal; its output may reach the sink before this returns.
 
         A command that cannot be executed is no error here: the reason goes to the sink as output and the exit
         code is 127 (not found) or 126 (found, not executable). Raises ShellNotFound, DirectoryNotFound,
-        OutOfResources.
+        InvalidProgram, OutOfResources; then nothing was started. Cancelled: what was started is ended.
         """
         ...
 
     async def close(self) -> None:
-        """Release what was provisioned; closing twice is harmless."""
+        """End the terminals still open and release what was provisioned; closing twice is harmless."""
         ...
 
 
@@ -223,8 +248,8 @@ class Backend(Protocol):
         """What it can do."""
         ...
 
-    def shells(self) -> Sequence[str]:
-        """Names of the shells that exist there now, the default first."""
+    async def shells(self) -> Sequence[str]:
+        """Names of the shells that exist there now, the default first (a look at a disk, or over a link)."""
         ...
 
     async def open(self, session_id: str) -> Environment:

@@ -1,0 +1,131 @@
+"""One program at a PTY of this machine, from its start to the end of everything it started."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from backends import line_discipline
+from backends.base import ExitStatus, Lost
+from backends.exit_watch import ExitWatch
+from backends.master import Master
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from backends.base import Sink
+    from backends.fork import Forked
+    from backends.process_tree import ProcessTree
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long the end of a program may take, in seconds."""
+
+    quiet: float = 0.25
+    """Without output from background processes, after the program has exited."""
+    drain: float = 2.0
+    """For all output after the exit."""
+    leftover: float = 1.0
+    """For each of HUP, TERM and KILL to what a program left running."""
+
+
+class LocalPty:
+    """A `Pty` on a forked child; closed, reaped and its tree ended by one task of its own, whoever waits."""
+
+    def __init__(self, forked: Forked, sink: Sink, tree: ProcessTree, patience: Patience, *, pidfd: bool) -> None:
+        """Take over the child and start to read. Raises OSError (no descriptor left); then nothing was taken."""
+        loop = asyncio.get_running_loop()
+        self._watch = ExitWatch(loop, forked.pid, pidfd=pidfd)
+        try:
+            self._master = Master(loop, forked.master, sink)
+        except BaseException:
+            self._watch.release()
+            raise
+        self._pid = forked.pid
+        self._tree = tree
+        self._patience = patience
+        self._closing = asyncio.Lock()
+        # The end of a program comes whether or not anybody waits for it, so this is a task; `wait` and `close`
+        # await it and so learn of every error in it. It is bounded once the program has exited.
+        self._life = loop.create_task(self._live(), name=f"terminal of process {forked.pid}")
+
+    @property
+    def pid(self) -> int | None:
+        """Process id."""
+        return self._pid
+
+    @property
+    def _over(self) -> bool:
+        return self._watch.exited.done() or self._master.descriptor < 0
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Write without blocking; see `Pty.write` and `Master.write`."""
+        return self._master.write(data)
+
+    def interrupt(self) -> bool:
+        """Do what the interrupt key does, ahead of all queued input; see `line_discipline.interrupt`."""
+        return True if self._over else line_discipline.interrupt(self._master.descriptor, self._pid)
+
+    def resize(self, rows: int, cols: int) -> None:
+        """Set the size; the foreground programs get SIGWINCH."""
+        if not self._over:
+            line_discipline.set_size(self._master.descriptor, rows, cols)
+
+    def signal(self, signum: int) -> None:
+        """Signal the foreground process group; see `line_discipline.signal_foreground` for errors."""
+        if not self._over:
+            line_discipline.signal_foreground(self._master.descriptor, self._pid, signum)
+
+    def pause_reading(self) -> None:
+        """Stop reading."""
+        self._master.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        self._master.resume_reading()
+
+    async def wait(self) -> ExitStatus:
+        """Wait for the end of the program, of its output and of what it left running."""
+        return await asyncio.shield(self._life)
+
+    def when_over(self, callback: Callable[[LocalPty], object]) -> None:
+        """Call back when `wait` would return."""
+        self._life.add_done_callback(lambda _: callback(self))
+
+    async def close(self, grace_seconds: float) -> None:
+        """End the whole process tree, then release all; see `ProcessTree.end`. Bounded by three graces and 3 s.
+
+        May be called by many and again after a cancelled call.
+        """
+        async with self._closing:
+            if not self._life.done():
+                await self._tree.end(grace_seconds)
+            if not self._watch.exited.done():
+                await self._expect_death()
+        await self.wait()
+
+    async def _expect_death(self) -> None:
+        """Wait a little for a killed process; it is gone at once unless the kernel is stuck in it (a dead disk)."""
+        try:
+            async with asyncio.timeout(self._patience.leftover):
+                await asyncio.shield(self._watch.exited)
+        except TimeoutError:
+            _log.warning("a killed process does not end", pid=self._pid)
+            self._watch.give_up(ExitStatus(lost=Lost.NODE, message="the process cannot be ended"))
+
+    async def _live(self) -> ExitStatus:
+        try:
+            status = await self._watch.exited
+            await self._master.drain(quiet_seconds=self._patience.quiet, limit_seconds=self._patience.drain)
+            await self._tree.end(self._patience.leftover)
+            self._master.sweep()
+            return status
+        finally:
+            self._master.close()  # the kernel hangs up on whoever still has the terminal
+            self._watch.reap()

@@ -1,0 +1,120 @@
+"""What runs in a terminal, wherever it went, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from backends.process_table import Process, ProcessTable
+
+_log = structlog.get_logger(__name__)
+
+_PAUSES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+"""Seconds between two looks at dying processes; the last one repeats."""
+
+_KILL_SECONDS = 1.0
+"""At least this long is waited for killed processes to disappear."""
+
+
+class ProcessTree:
+    """What runs in one terminal: its session, what carries its mark, and the descendants of all these.
+
+    The session is all a shell starts, `nohup` and `&` included; the mark, inherited in the environment, finds
+    what left it with setsid and two forks. (Out of reach: a process that does both *and* empties its
+    environment, and one that changed to another user.)
+    """
+
+    def __init__(self, table: ProcessTable, leader: int, mark: str) -> None:
+        self._table = table
+        self._leader = leader
+        self._mark = mark
+        self._refused: set[tuple[int, float]] = set()
+
+    async def end(self, grace_seconds: float) -> None:
+        """Send HUP, TERM and KILL, a grace apart, until nothing is left.
+
+        CONT goes with them, or a stopped process would not hear them. What cannot be ended is logged and left.
+        """
+        for signals in ((signal.SIGHUP, signal.SIGCONT), (signal.SIGTERM, signal.SIGCONT), (signal.SIGKILL,)):
+            patience = max(grace_seconds, _KILL_SECONDS) if signal.SIGKILL in signals else grace_seconds
+            if await self._send(signals, patience):
+                return
+        _log.warning("processes survived the end of their terminal", leader=self._leader)
+
+    async def _send(self, signals: tuple[int, ...], patience: float) -> bool:
+        """Signal everything once, newcomers too, until nothing is left (True) or patience ends."""
+        told: set[tuple[int, float]] = set()
+        deadline = time.monotonic() + patience
+        for pause in _pauses():
+            members = await self._members()
+            if not members and members is not None:
+                return True
+            if members is None:
+                self._signal_leader(signals)
+            else:
+                strangers = [process for process in members if _key(process) not in told]
+                refused = await self._table.signal(strangers, *signals)
+                self._refused |= {_key(process) for process in refused}
+                told |= {_key(process) for process in strangers}
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            await asyncio.sleep(min(pause, left))
+        return await self._members() == []
+
+    async def _members(self) -> list[Process] | None:
+        """Return what is left of the tree; None if it cannot be known for want of a descriptor."""
+        try:
+            seen = await self._table.look()
+        except OSError as error:
+            if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM}:
+                return None
+            raise
+        members = select(seen, self._leader, self._mark)
+        return [process for process in members if _key(process) not in self._refused]
+
+    def _signal_leader(self, signals: tuple[int, ...]) -> None:
+        """Do what needs no look: the shell is not reaped yet, so its number is its own."""
+        for signum in signals:
+            try:
+                os.killpg(self._leader, signum)
+            except (ProcessLookupError, PermissionError):
+                continue  # dead already, or another user's: both are found by the next look
+
+
+def select(processes: list[Process], leader: int, mark: str) -> list[Process]:
+    """Return the processes of session `leader`, those marked, and all descendants of these."""
+    children: dict[int, list[Process]] = {}
+    for process in processes:
+        children.setdefault(process.parent, []).append(process)
+    found = {
+        process.pid: process
+        for process in processes
+        if leader in (process.pid, process.session) or process.mark == mark
+    }
+    waiting = [leader, *found]
+    while waiting:
+        for process in children.get(waiting.pop(), ()):
+            if process.pid not in found:
+                found[process.pid] = process
+                waiting.append(process.pid)
+    return list(found.values())
+
+
+def _key(process: Process) -> tuple[int, float]:
+    return process.pid, process.started
+
+
+def _pauses() -> Iterator[float]:
+    yield from _PAUSES
+    while True:
+        yield _PAUSES[-1]

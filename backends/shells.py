@@ -1,0 +1,47 @@
+"""The shells that can be asked for by name on a POSIX system, and how each is started."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from backends.base import ShellNotFound
+from backends.executable import CannotExecute, find_executable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# bash and zsh are started as login shells because nobody else has read the user's profile before them; fish
+# reads its configuration anyway; a login sh would be `sh -l`, which is not in POSIX (yash and old ash refuse it).
+_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "bash": ("--login",),
+    "zsh": ("--login",),
+    "fish": (),
+    "sh": (),
+    "pwsh": ("-NoLogo",),
+}
+_ALIASES = {"powershell": "pwsh"}
+
+
+def available_shells(environment: Mapping[str, str]) -> list[str]:
+    """Return the names on this environment's PATH, the user's own shell first. Looks at the file system."""
+    own = environment.get("SHELL", "").rpartition("/")[2]
+    names = [name for name in _ARGUMENTS if _find(name, environment)]
+    return sorted(names, key=lambda name: name != own)
+
+
+def shell_command(name: str | None, environment: Mapping[str, str]) -> list[str]:
+    """Return the argv of a shell, the user's own for None; raises ShellNotFound. Looks at the file system."""
+    if name is None:
+        name = next(iter(available_shells(environment)), "sh")
+    shell = _ALIASES.get(name, name)
+    if shell not in _ARGUMENTS or not _find(shell, environment):
+        raise ShellNotFound(name, available_shells(environment))
+    return [shell, *_ARGUMENTS[shell]]
+
+
+def _find(name: str, environment: Mapping[str, str]) -> bool:
+    try:
+        find_executable(name, path=environment["PATH"], cwd="/")
+    except CannotExecute:
+        return False
+    return True

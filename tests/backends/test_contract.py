@@ -1,0 +1,297 @@
+"""What every backend promises (backends/base.py), held against each of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from backends.base import DirectoryNotFound, ExitStatus, InvalidProgram, Program, ShellNotFound
+from backends.echo import EchoBackend
+from support.sink import CollectingSink
+from support.terminals import Terminal, Terminals, opened, plain_environment
+
+if sys.platform == "win32":
+    from backends.windows import WindowsBackend
+else:
+    from backends.posix import PosixBackend
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from backends.base import Backend
+
+pytestmark = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
+
+PASTE_BYTES = 1 << 20
+
+
+class Dialect:
+    """How the same things are said to different backends."""
+
+    def __init__(
+        self, make: Callable[[], Backend], *, exits: str, echoes: str | None, floods: str, prints: str
+    ) -> None:
+        self.make = make
+        self.exits = exits
+        self.echoes = echoes
+        self.floods = floods
+        self.prints = prints
+
+
+def _local() -> Backend:
+    if sys.platform == "win32":
+        return WindowsBackend(os.environ)
+    return PosixBackend(plain_environment())
+
+
+DIALECTS = {
+    "echo": Dialect(EchoBackend, exits="exit {}", echoes="", floods="flood {}", prints="env {}"),
+    "posix": Dialect(
+        _local,
+        exits="sh -c|exit {}",
+        echoes="sh -c|stty raw -echo; echo ready; exec cat",
+        floods="sh -c|head -c {} /dev/zero",
+        prints='sh -c|echo "${}"',
+    ),
+    "windows": Dialect(
+        _local,
+        exits="cmd /c|exit {}",
+        echoes=None,
+        floods="powershell -NoProfile -Command|'x' * {}",
+        prints="cmd /c|echo %{}%",
+    ),
+}
+
+
+def words(text: str, *arguments: object) -> list[str]:
+    """Split a dialect's command: blanks separate words up to a bar, what is behind it is one word."""
+    first, _, last = text.partition("|")
+    return [*first.format(*arguments).split(), *([last.replace("{}", str(*arguments))] if last else [])]
+
+
+@pytest.fixture(params=["echo", *(["windows"] if sys.platform == "win32" else ["posix"])])
+def dialect(request: pytest.FixtureRequest) -> Dialect:
+    return DIALECTS[request.param]
+
+
+@pytest.fixture
+async def terminals(dialect: Dialect) -> AsyncIterator[Terminals]:
+    async with opened(dialect.make()) as terminals:
+        yield terminals
+
+
+async def echoing(dialect: Dialect, terminals: Terminals, sink: CollectingSink | None = None) -> Terminal:
+    """Start what echoes every byte as it is."""
+    if dialect.echoes is None:
+        pytest.skip("nothing on this platform echoes bytes as they are")
+    terminal = await terminals.run(*words(dialect.echoes), sink=sink)
+    if dialect.echoes:
+        await terminal.sink.until(b"ready\n")
+        terminal.sink.output.clear()
+    return terminal
+
+
+@pytest.mark.parametrize("code", [0, 1, 7, 255])
+async def test_an_exit_code_is_told_exactly(dialect: Dialect, terminals: Terminals, code: int) -> None:
+    terminal = await terminals.run(*words(dialect.exits, code))
+    assert await terminal.wait() == ExitStatus(code=code)
+
+
+async def test_everything_printed_reaches_the_sink_before_the_end(dialect: Dialect, terminals: Terminals) -> None:
+    terminal = await terminals.run(*words(dialect.floods, 300_000))
+    assert (await terminal.wait()).code == 0
+    assert len(terminal.output) >= 300_000
+    assert terminal.sink.batches > 0
+
+
+async def test_input_comes_back_whole_and_in_order(dialect: Dialect, terminals: Terminals) -> None:
+    terminal = await echoing(dialect, terminals)
+    data = b"".join(b"%08d " % number for number in range(PASTE_BYTES // 9))
+    await terminal.type(data)
+    await terminal.sink.until_size(len(data))
+    assert terminal.output == data
+    await terminal.pty.close(0.5)
+
+
+async def test_a_full_terminal_takes_nothing_until_it_is_read(dialect: Dialect, terminals: Terminals) -> None:
+    terminal = await echoing(dialect, terminals)
+    terminal.pty.pause_reading()
+    piece = b"x" * 4096
+    taken = 0
+    async with asyncio.timeout(20):
+        while terminal.pty.write(piece) == len(piece) or not await refuses_for_good(terminal):
+            taken += 1
+            assert taken < 1000, "a terminal has a bound"
+            await asyncio.sleep(0.001)
+    assert not terminal.output
+    terminal.sink.room.clear()
+    terminal.pty.resume_reading()
+    async with asyncio.timeout(20):
+        await terminal.sink.room.wait()
+    assert terminal.pty.write(b"y") == 1
+    await terminal.sink.until(b"y")
+    await terminal.pty.close(0.5)
+
+
+async def refuses_for_good(terminal: Terminal) -> bool:
+    """Tell whether nothing is taken any more, though the program has had time to echo all it was given."""
+    for _ in range(20):
+        await asyncio.sleep(0.01)
+        if terminal.pty.write(b"x"):
+            return False
+    return True
+
+
+async def test_output_is_held_back_while_reading_is_paused(dialect: Dialect, terminals: Terminals) -> None:
+    terminal = await echoing(dialect, terminals)
+    terminal.pty.pause_reading()
+    terminal.pty.pause_reading()
+    await terminal.type(b"held back")
+    other = await echoing(dialect, terminals)
+    await other.type(b"goes on")
+    await other.sink.until(b"goes on")
+    assert not terminal.output
+    terminal.pty.resume_reading()
+    await terminal.sink.until(b"held back")
+    await terminal.pty.close(0.5)
+
+
+async def test_a_paused_terminal_still_delivers_its_last_output(dialect: Dialect, terminals: Terminals) -> None:
+    terminal = await terminals.run(*words(dialect.prints, "WORD"), env={"WORD": "last words"})
+    terminal.pty.pause_reading()
+    assert (await terminal.wait()).code == 0
+    assert b"last words" in terminal.output
+
+
+async def test_variables_reach_the_program(dialect: Dialect, terminals: Terminals) -> None:
+    env = {"GREETING": "good day", "TERM": "$TERM-and-more", "OTHER": "$GREETING"}
+    for name, value in {
+        "GREETING": "good day",
+        "TERM": "xterm-256color-and-more",
+        "OTHER": "$GREETING",
+        "COLORTERM": "truecolor",
+        "TERMINAL_SESSION_ID": "session-1",
+    }.items():
+        terminal = await terminals.run(*words(dialect.prints, name), env=env)
+        await terminal.wait()
+        assert value.encode() in terminal.output
+
+
+@pytest.mark.parametrize(
+    "env",
+    [{"A=B": "x"}, {"": "x"}, {"A": "x\0y"}, {"A\0": "x"}, {"A": "\ud800"}],
+    ids=["equals sign", "no name", "NUL in value", "NUL in name", "half a surrogate pair"],
+)
+async def test_variables_that_no_system_takes_are_refused(terminals: Terminals, env: dict[str, str]) -> None:
+    with pytest.raises(InvalidProgram, match="env"):
+        await terminals.run("exit", env=env)
+
+
+async def test_a_missing_shell_is_told_with_those_that_exist(terminals: Terminals) -> None:
+    with pytest.raises(ShellNotFound) as caught:
+        await terminals.run(shell="no-such-shell")
+    shells = await terminals.backend.shells()
+    assert shells
+    assert list(caught.value.available) == list(shells)
+    assert "no-such-shell" in str(caught.value)
+    assert shells[0] in str(caught.value)
+
+
+async def test_every_shell_that_is_listed_starts(terminals: Terminals) -> None:
+    for shell in await terminals.backend.shells():
+        terminal = await terminals.run(shell=shell)
+        await terminal.pty.close(2)
+        await terminal.wait()
+
+
+async def test_a_missing_directory_is_told(terminals: Terminals) -> None:
+    with pytest.raises(DirectoryNotFound, match="no-such-directory"):
+        await terminals.run("exit", cwd="/no-such-directory")
+
+
+async def test_a_missing_command_is_127_and_the_viewer_sees_why(terminals: Terminals) -> None:
+    terminal = await terminals.run("no-such-command", "argument")
+    status = await terminal.wait()
+    assert (status.code, status.signal) == (127, None)
+    assert status.message == "no-such-command: command not found"
+    assert terminal.output == b"no-such-command: command not found\r\n"
+
+
+async def test_an_ended_terminal_takes_every_call_and_does_nothing(dialect: Dialect, terminals: Terminals) -> None:
+    for command in (words(dialect.exits, 3), ["no-such-command"]):
+        terminal = await terminals.run(*command)
+        status = await terminal.wait()
+        printed = terminal.output
+        pty = terminal.pty
+        assert pty.write(b"for nobody") == 10
+        assert pty.interrupt() in (True, False)
+        pty.resize(30, 90)
+        pty.signal(signal.SIGTERM)
+        pty.pause_reading()
+        pty.resume_reading()
+        await pty.close(0)
+        await pty.close(0)
+        assert await pty.wait() == status
+        assert terminal.output == printed
+
+
+async def test_closing_ends_the_program_for_all_who_wait(dialect: Dialect, terminals: Terminals) -> None:
+    terminal = await echoing(dialect, terminals)
+    async with asyncio.timeout(15), asyncio.TaskGroup() as group:
+        waits = [group.create_task(terminal.pty.wait()) for _ in range(3)]
+        for _ in range(3):
+            group.create_task(terminal.pty.close(0.5))
+    statuses = {wait.result() for wait in waits}
+    assert len(statuses) == 1
+    assert statuses.pop().lost is None
+
+
+async def test_giving_up_waiting_changes_nothing(dialect: Dialect, terminals: Terminals) -> None:
+    terminal = await echoing(dialect, terminals)
+    waiting = asyncio.create_task(terminal.pty.wait())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await terminal.type(b"still here")
+    await terminal.sink.until(b"still here")
+    await terminal.pty.close(0.5)
+
+
+async def test_a_refused_write_is_resumed_by_the_end_of_the_program(dialect: Dialect, terminals: Terminals) -> None:
+    terminal = await echoing(dialect, terminals)
+    terminal.pty.pause_reading()
+    async with asyncio.timeout(15), asyncio.TaskGroup() as group:
+        group.create_task(terminal.type(bytes(PASTE_BYTES)))
+        await asyncio.sleep(0)
+        group.create_task(terminal.pty.close(0.5))
+
+
+async def test_closing_the_environment_ends_its_terminals(dialect: Dialect) -> None:
+    backend = dialect.make()
+    async with opened(backend) as terminals:
+        several = [await terminals.run(shell=(await backend.shells())[0]) for _ in range(3)]
+        await terminals.environment.close()
+        for terminal in several:
+            await terminal.wait()
+
+
+async def test_a_cancelled_start_leaves_nothing(dialect: Dialect, terminals: Terminals) -> None:
+    for turns in range(6):
+        sink = CollectingSink()
+        start = asyncio.create_task(
+            terminals.environment.spawn(Program("session-1", command=words(dialect.exits, 0)), sink)
+        )
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        start.cancel()
+        try:
+            pty = await start
+        except asyncio.CancelledError:
+            continue
+        await pty.close(0)
