@@ -13,8 +13,8 @@ from transports.websocket import TerminalSocket
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
-    from terminal_service.metrics import Metrics
 
+    from terminal_service.metrics import Metrics
     from terminal_service.sessions import Sessions
     from terminal_service.settings import Settings
 
