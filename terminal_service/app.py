@@ -148,6 +148,7 @@ def _listen(settings: Settings) -> tuple[socket.socket, str]:
         return listener, f"http+unix://{settings.unix_socket}"
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
     host = f"[{settings.host}]" if family == socket.AF_INET6 else settings.host
     return listener, f"http://{host}:{listener.getsockname()[1]}"
 
