@@ -2,8 +2,12 @@
 
 A viewer that joins at the recent tail must know what came before it: the alternate screen, mouse reporting,
 bracketed paste, the scroll region, colours, the title. Only sequences that leave a lasting mode are looked at
-(ECMA-48, xterm's ctlseqs, the kitty keyboard protocol), so the scan runs at the speed of the regular
-expression engine and skips plain text altogether.
+(ECMA-48, xterm's ctlseqs, the kitty keyboard protocol).
+
+Plain text is skipped at memory speed, but colourful output costs a regular expression some 10 ms per MB, more
+than everything else that is done with it. So nothing is scanned before somebody joins, and what would be
+trimmed unseen (megabytes ago) only quickly, for the private modes: whether the alternate screen is on matters
+then, which colour was on does not.
 """
 
 from __future__ import annotations
@@ -24,12 +28,15 @@ KEYBOARD_STACK_LIMIT = 16
 
 _SEQUENCE = re.compile(
     rb"\x1b(?:"
-    rb"\[(?P<prefix>[?>=<!]?)(?P<params>[0-9;:]{0,64})(?P<middle>[ ]?)(?P<final>[hlmrupq])"
+    rb"\[(?P<prefix>[?>=<!]?+)(?P<params>[0-9;:]*+)(?P<middle>[ ]?+)(?P<final>[hlmrupq])"
     rb"|\](?P<osc>[02]);(?P<text>[^\x07\x1b]{0,4096})(?:\x07|\x1b\\)"
     rb"|(?P<single>[=>c])"
     rb"|(?P<slot>[()])(?P<charset>[0-9A-B])"
     rb")"
 )
+
+_PRIVATE_START = b"\x1b[?"
+_PRIVATE = re.compile(rb"\x1b\[\?([0-9;]*+)([hl])")
 
 # Modes whose resting state is "set": they are restored only when reset (xterm ctlseqs, DECSET).
 _SET_AT_REST = frozenset({b"7", b"25", b"1007"})
@@ -71,6 +78,17 @@ class Modes:
         tail_start = max(end, len(data) - CARRY_BYTES)
         escape = bytes(data[tail_start:]).rfind(b"\x1b")
         return 0 if escape < 0 else len(data) - tail_start - escape
+
+    def feed_quickly(self, data: bytes) -> int:
+        """Take output as `feed` does, but look at private modes (DECSET, DECRST) only."""
+        at = data.find(_PRIVATE_START)
+        while at >= 0:
+            match = _PRIVATE.match(data, at)
+            if match is not None:
+                self._mode(b"?", match[1], is_set=match[2] == b"h")
+            at = data.find(_PRIVATE_START, at + 1)
+        escape = data.rfind(b"\x1b", len(data) - CARRY_BYTES if len(data) > CARRY_BYTES else 0)
+        return 0 if escape < 0 or _PRIVATE.match(data, escape) else len(data) - escape
 
     def preamble(self) -> bytes:
         """Return the bytes that bring an emulator at rest into these modes."""
@@ -179,13 +197,19 @@ class ModeScanner:
         return self._log.head - self._checkpoints[-1].position
 
     def advance(self, limit: int = SLICE_BYTES) -> None:
-        """Scan on by about `limit` bytes."""
-        self._scan(min(self._log.head, self._checkpoints[-1].position + limit))
+        """Look quickly at about `limit` bytes more, because they will be trimmed soon."""
+        last = self._checkpoints[-1]
+        position = max(last.position, self._log.first)
+        data = self._log.read_range(position, min(self._log.head, position + limit))
+        modes = last.modes.copy()
+        unread = modes.feed_quickly(data)
+        self._keep(_Checkpoint(position + len(data) - unread, modes))
 
     def modes_at(self, position: int) -> Modes:
         """Return the modes at a retained position; scans at most to there."""
         self._scan(position)
-        best = next(point for point in reversed(self._checkpoints) if point.position <= position)
+        before = [point for point in self._checkpoints if point.position <= position]
+        best = before[-1] if before else self._checkpoints[0]
         modes, _ = self._feed(best.modes.copy(), best.position, position)
         return modes
 
@@ -198,15 +222,19 @@ class ModeScanner:
             modes, carried = self._feed(last.modes.copy(), position, end)
             if end - carried <= last.position:
                 return
-            reached = _Checkpoint(end - carried, modes)
-            if len(self._checkpoints) > 1 and reached.position - self._checkpoints[-2].position < CHECKPOINT_BYTES:
-                self._checkpoints[-1] = reached
-            else:
-                self._checkpoints.append(reached)
+            self._keep(_Checkpoint(end - carried, modes))
             if carried:
-                break
-        while len(self._checkpoints) > 1 and self._checkpoints[1].position <= self._log.first:
-            del self._checkpoints[0]
+                return
+
+    def _keep(self, reached: _Checkpoint) -> None:
+        """Note how far it came, leaving a checkpoint per MiB behind and none but one before what is retained."""
+        points = self._checkpoints
+        if len(points) > 1 and reached.position - points[-2].position < CHECKPOINT_BYTES:
+            points[-1] = reached
+        else:
+            points.append(reached)
+        while len(points) > 1 and points[1].position <= self._log.first:
+            del points[0]
 
     def _feed(self, modes: Modes, position: int, end: int) -> tuple[Modes, int]:
         """Feed `modes` with a range of the log; return it and how many bytes at the end were left unread."""
