@@ -111,7 +111,7 @@ class PosixEnvironment:
         try:
             forked = await asyncio.wrap_future(launch)
         except asyncio.CancelledError:
-            launch.add_done_callback(_discard)  # if it was running; called in its thread
+            self._place.launcher.submit(_discard, launch)  # after it, in the one thread
             raise
         except CannotExecute as failure:
             return tell_failure(failure, sink)

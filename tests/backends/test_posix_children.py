@@ -8,29 +8,31 @@ import signal
 import stat
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from backends.posix import PosixBackend
 from support.terminals import Terminals, opened, plain_environment
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
+
+
+def descriptors(pid: int | None) -> dict[str, str]:
+    return {link.name: str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()}
 
 
 @pytest.mark.platform("linux")
 async def test_a_child_has_exactly_three_descriptors(local: Terminals, tmp_path: Path) -> None:
     with (tmp_path / "open").open("w") as held:
         os.set_inheritable(held.fileno(), True)  # noqa: FBT003 - positional only
-        terminal = await local.sh("ls -l /proc/$$/fd | sed -n 's/.* \\([0-9]* -> .*\\)/\\1/p'; true")
-        await terminal.wait()
-    lines = terminal.output.decode().split("\r\n")[:-1]
-    assert [line.split(" -> ")[0] for line in lines] == ["0", "1", "2"]
-    assert len({line.split(" -> ")[1] for line in lines}) == 1
-    assert lines[0].startswith("0 -> /dev/pts/")
+        terminal = await local.run("sleep", "600")
+    found = descriptors(terminal.pty.pid)
+    assert sorted(found) == ["0", "1", "2"]
+    device = set(found.values())
+    assert len(device) == 1
+    assert device.pop().startswith("/dev/pts/")
+    await terminal.pty.close(1)
 
 
 @pytest.mark.platform("linux")

@@ -7,6 +7,7 @@ import hashlib
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,8 +17,6 @@ from support.sink import CollectingSink
 from support.wait import wait_until
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from support.terminals import Terminal, Terminals
 
 on_both_loops = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
@@ -157,11 +156,13 @@ async def test_a_signal_reaches_the_foreground_job_alone(local: Terminals, name:
 
 
 async def foreground(terminal: Terminal) -> None:
-    """Wait until a job of the shell, not the shell, is in the foreground."""
+    """Wait until a job of the shell is in the foreground, and no more a copy of the shell."""
     master = terminal.pty._master.descriptor  # type: ignore[attr-defined]
-    await wait_until(
-        lambda: os.tcgetpgrp(master) not in (0, terminal.pty.pid), description="a job is in the foreground"
-    )
+
+    def sleeps() -> bool:
+        return Path(f"/proc/{os.tcgetpgrp(master)}/comm").read_text() == "sleep\n"
+
+    await wait_until(sleeps, description="a job is in the foreground")
 
 
 async def test_a_stopped_job_goes_on_by_signal(local: Terminals) -> None:
