@@ -23,7 +23,7 @@ from terminal_service.counters import Counters
 from terminal_service.metrics import Metrics
 from terminal_service.records import FileRecords
 from terminal_service.sessions import Sessions
-from transports.application import make_application
+from transports.application import make_application, make_metrics_application
 from transports.connections import with_peer
 from transports.picows_protocol import PicowsProtocol
 
@@ -56,6 +56,10 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         self.ready.set()
 
+    def leave(self) -> None:
+        """Stop serving soon; `serve` returns."""
+        self.should_exit = True
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Capture none."""
@@ -87,15 +91,20 @@ async def main(settings: Settings, environment: Mapping[str, str], *, announce: 
 
 
 async def _serve(settings: Settings, sessions: Sessions, announce: Callable[[str], None]) -> None:
+    metrics = Metrics(sessions)
     listener, url = _listen(settings)
-    server = _make_server(make_application(settings, sessions, Metrics(sessions)), settings)
+    servers = {_make_server(make_application(settings, sessions, metrics), settings): listener}
+    if settings.prometheus_port is not None:
+        metrics_listener = _listen_tcp("127.0.0.1", settings.prometheus_port)
+        servers[_make_server(make_metrics_application(settings, metrics), settings)] = metrics_listener
     stop = asyncio.Event()
     async with _signals(stop), asyncio.TaskGroup() as tasks:
         work = tasks.create_task(sessions.run(), name="sessions")
-        work.add_done_callback(lambda _: setattr(server, "should_exit", True))
+        work.add_done_callback(lambda _: [server.leave() for server in servers])
         await sessions.ready.wait()
-        tasks.create_task(server.serve([listener]), name="server")
-        await server.ready.wait()
+        for server, socket_ in servers.items():
+            tasks.create_task(server.serve([socket_]), name="server")
+            await server.ready.wait()
         await asyncio.to_thread(state.announce, settings.state_dir, url)
         announce(url)
         await stop.wait()
@@ -146,11 +155,16 @@ def _listen(settings: Settings) -> tuple[socket.socket, str]:
         listener.bind(str(settings.unix_socket))
         settings.unix_socket.chmod(0o600)
         return listener, f"http+unix://{settings.unix_socket}"
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
-    host = f"[{settings.host}]" if family == socket.AF_INET6 else settings.host
+    listener = _listen_tcp(settings.host, settings.port)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return listener, f"http://{host}:{listener.getsockname()[1]}"
+
+
+def _listen_tcp(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=2048)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
+    return listener
 
 
 @contextlib.asynccontextmanager

@@ -200,7 +200,8 @@ class Sessions:
 
     def _refusal(self, session: Session, error: BackendError) -> Exception:
         kind = "resources" if isinstance(error, OutOfResources) else type(error).__name__
-        self.counters.pty_failures[(_shell_type(session), kind)] += 1
+        known_shell = "unknown" if isinstance(error, ShellNotFound) else _shell_type(session)
+        self.counters.pty_failures[(known_shell, kind)] += 1  # a name that anybody made up is no label
         if isinstance(error, OutOfResources):
             log.warning("session refused", session_id=session.session_id, reason=str(error))
             return Unavailable(str(error))

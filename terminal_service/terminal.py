@@ -115,7 +115,7 @@ class Terminal:
         self._ended = wire.SessionEnded(
             reason=reason,
             exit_code=status.code if status else None,
-            signal=signal.Signals(status.signal).name if status and status.signal else None,
+            signal=_signal_name(status.signal) if status and status.signal else None,
             pid=self.pty.pid if self.pty else None,
             timestamp=self._clock.wall(),
             message=status.message if status and status.message else UNSET,
@@ -437,3 +437,11 @@ class Terminal:
 
 def _resize_fields(size: Size, client_id: str) -> dict[str, object]:
     return {"rows": size.rows, "cols": size.cols, "client_id": client_id}
+
+
+def _signal_name(number: int) -> str:
+    """Return the name of a signal; real-time ones have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"

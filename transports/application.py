@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
-from starlette.routing import Mount, WebSocketRoute
+from starlette.responses import Response
+from starlette.routing import Mount, Route, WebSocketRoute
 
 from transports.guard import Guard
 from transports.http import make_api
 from transports.websocket import TerminalSocket
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.routing import BaseRoute
     from starlette.types import ASGIApp
 
     from terminal_service.metrics import Metrics
@@ -22,13 +25,29 @@ if TYPE_CHECKING:
 def make_application(settings: Settings, sessions: Sessions, metrics: Metrics) -> ASGIApp:
     """Return the application that serves `sessions`."""
     terminals = TerminalSocket(sessions, settings, sessions.clock)
-    app = Starlette(
-        routes=[
+    return _guarded(
+        [
             WebSocketRoute("/ws/terminal/{session_id}", terminals),
             WebSocketRoute("/ws/terminal/{session_id}/{terminal_id}", terminals),
             Mount("/", make_api(sessions, metrics.render)),
-        ]
+        ],
+        settings,
+        metrics,
     )
+
+
+def make_metrics_application(settings: Settings, metrics: Metrics) -> ASGIApp:
+    """Return an application that serves `/metrics` only, behind the same guard."""
+
+    async def show(_: Request) -> Response:
+        body, content_type = metrics.render()
+        return Response(body, headers={"content-type": content_type})
+
+    return _guarded([Route("/metrics", show)], settings, metrics)
+
+
+def _guarded(routes: list[BaseRoute], settings: Settings, metrics: Metrics) -> ASGIApp:
+    app = Starlette(routes=routes)
     return Guard(
         app,
         keys=settings.api_keys,
