@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import pty
+import resource
 import signal
 import sys
 import warnings
@@ -62,18 +63,26 @@ class _Child(PtyProcess):  # type: ignore[misc]  # ptyprocess has no type inform
         self.closed = True  # for the destructor: nothing of ours is its business
 
 
-def fork(file: str, arguments: Sequence[str], *, cwd: str, env: Mapping[str, str], size: tuple[int, int]) -> Forked:
+def fork(
+    file: str,
+    arguments: Sequence[str],
+    *,
+    cwd: str,
+    env: Mapping[str, str],
+    size: tuple[int, int],
+    descriptors: int | None = None,
+) -> Forked:
     """Execute `file` (an absolute path) at a new PTY of `size` (rows, cols), as leader of a session of its own.
 
     The child has three descriptors, default signals, nothing blocked. All text was checked to be passable to
-    execve. argv[0] is `file`. Raises ExecError, DirectoryNotFound, OutOfResources; then nothing is left behind.
+    execve. argv[0] is `file`. `descriptors` is its soft limit of open files (None: this process's). Raises ExecError, DirectoryNotFound, OutOfResources; then nothing is left behind.
     """
     parent = os.getpid()
     if sys.version_info >= (3, 12):
         warnings.filterwarnings("ignore", r"This process .* is multi-threaded, use of fork", DeprecationWarning)
     try:
         child = _Child.spawn(
-            [file, *arguments], env=dict(env), dimensions=size, preexec_fn=partial(_become_ordinary, cwd)
+            [file, *arguments], env=dict(env), dimensions=size, preexec_fn=partial(_become_ordinary, cwd, descriptors)
         )
     except BaseException as error:
         if os.getpid() != parent:
@@ -96,7 +105,7 @@ def discard(forked: Forked) -> None:
     os.waitpid(forked.pid, 0)
 
 
-def _become_ordinary(cwd: str) -> None:
+def _become_ordinary(cwd: str, descriptors: int | None) -> None:
     """Run in the child: undo what makes a Python service's process special, then change directory.
 
     Python ignores SIGPIPE and SIGXFSZ, and a service started by nohup ignores SIGHUP: what is ignored stays
@@ -105,6 +114,8 @@ def _become_ordinary(cwd: str) -> None:
     for signum in _RESETTABLE:
         signal.signal(signum, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    if descriptors is not None:  # programs that use select(2) fail above 1024: they must not inherit a raised one
+        resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     use_utf8(0)
     os.chdir(cwd)
 

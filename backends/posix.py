@@ -44,6 +44,7 @@ class _Place:
     processes: ProcessTable
     patience: Patience
     pidfd: bool
+    descriptors: int | None
 
 
 class PosixBackend:
@@ -63,8 +64,13 @@ class PosixBackend:
         *,
         patience: Patience = Patience(),  # noqa: B008 - frozen
         pidfd: bool = True,
+        descriptors: int | None = None,
     ) -> None:
-        """Keep what is needed; reads the user database once. `pidfd=False`: watch exits by threads."""
+        """Keep what is needed; reads the user database once.
+
+        `pidfd=False`: watch exits by threads. `descriptors`: the soft limit of open files that children get,
+        where the service has raised its own.
+        """
         user = pwd.getpwuid(os.geteuid())
         self._place = _Place(
             environment=posix_base(environment, user=user.pw_name, home=user.pw_dir, shell=user.pw_shell),
@@ -72,6 +78,7 @@ class PosixBackend:
             processes=ProcessTable(),
             patience=patience,
             pidfd=pidfd,
+            descriptors=descriptors,
         )
 
     async def shells(self) -> Sequence[str]:
@@ -107,7 +114,8 @@ class PosixEnvironment:
     async def spawn(self, program: Program, sink: Sink) -> Pty:
         """Start a program; see `Environment.spawn`. argv[0] is the path of the file that is executed."""
         mark = secrets.token_hex(16)
-        launch = self._place.launcher.submit(_launch, program, self._place.environment, mark)
+        place = self._place
+        launch = place.launcher.submit(_launch, program, place.environment, mark, place.descriptors)
         try:
             forked = await asyncio.wrap_future(launch)
         except asyncio.CancelledError:
@@ -140,7 +148,7 @@ def _discard(launch: Future[Forked]) -> None:
         discard(launch.result())
 
 
-def _launch(program: Program, base: Mapping[str, str], mark: str) -> Forked:
+def _launch(program: Program, base: Mapping[str, str], mark: str, descriptors: int | None) -> Forked:
     """Check and start a program, in the launcher's thread.
 
     Raises CannotExecute, ShellNotFound, DirectoryNotFound, InvalidProgram, OutOfResources.
@@ -158,14 +166,16 @@ def _launch(program: Program, base: Mapping[str, str], mark: str) -> Forked:
     word, *arguments = command
     file = find_executable(word, path=environment["PATH"], cwd=cwd)
     try:
-        return fork(file, arguments, cwd=cwd, env=environment, size=size)
+        return fork(file, arguments, cwd=cwd, env=environment, size=size, descriptors=descriptors)
     except ExecError as error:
         if error.number in EXHAUSTED:
             raise OutOfResources(str(error)) from None
         if error.number != errno.ENOEXEC or not is_text(file):
             raise exec_failed(word, file, error.number) from None
     try:
-        return fork("/bin/sh", [file, *arguments], cwd=cwd, env=environment, size=size)  # as execvp(3) does
+        return fork(
+            "/bin/sh", [file, *arguments], cwd=cwd, env=environment, size=size, descriptors=descriptors
+        )  # as execvp(3) does
     except ExecError as error:
         raise exec_failed(word, "/bin/sh", error.number) from None
 

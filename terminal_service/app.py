@@ -28,7 +28,7 @@ from transports.connections import with_peer
 from transports.picows_protocol import PicowsProtocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 
     from backends.base import Backend
     from terminal_service.settings import Settings
@@ -100,7 +100,7 @@ async def _serve(settings: Settings, sessions: Sessions, announce: Callable[[str
     stop = asyncio.Event()
     async with _signals(stop), asyncio.TaskGroup() as tasks:
         work = tasks.create_task(sessions.run(), name="sessions")
-        work.add_done_callback(lambda _: [server.leave() for server in servers])
+        work.add_done_callback(lambda _: _leave(servers))
         await sessions.ready.wait()
         for server, socket_ in servers.items():
             tasks.create_task(server.serve([socket_]), name="server")
@@ -110,6 +110,11 @@ async def _serve(settings: Settings, sessions: Sessions, announce: Callable[[str
         await stop.wait()
         log.info("stopping")
         sessions.stop()
+
+
+def _leave(servers: Iterable[Server]) -> None:
+    for server in servers:
+        server.leave()
 
 
 def _make_backends(environment: Mapping[str, str]) -> dict[str, Backend]:
@@ -122,11 +127,20 @@ def _make_backends(environment: Mapping[str, str]) -> dict[str, Backend]:
     else:
         from backends.posix import PosixBackend
 
-        local = PosixBackend(environment)
+        local = PosixBackend(environment, descriptors=_raise_descriptor_limit())
     from backends.echo import EchoBackend
 
     echo = EchoBackend()
     return {local.name: local, echo.name: echo}
+
+
+def _raise_descriptor_limit() -> int:
+    """Take all descriptors the system allows (a session needs five, and many default to 1024); return the old limit."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft
 
 
 def _make_server(app: Any, settings: Settings) -> Server:
