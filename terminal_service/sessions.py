@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from backends.base import BackendError, ExitStatus, OutOfResources, Program
-from terminal_service.errors import InvalidRequest, LimitReached, Unavailable, UnknownSession
+from backends.base import (
+    BackendError,
+    DirectoryNotFound,
+    ExitStatus,
+    InvalidProgram,
+    OutOfResources,
+    Program,
+    ShellNotFound,
+)
+from terminal_service.errors import InvalidRequest, LimitReached, SessionOver, Unavailable, UnknownSession
 from terminal_service.recovery import TERMINAL_ID, log_name, make_record, recover_sessions
 from terminal_service.session import Session, SessionSpec, State
 from terminal_service.sizes import SizePolicy
@@ -98,7 +106,8 @@ class Sessions:
     async def create(self, spec: SessionSpec, owner: str) -> Session:
         """Start a session.
 
-        Raises InvalidRequest (with the field), LimitReached, Unavailable; nothing is left behind then.
+        Raises InvalidRequest (with the field), LimitReached, Unavailable, SessionOver (ended while it was being
+        started); nothing is left behind then.
         """
         if self._tasks is None or self.is_stopping:
             raise Unavailable("the service is shutting down")
@@ -143,7 +152,7 @@ class Sessions:
         if backend is None:
             raise InvalidRequest("backend", f"{name!r} is not one of: {', '.join(self._backends)}")
         session.backend = name
-        session.shell = spec.command[0] if spec.command else spec.shell or backend.shells()[0]
+        session.shell = spec.command[0] if spec.command else spec.shell or await self._default_shell(backend)
         session.enter(State.PREPARING, f"starting on {name}")
         session.environment = await backend.open(session.session_id)
         output = await asyncio.to_thread(
@@ -153,7 +162,7 @@ class Sessions:
         session.terminal = terminal
         program = Program(
             session_id=session.session_id,
-            shell=None if spec.command else session.shell,
+            shell=None if spec.command else session.shell or None,
             command=spec.command,
             cwd=spec.cwd,
             env=spec.env,
@@ -162,8 +171,15 @@ class Sessions:
         )
         terminal.connect(await session.environment.spawn(program, terminal))
         self.counters.pty_spawns[_shell_type(session)] += 1
-        session.enter(State.RUNNING, "started")
+        if not session.enter(State.RUNNING, "started"):
+            raise SessionOver(session.session_id, session.end_reason)  # ended while it was being started
         await self._save(session)
+
+    async def _default_shell(self, backend: Backend) -> str:
+        configured = self.settings.default_shell
+        if configured is not None and backend is next(iter(self._backends.values())):
+            return configured
+        return next(iter(await backend.shells()), "")
 
     def _make_terminal(self, session: Session, output: Log) -> Terminal:
         spec, settings = session.spec, self.settings
@@ -188,7 +204,7 @@ class Sessions:
         if isinstance(error, OutOfResources):
             log.warning("session refused", session_id=session.session_id, reason=str(error))
             return Unavailable(str(error))
-        return InvalidRequest("shell" if "shell" in str(error) else "cwd", str(error))
+        return InvalidRequest(*_wrong_field(error))
 
     async def _undo(self, session: Session) -> None:
         """Leave nothing of a session that could not be started."""
@@ -215,6 +231,31 @@ class Sessions:
     def living_count(self) -> int:
         """How many sessions have not ended."""
         return sum(session.is_living for session in self._sessions.values())
+
+    # -- changing
+
+    async def update(
+        self,
+        session: Session,
+        *,
+        name: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        ttl_seconds: float | None = None,
+        size_policy: SizePolicy | None = None,
+    ) -> None:
+        """Change what is given, and keep it. A new TTL counts from now. Raises SessionOver."""
+        if not session.is_living:
+            raise SessionOver(session.session_id, session.end_reason)
+        if name is not None:
+            session.name = name
+        if labels is not None:
+            session.labels = dict(labels)
+        if ttl_seconds is not None:
+            session.ttl_seconds = ttl_seconds
+            session.bump("update")
+        if size_policy is not None and session.terminal is not None:
+            session.terminal.set_policy(size_policy)
+        await self._save(session)
 
     # -- ending
 
@@ -326,6 +367,17 @@ class Sessions:
                 session.terminal.finish(None, session.end_reason)
             self._sessions[session.session_id] = session
             await self._save(session)
+
+
+def _wrong_field(error: BackendError) -> tuple[str, str]:
+    match error:
+        case ShellNotFound():
+            return "shell", str(error)
+        case DirectoryNotFound():
+            return "cwd", str(error)
+        case InvalidProgram():
+            return error.field, error.reason
+    return "backend", str(error)
 
 
 def _shell_type(session: Session) -> str:

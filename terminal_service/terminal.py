@@ -288,6 +288,10 @@ class Terminal:
             self.pty.signal(number)
         except ProcessLookupError as error:
             raise InvalidRequest("name", "there is no foreground process to signal") from error
+        except PermissionError as error:
+            raise InvalidRequest("name", "the foreground process belongs to another user") from error
+        except ValueError as error:
+            raise InvalidRequest("name", f"there is no signal {name} where the program runs") from error
         self._on_activity("input")
 
     def report_size(self, attachment: Attachment, size: Size) -> None:
