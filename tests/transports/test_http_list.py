@@ -1,0 +1,91 @@
+"""Lists of sessions: filters, and pages by cursor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from support.http_service import HttpService, serve
+
+SESSIONS = "/api/v1/sessions"
+
+
+def ids(views: list[dict[str, Any]]) -> list[str]:
+    return [view["session_id"] for view in views]
+
+
+async def listed(service: HttpService, **query: Any) -> list[str]:
+    answer = await service.http.get(SESSIONS, params=query)
+    assert answer.status_code == 200, answer.text
+    return ids(answer.json())
+
+
+async def test_a_list_is_an_array_of_sessions_oldest_first() -> None:
+    async with serve() as service:
+        views = [await service.create() for _ in range(3)]
+        answer = await service.http.get(SESSIONS)
+        assert ids(answer.json()) == ids(views)
+        assert "link" not in answer.headers
+        assert set(answer.json()[0]) == set(views[0])
+
+
+async def test_filters_must_all_match() -> None:
+    async with serve() as service:
+        one = await service.create(user_id="one", labels={"team": "ops", "tier": "1"})
+        two = await service.create(user_id="two", labels={"team": "ops", "tier": "a=b"})
+        over = await service.create(command=["exit"])
+        await service.wait_for_end(over)
+        assert await listed(service, user_id="one") == ids([one])
+        assert await listed(service, label="team=ops") == ids([one, two])
+        assert await listed(service, label=["team", "tier=a=b"]) == ids([two])
+        assert await listed(service, label="team=dev") == []
+        assert await listed(service, user_id="one", label="tier=a=b") == []
+        assert await listed(service, state="ended") == ids([over])
+        assert await listed(service, state=["ended", "running"]) == ids([one, two, over])
+        assert await listed(service, state="all") == ids([one, two, over])
+        assert await listed(service, state="living") == await listed(service) == ids([one, two])
+
+
+async def test_pages_follow_each_other_without_gap_or_repetition_while_sessions_come_and_go() -> None:
+    async with serve() as service:
+        views = [await service.create(labels={"a": "b"}) for _ in range(5)]
+        answer = await service.http.get(SESSIONS, params={"limit": 2, "label": "a=b"})
+        assert ids(answer.json()) == ids(views[:2])
+        await service.http.delete(service.path(views[1]))
+        await service.http.delete(service.path(views[2]))
+        last = await service.create(labels={"a": "b"})
+        await service.create()
+        found = []
+        while "next" in answer.links:
+            url = answer.links["next"]["url"]
+            assert url.startswith(SESSIONS)
+            answer = await service.http.get(url)
+            found += ids(answer.json())
+        assert found == ids([views[3], views[4], last])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"limit": 0}, "limit"),
+        ({"limit": 1001}, "limit"),
+        ({"limit": "ten"}, "limit"),
+        ({"cursor": "x"}, "cursor"),
+        ({"cursor": "!!!!"}, "cursor"),
+        ({"cursor": "bmFuIA"}, None),
+        ({"cursor": "x" * 201}, "cursor"),
+        ({"state": "asleep"}, "state.0"),
+        ({"label": "=x"}, "label"),
+        ({"label": ""}, "label.0"),
+        ({"user_id": ""}, "user_id"),
+    ],
+)
+async def test_a_wrong_query_is_named(wrong: dict[str, Any], field: str | None) -> None:
+    async with serve() as service:
+        answer = await service.http.get(SESSIONS, params=wrong)
+        if field is None:
+            assert (answer.status_code, answer.json()) == (200, [])
+        else:
+            assert answer.status_code == 422
+            assert [each["field"] for each in answer.json()["errors"]] == [field]

@@ -1,0 +1,64 @@
+"""Who may do what, as dependencies of routes: every route of the API has exactly one of these."""
+
+from typing import Annotated
+
+from fastapi import Depends, Path, Request
+
+from terminal_service.errors import Forbidden, UnknownSession
+from terminal_service.policy import Action, Decision, Identity, decide
+from terminal_service.session import Session
+from terminal_service.sessions import Sessions
+
+SessionId = Annotated[
+    str, Path(description="A session's id, from its creation.", examples=["1c2f7c52-7c1e-4a4e-9d0c-3a2f0f9c8b11"])
+]
+
+
+def identity_of(request: Request) -> Identity | None:
+    """Return who asks, as the guard found out."""
+    return getattr(request.state, "identity", None)
+
+
+class OnService:
+    """Dependency: the action is on the service itself. Raises Forbidden."""
+
+    def __init__(self, action: Action) -> None:
+        self.action = action
+
+    async def __call__(self, request: Request) -> None:
+        """Ask the policy."""
+        if decide(identity_of(request), self.action, None) is not Decision.ALLOW:
+            raise Forbidden(self.action.value)
+
+
+class OnSession:
+    """Dependency: the action is on the session that the path names, which `Found` then hands to the route.
+
+    Raises UnknownSession, Forbidden. For a caller who may not know of a session there is none.
+    """
+
+    def __init__(self, sessions: Sessions, action: Action) -> None:
+        self.action = action
+        self._sessions = sessions
+
+    async def __call__(self, request: Request, session_id: SessionId) -> None:
+        """Find the session and ask the policy."""
+        try:
+            session: Session | None = self._sessions.get(session_id)
+        except UnknownSession:
+            session = None
+        decision = decide(identity_of(request), self.action, session.owner if session else None)
+        if decision is Decision.DENY:
+            raise Forbidden(self.action.value)
+        if session is None or decision is Decision.HIDE:
+            raise UnknownSession(session_id)
+        request.state.session = session
+
+
+async def _found(request: Request) -> Session:
+    session: Session = request.state.session
+    return session
+
+
+Found = Annotated[Session, Depends(_found)]
+"""The session of the path; the route must depend on `OnSession` too."""

@@ -1,0 +1,90 @@
+"""The HTTP API, put together: routes, documentation, refusals, and what stands before every request."""
+
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Match
+
+from terminal_service.errors import ServiceError
+from terminal_service.sessions import Sessions
+from transports import refusals
+from transports.bodies import BoundedBody
+from transports.failsafe import Failsafe
+from transports.heads import Refusal
+from transports.http_docs import DocsRoutes
+from transports.http_health import HealthRoutes
+from transports.http_output import OutputRoutes
+from transports.http_sessions import SessionRoutes
+from transports.http_terminals import TerminalRoutes
+from transports.idempotency import Idempotency
+from transports.openapi import DESCRIPTION, Api
+
+
+def _version() -> str:
+    try:
+        return version("terminal-service")
+    except PackageNotFoundError:
+        return "0+checkout"
+
+
+VERSION = _version()  # read once, before any event loop runs: it is a look at the disk
+
+
+def make_api(sessions: Sessions, render_metrics: Callable[[], bytes | str]) -> FastAPI:
+    """Return the API on these sessions, to be mounted at "/" behind the guard (`transports.guard`).
+
+    `render_metrics` gives what `/metrics` answers and must not block.
+    """
+    api = Api(
+        title="Terminal Service",
+        version=VERSION,
+        description=DESCRIPTION,
+        openapi_url=None,  # these two are routes of our own
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # a path is right or it is not
+    )
+    api.settings = sessions.settings
+    for routes in (
+        SessionRoutes(sessions),
+        TerminalRoutes(sessions),
+        OutputRoutes(sessions),
+        HealthRoutes(sessions, render_metrics, VERSION),
+        DocsRoutes(),
+    ):
+        routes.add_to(api)
+    _map_errors(api)
+    api.add_middleware(Idempotency, clock=sessions.clock)  # the last one added is the first one passed
+    api.add_middleware(BoundedBody)
+    api.add_middleware(Failsafe)
+    return api
+
+
+def _map_errors(api: FastAPI) -> None:
+    @api.exception_handler(ServiceError)
+    async def refuse(_: Request, error: ServiceError) -> Response:
+        return refusals.respond(refusals.of_service_error(error))
+
+    @api.exception_handler(Refusal)
+    async def refuse_early(_: Request, refusal: Refusal) -> Response:
+        return refusals.respond(refusal.problem)
+
+    @api.exception_handler(RequestValidationError)
+    async def refuse_fields(_: Request, error: RequestValidationError) -> Response:
+        return refusals.respond(refusals.of_invalid_fields(error))
+
+    @api.exception_handler(HTTPException)
+    async def refuse_route(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 405:  # noqa: PLR2004 - Method Not Allowed
+            error.headers = {"Allow": ", ".join(_allowed(api, request))}
+        return refusals.respond(refusals.of_http_exception(error))
+
+
+def _allowed(api: FastAPI, request: Request) -> list[str]:
+    """Return all methods of a path (RFC 9110, 10.2.1); a route alone knows only its own."""
+    matching = [route for route in api.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in matching for method in getattr(route, "methods", None) or ()})

@@ -1,0 +1,201 @@
+"""What the HTTP API shows of sessions: the classes of its answers, and how they are filled.
+
+Times are seconds since 1970, durations seconds, sizes characters, positions bytes. Environment variables are
+never shown: they may hold secrets.
+"""
+
+from pydantic import BaseModel, Field
+
+from terminal_service.session import Session
+from terminal_service.terminal import Terminal
+
+
+class Change(BaseModel):
+    """A state that the session entered."""
+
+    state: str
+    reason: str
+    at: float
+
+
+class Bump(BaseModel):
+    """What moved the session's end later for the last time."""
+
+    source: str
+    at: float
+
+
+class Viewer(BaseModel):
+    """Somebody who is attached."""
+
+    client_id: str
+    user: str
+    role: str
+    rows: int | None
+    cols: int | None
+    position: int = Field(description="How far it has been sent the output.")
+
+
+class Storage(BaseModel):
+    """Whether the output survives the service."""
+
+    durable: bool
+    reason: str = Field(description="Why not, if it does not.")
+
+
+class TerminalView(BaseModel):
+    """One terminal of a session."""
+
+    terminal_id: str
+    rows: int
+    cols: int
+    pid: int | None
+    seq: int
+    first: int
+    epoch: str
+
+
+class SessionView(BaseModel):
+    """A session. `seq` is the end of its output, `first` the oldest position kept."""
+
+    session_id: str
+    websocket_url: str
+    shell: str
+    command: list[str] | None
+    pid: int | None = Field(description="Null once the program has ended, and where there are no processes.")
+    rows: int
+    cols: int
+    uptime: float
+    created_at: float
+    last_activity: float
+    last_bump: Bump
+    expires_at: float | None = Field(description="When it ends without activity; null once it has ended.")
+    ttl_seconds: float
+    state: str = Field(description="pending, preparing, running, ending; ended, error, lost")
+    history: list[Change]
+    name: str
+    labels: dict[str, str]
+    user_id: str
+    backend: str
+    viewers: list[Viewer]
+    seq: int | None = Field(description="Null if there is no output that could be read.")
+    first: int | None
+    epoch: str | None
+    exit_code: int | None
+    signal: str | None
+    end_reason: str | None
+    storage: Storage
+    keepalive: bool
+    size_policy: str | None
+    retention_bytes: int | None
+    terminals: list[TerminalView]
+
+
+class Resized(BaseModel):
+    """The size the terminal has now."""
+
+    status: str = "resized"
+    rows: int
+    cols: int
+
+
+class KeptAlive(BaseModel):
+    """When the session ends without further activity."""
+
+    session_id: str
+    expires_at: float | None
+    ttl_seconds: float
+    last_activity: float
+
+
+class InputTaken(BaseModel):
+    """Input that will be written in its turn."""
+
+    bytes: int
+    waiting_bytes: int = Field(description="What the program has not taken yet, of everybody's input.")
+
+
+class SignalSent(BaseModel):
+    """A signal that was sent."""
+
+    status: str = "sent"
+    name: str
+
+
+def view_of(session: Session) -> SessionView:
+    """Return what is shown of a session."""
+    terminal = session.terminal
+    log = terminal.log if terminal else None
+    size = terminal.size if terminal else session.spec.size
+    ended = terminal.end_message() if terminal else None
+    return SessionView(
+        session_id=session.session_id,
+        websocket_url=f"/ws/terminal/{session.session_id}",
+        shell=session.shell,
+        command=list(session.spec.command) if session.spec.command else None,
+        pid=_pid(session, terminal) if terminal else None,
+        rows=size.rows,
+        cols=size.cols,
+        uptime=session.uptime,
+        created_at=session.created_at,
+        last_activity=session.last_activity,
+        last_bump=Bump(source=session.last_bump, at=session.last_activity),
+        expires_at=session.expires_at,
+        ttl_seconds=session.ttl_seconds,
+        state=session.state.value,
+        history=[Change(state=each.state.value, reason=each.reason, at=each.at) for each in session.history],
+        name=session.name,
+        labels=session.labels,
+        user_id=session.owner,
+        backend=session.backend,
+        viewers=_viewers(terminal) if terminal else [],
+        seq=log.head if log else None,
+        first=log.first if log else None,
+        epoch=log.epoch if log else None,
+        exit_code=ended.exit_code if ended else None,
+        signal=ended.signal if ended else None,
+        end_reason=session.end_reason or None,
+        storage=_storage(session),
+        keepalive=session.spec.keepalive,
+        size_policy=terminal.size_policy.value if terminal else None,
+        retention_bytes=log.retention_bytes if log else None,
+        terminals=[_terminal_view(session, terminal)] if terminal else [],
+    )
+
+
+def _pid(session: Session, terminal: Terminal) -> int | None:
+    """Return the process id while there is such a process; afterwards it may be anybody's."""
+    return terminal.pty.pid if terminal.pty is not None and session.is_living else None
+
+
+def _viewers(terminal: Terminal) -> list[Viewer]:
+    return [
+        Viewer(
+            client_id=each.client_id,
+            user=each.user,
+            role=each.role,
+            rows=each.size.rows if each.size else None,
+            cols=each.size.cols if each.size else None,
+            position=each.position,
+        )
+        for each in terminal.attachments
+    ]
+
+
+def _storage(session: Session) -> Storage:
+    if session.terminal is None:
+        return Storage(durable=False, reason="there is no output yet" if session.is_living else session.end_reason)
+    degraded = session.terminal.log.degraded
+    return Storage(durable=degraded is None, reason="" if degraded is None else str(degraded))
+
+
+def _terminal_view(session: Session, terminal: Terminal) -> TerminalView:
+    return TerminalView(
+        terminal_id=terminal.terminal_id,
+        rows=terminal.size.rows,
+        cols=terminal.size.cols,
+        pid=_pid(session, terminal),
+        seq=terminal.log.head,
+        first=terminal.log.first,
+        epoch=terminal.log.epoch,
+    )
