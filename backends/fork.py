@@ -75,7 +75,8 @@ def fork(
     """Execute `file` (an absolute path) at a new PTY of `size` (rows, cols), as leader of a session of its own.
 
     The child has three descriptors, default signals, nothing blocked. All text was checked to be passable to
-    execve. argv[0] is `file`. `descriptors` is its soft limit of open files (None: this process's). Raises ExecError, DirectoryNotFound, OutOfResources; then nothing is left behind.
+    execve. argv[0] is `file`. `descriptors` is its soft limit of open files (None: this process's). Raises
+    ExecError, DirectoryNotFound, OutOfResources; then nothing is left behind.
     """
     parent = os.getpid()
     if sys.version_info >= (3, 12):
