@@ -34,10 +34,10 @@ def _version() -> str:
 VERSION = _version()  # read once, before any event loop runs: it is a look at the disk
 
 
-def make_api(sessions: Sessions, render_metrics: Callable[[], bytes | str]) -> FastAPI:
+def make_api(sessions: Sessions, render_metrics: Callable[[], tuple[bytes, str]]) -> FastAPI:
     """Return the API on these sessions, to be mounted at "/" behind the guard (`transports.guard`).
 
-    `render_metrics` gives what `/metrics` answers and must not block.
+    `render_metrics` gives what `/metrics` answers and its content type, and must not block.
     """
     api = Api(
         title="Terminal Service",

@@ -66,8 +66,8 @@ class Front(BaseModel):
 class HealthRoutes:
     """What is told about the service itself."""
 
-    def __init__(self, sessions: Sessions, render_metrics: Callable[[], bytes | str], version: str) -> None:
-        """Tell about these; `render_metrics` gives the exposition in Prometheus' text format, without blocking."""
+    def __init__(self, sessions: Sessions, render_metrics: Callable[[], tuple[bytes, str]], version: str) -> None:
+        """Tell about these; `render_metrics` gives the exposition and its content type, without blocking."""
         self._sessions = sessions
         self._render_metrics = render_metrics
         self._version = version
@@ -155,7 +155,8 @@ class HealthRoutes:
 
     async def metrics(self) -> Response:
         """Give the metrics in Prometheus' text format."""
-        return Response(self._render_metrics(), headers={"Content-Type": METRICS_TYPE})
+        body, content_type = self._render_metrics()
+        return Response(body, headers={"Content-Type": content_type})
 
     def _health(self) -> Health:
         sessions = self._sessions
