@@ -15,7 +15,6 @@ from terminal_service.sessions import Sessions
 from transports.access import OnService
 from transports.openapi import refusals
 
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SERVICE = "Terminal Service"
 
 _STYLE = "body{font:1rem/1.5 system-ui,sans-serif;max-width:40rem;margin:4rem auto;padding:0 1rem}"
