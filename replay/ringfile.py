@@ -205,6 +205,7 @@ class RingFile:
             view.release()
         with contextlib.suppress(BufferError):  # a reader still holds a slice: the mapping goes with it
             self._map.close()
+        del self._map
 
 
 def _checksum(words: memoryview) -> int:
