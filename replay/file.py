@@ -44,16 +44,19 @@ class FileStore:
         return Log(region, retention_bytes=retention, epoch=epoch, spare=MemoryRegion)
 
     def open(self, name: str) -> Log:
-        """Return a stored log. A damaged file is moved aside first. Raises LogMissing, LogDamaged."""
+        """Return a stored log. A damaged file is moved aside first. Raises LogMissing, LogDamaged.
+
+        A file that cannot be looked at now (no descriptor left, say) stays where it is.
+        """
         path = self._path(name)
         try:
             region = RingFile.open(path)
         except FileNotFoundError:
             raise LogMissing(name) from None
-        except (Damage, OSError, ValueError) as error:
-            aside = path.with_suffix(f".damaged-{time.time_ns()}")
-            path.rename(aside)
-            raise LogDamaged(name, str(error), str(aside)) from error
+        except OSError as error:
+            raise LogDamaged(name, str(error), str(path)) from error
+        except Damage as error:
+            raise LogDamaged(name, str(error), str(_set_aside(path))) from error
         return Log(
             region,
             retention_bytes=region.retention_bytes,
@@ -69,10 +72,9 @@ class FileStore:
         return [f"{path.parent.name}/{path.stem}" for path in self._directory.glob(f"*/*{SUFFIX}")]
 
     def delete(self, name: str) -> None:
-        """Remove a log's files, and its session's directory when it is empty."""
+        """Remove a log's file, and its session's directory when it is empty."""
         path = self._path(name)
         path.unlink(missing_ok=True)
-        path.with_suffix(".events").unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # not empty: another terminal, a record, or a damaged file kept
             path.parent.rmdir()
 
@@ -90,3 +92,12 @@ class FileStore:
         except OSError as error:
             raise StorageFull(str(error)) from error
         os.chmod(path, 0o700)  # noqa: PTH101 - mkdir's mode is subject to the umask
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename a damaged file so that it is no log any more; return where it is now."""
+    aside = path.with_suffix(f".damaged-{time.time_ns()}")
+    try:
+        return path.rename(aside)
+    except OSError:
+        return path  # a directory that cannot be written to: reported again by the next process

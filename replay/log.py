@@ -57,7 +57,7 @@ class Region(Protocol):
         ...
 
     def record(self, event: Event) -> None:
-        """Keep an event. Raises StorageFull."""
+        """Keep an event; the oldest may go."""
         ...
 
     def close(self) -> None:
@@ -97,6 +97,8 @@ class Log:
         self._size = len(self._view)
         self._events = list(events)
         self._next_index = events[-1].index + 1 if events else 1
+        self._recorded_index = 1
+        """While in memory: events from this index on are not in the storage."""
         self._readers: list[Callable[[], None]] = []
 
     # -- bounds
@@ -152,10 +154,7 @@ class Log:
             other for other in self._events if (other.position, other.kind) != (event.position, event.kind)
         ][-(EVENTS_LIMIT - 1) :]
         self._events.append(event)
-        try:
-            self._region.record(event)
-        except StorageFull as error:
-            self._move_to_memory(error)
+        self._region.record(event)
         self.notify()
         return event
 
@@ -227,6 +226,7 @@ class Log:
         filled = min(self.head, self._size)
         spare.view[:filled] = self._view[:filled]
         self._region, self._view = spare, spare.view
+        self._recorded_index = self._next_index
         self.degraded = error
 
     def restore_storage(self) -> bool:
@@ -238,14 +238,15 @@ class Log:
         filled = min(self.head, self._size)
         try:
             self._durable.ensure(min(filled + SLACK_BYTES, self._size))
-            # First say that nothing is kept: dying while copying must not leave a mixture that looks whole.
-            self._durable.publish(self.head, self.head)
-            self._durable.view[:filled] = self._view[:filled]
-            for event in self._events:
-                self._durable.record(event)
         except StorageFull as error:
             self.degraded = error
             return False
+        # First say that nothing is kept: dying while copying must not leave a mixture that looks whole.
+        self._durable.publish(self.head, self.head)
+        self._durable.view[:filled] = self._view[:filled]
+        for event in self._events:
+            if event.index >= self._recorded_index:
+                self._durable.record(event)
         self._durable.publish(self.first, self.head)
         self._region.close()
         self._region, self._view, self.degraded = self._durable, self._durable.view, None
@@ -255,6 +256,7 @@ class Log:
         """Release the memory; closing twice is harmless. Reading afterwards raises ValueError."""
         self._readers.clear()
         self._view = memoryview(b"")
+        self._view.release()
         if self._region is not self._durable:
             self._region.close()
         self._durable.close()

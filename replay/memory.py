@@ -26,6 +26,7 @@ class MemoryRegion:
         """Reserve `size` bytes of address space."""
         self._map = mmap.mmap(-1, size)
         self.view = memoryview(self._map)
+        self._closed = False
 
     def ensure(self, end: int) -> None:
         """Nothing to do: the system backs a page when it is first written."""
@@ -37,10 +38,14 @@ class MemoryRegion:
         """Nothing to do: the log itself holds its events."""
 
     def close(self) -> None:
-        """Give the memory back, as soon as no reader holds a piece of it."""
+        """Give the memory back, as soon as no reader holds a piece of it; closing twice is harmless."""
+        if self._closed:
+            return
+        self._closed = True
         self.view.release()
         with contextlib.suppress(BufferError):  # a reader still holds a slice: the memory goes with it
             self._map.close()
+        del self._map
 
 
 class MemoryStore:

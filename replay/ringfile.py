@@ -1,12 +1,14 @@
 """The ring file: one log's bytes in a file that is mapped into memory. Only this module knows its layout.
 
-Layout, little-endian 64-bit words in a first page of 4096 bytes, then the ring itself::
+Layout, little-endian 64-bit words in a first page of 4096 bytes, then the events, then the ring itself::
 
     0 magic   8 version   16 ring size   24 retention   32 epoch   40 checksum of words 0-4
-    64 head   72 start
+    64 head   72 start    80 events
 
 The head is stored after the bytes it covers, as one aligned 8-byte word. Memory mapped from a file belongs to
-the kernel, so a killed process leaves exactly what it had stored.
+the kernel, so a killed process leaves exactly what it had stored. Events are JSON lines in one of two halves of
+their area; the events word (`half << 32 | used bytes`) is likewise stored after them. When a half is full, the
+newest of its lines begin the other one.
 
 A store into a hole of a file on a full disk is a SIGBUS, not an error; blocks are therefore allocated
 (`posix_fallocate`) before the head may reach them, in steps that double, so that an idle log costs little.
@@ -24,19 +26,21 @@ import zlib
 from typing import TYPE_CHECKING
 
 from replay.errors import StorageFull
-from replay.log import Event
+from replay.log import EVENTS_LIMIT, SLACK_BYTES, Event
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-HEADER_BYTES = 4096
+PAGE_BYTES = 4096
+EVENTS_HALF_BYTES = 32 * 1024
+HEADER_BYTES = PAGE_BYTES + 2 * EVENTS_HALF_BYTES
+"""Where the ring begins."""
 VERSION = 1
 MAGIC = int.from_bytes(b"TERMRING", "little")
 FIRST_STEP_BYTES = 64 * 1024
 LARGEST_STEP_BYTES = 4 * 1024 * 1024
-EVENTS_FILE_LIMIT_BYTES = 256 * 1024
 
-_MAGIC, _VERSION, _SIZE, _RETENTION, _EPOCH, _CHECKSUM, _HEAD, _START = 0, 1, 2, 3, 4, 5, 8, 9
+_MAGIC, _VERSION, _SIZE, _RETENTION, _EPOCH, _CHECKSUM, _HEAD, _START, _EVENTS = 0, 1, 2, 3, 4, 5, 8, 9, 10
 
 
 class Damage(Exception):
@@ -44,14 +48,15 @@ class Damage(Exception):
 
 
 class RingFile:
-    """A ring in a file. Private (mode 0600). Events go to a second file beside it, a JSON line each."""
+    """A ring in a file. Private (mode 0600)."""
 
     def __init__(self, path: Path, mapping: mmap.mmap) -> None:
         """Use `create` or `open` instead."""
         self._path = path
         self._map = mapping
         whole = memoryview(mapping)
-        self._words = whole[:HEADER_BYTES].cast("Q")
+        self._words = whole[:PAGE_BYTES].cast("Q")
+        self._halves = (whole[PAGE_BYTES:][:EVENTS_HALF_BYTES], whole[:HEADER_BYTES][-EVENTS_HALF_BYTES:])
         self.view = whole[HEADER_BYTES:]
         self._allocated = 0
         self._closed = False
@@ -60,7 +65,7 @@ class RingFile:
     def create(cls, path: Path, *, size: int, retention_bytes: int, epoch: int) -> RingFile:
         """Make a new file. Raises StorageFull, FileExistsError."""
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             raise
         except OSError as error:
@@ -84,7 +89,7 @@ class RingFile:
     @classmethod
     def open(cls, path: Path) -> RingFile:
         """Map an existing file. Raises Damage, OSError."""
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDWR)
         try:
             length = os.fstat(descriptor).st_size
             if length < HEADER_BYTES:
@@ -97,6 +102,7 @@ class RingFile:
         except Damage:
             ring.close()
             raise
+        ring._allocated = 0 if _ALLOCATING_KEEPS_CONTENT else min(ring.head, len(ring.view))
         return ring
 
     def _check(self, length: int) -> None:
@@ -109,8 +115,10 @@ class RingFile:
             raise Damage("header checksum does not match")
         if words[_SIZE] + HEADER_BYTES != length:
             raise Damage(f"{length} bytes long instead of {words[_SIZE] + HEADER_BYTES}")
-        if not words[_START] <= words[_HEAD] or words[_RETENTION] >= words[_SIZE]:
+        if words[_START] > words[_HEAD] or words[_RETENTION] + SLACK_BYTES > words[_SIZE]:
             raise Damage("positions contradict each other")
+        if words[_EVENTS] >> 32 > 1 or words[_EVENTS] & 0xFFFFFFFF > EVENTS_HALF_BYTES:
+            raise Damage("events outside their area")
 
     @property
     def retention_bytes(self) -> int:
@@ -139,7 +147,7 @@ class RingFile:
         step = min(max(self._allocated, FIRST_STEP_BYTES), LARGEST_STEP_BYTES)
         generous = min(max(end, self._allocated + step), len(self.view))
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+            descriptor = os.open(self._path, os.O_RDWR)
         except OSError as error:
             raise StorageFull(str(error)) from error
         try:
@@ -161,56 +169,58 @@ class RingFile:
         self._words[_HEAD] = head
 
     def record(self, event: Event) -> None:
-        """Append an event to the file of events. Raises StorageFull."""
-        line = json.dumps([event.index, event.position, event.kind, dict(event.fields), event.at])
-        path = self._events_path
-        try:
-            if path.exists() and path.stat().st_size > EVENTS_FILE_LIMIT_BYTES:
-                self._shorten_events()
-            with open(path, "a", encoding="utf-8", opener=_open_private) as file:
-                file.write(line + "\n")
-        except OSError as error:
-            raise StorageFull(str(error)) from error
+        """Store an event behind the others; when there are too many, the oldest go."""
+        fields = [event.index, event.position, event.kind, dict(event.fields), event.at]
+        line = json.dumps(fields).encode() + b"\n"
+        if len(line) > EVENTS_HALF_BYTES // 2:
+            raise AssertionError("an event is a small thing")
+        half, used = divmod(self._words[_EVENTS], 1 << 32)
+        if used + len(line) > EVENTS_HALF_BYTES:
+            kept = self._newest_lines(EVENTS_HALF_BYTES // 2)
+            half, used = 1 - half, len(kept)
+            self._halves[half][:used] = kept
+        self._halves[half][used : used + len(line)] = line
+        self._words[_EVENTS] = half << 32 | used + len(line)
 
     def events(self) -> tuple[Event, ...]:
-        """Return the recorded events; a line cut short by a crash, and all after it, is left out."""
-        events: list[Event] = []
-        with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
-            for line in self._events_path.read_text(encoding="utf-8").splitlines():
-                index, position, kind, fields, at = json.loads(line)
-                events.append(Event(index, position, kind, fields, at))
-        by_place = {(event.position, event.kind): event for event in events if event.position <= self.head}
-        return tuple(sorted(by_place.values(), key=lambda event: event.index))
+        """Return the recorded events, oldest first; what is not an event of this log is left out."""
+        found = [_parse_event(line) for line in self._event_lines().splitlines()]
+        by_place = {(e.position, e.kind): e for e in found if e is not None and 0 <= e.position <= self.head}
+        return tuple(sorted(by_place.values(), key=lambda event: event.index)[-EVENTS_LIMIT:])
 
-    @property
-    def _events_path(self) -> Path:
-        return self._path.with_suffix(".events")
+    def _event_lines(self) -> bytes:
+        half, used = divmod(self._words[_EVENTS], 1 << 32)
+        return bytes(self._halves[half][:used])
 
-    def _shorten_events(self) -> None:
-        lines = self._events_path.read_text(encoding="utf-8").splitlines(keepends=True)
-        shorter = self._events_path.with_suffix(".tmp")
-        with open(shorter, "w", encoding="utf-8", opener=_open_private) as file:
-            file.writelines(lines[len(lines) // 2 :])
-        shorter.replace(self._events_path)
+    def _newest_lines(self, limit: int) -> bytes:
+        lines = self._event_lines()
+        return lines if len(lines) <= limit else lines[lines.index(b"\n", len(lines) - limit - 1) + 1 :]
 
     def close(self) -> None:
         """Unmap; closing twice is harmless."""
         if self._closed:
             return
         self._closed = True
-        self._words.release()
-        self.view.release()
+        for view in (self._words, *self._halves, self.view):
+            view.release()
         with contextlib.suppress(BufferError):  # a reader still holds a slice: the mapping goes with it
             self._map.close()
+        del self._map
 
 
 def _checksum(words: memoryview) -> int:
     return zlib.crc32(words[:_CHECKSUM].tobytes())
 
 
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+def _parse_event(line: bytes) -> Event | None:
+    try:
+        index, position, kind, fields, at = json.loads(line)
+        return Event(int(index), int(position), str(kind), dict(fields), float(at))
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return None  # a torn or foreign line: the output is worth more than its marks
 
+
+_ALLOCATING_KEEPS_CONTENT = sys.platform not in ("win32", "darwin")
 
 if sys.platform in ("win32", "darwin"):
 

@@ -1,7 +1,7 @@
 """Every message of the WebSocket protocol, and its two encodings. Golden vectors: tests/wire/.
 
-JSON carries bytes as base64, MessagePack as `bin`; everything else is the same. Positions are unsigned 64 bit,
-times are seconds since 1970 as floats.
+JSON carries bytes as base64, MessagePack as `bin`; everything else is the same. Positions are whole numbers below
+2**63, times are seconds since 1970 as floats.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from terminal_service.sizes import LIMIT
 
-Position = Annotated[int, Meta(ge=0)]
-Number = Annotated[int, Meta(ge=1)]
+LARGEST = 2**63 - 1
+REFUSAL_LIMIT = 300
+Position = Annotated[int, Meta(ge=0, le=LARGEST)]
+Number = Annotated[int, Meta(ge=1, le=LARGEST)]
 Rows = Annotated[int, Meta(ge=1, le=LIMIT)]
 SignalName = Literal["INT", "TERM", "HUP", "QUIT", "KILL", "TSTP", "CONT", "WINCH", "USR1", "USR2"]
 ModeName = Literal["exact", "live", "frozen"]
@@ -238,9 +240,36 @@ class Detach(_Message, tag="detach"):
 
 ClientMessage = Input | Resize | Ack | Signal | Mode | Ping | Pong | WindowUpdate | Detach
 
-decode_json = msgspec.json.Decoder(ClientMessage).decode
-decode_msgpack = msgspec.msgpack.Decoder(ClientMessage).decode
-encode_json = msgspec.json.Encoder().encode
-encode_msgpack = msgspec.msgpack.Encoder().encode
 DecodeError = msgspec.DecodeError
 """Raised by the decoders with a message that names the field (`Expected int >= 1 - at $.rows`)."""
+
+_json = msgspec.json.Decoder(ClientMessage)
+_msgpack = msgspec.msgpack.Decoder(ClientMessage)
+encode_json = msgspec.json.Encoder().encode
+encode_msgpack = msgspec.msgpack.Encoder().encode
+
+
+def decode_json(data: bytes | str) -> ClientMessage:
+    """Read a client's message from JSON. Raises DecodeError."""
+    try:
+        message: ClientMessage = _json.decode(data)
+    except (DecodeError, RecursionError, UnicodeError) as error:
+        raise _refusal(error) from error
+    return message
+
+
+def decode_msgpack(data: bytes) -> ClientMessage:
+    """Read a client's message from MessagePack. Raises DecodeError."""
+    try:
+        message: ClientMessage = _msgpack.decode(data)
+    except (DecodeError, RecursionError, UnicodeError) as error:
+        raise _refusal(error) from error
+    return message
+
+
+def _refusal(error: Exception) -> DecodeError:
+    """Return what to tell the client: short (it may quote a megabyte), whatever went wrong below."""
+    text = str(error)
+    if not isinstance(error, DecodeError):  # nested too deep to skip; a name that is not UTF-8
+        text = f"the message cannot be read: {text}"
+    return DecodeError(text if len(text) <= REFUSAL_LIMIT else f"{text[:200]} … {text[-80:]}")

@@ -47,8 +47,7 @@ class JsonCodec:
 
     def decode(self, data: bytes | str) -> wire.ClientMessage:
         """Read a message; binary frames holding JSON are taken too (the first service sent such)."""
-        message: wire.ClientMessage = wire.decode_json(data)
-        return message
+        return wire.decode_json(data)
 
 
 class MsgpackCodec:
@@ -69,8 +68,7 @@ class MsgpackCodec:
         """Read a message."""
         if isinstance(data, str):
             raise wire.DecodeError("terminal.v1.msgpack takes binary messages only")
-        message: wire.ClientMessage = wire.decode_msgpack(data)
-        return message
+        return wire.decode_msgpack(data)
 
 
 class RawCodec:
