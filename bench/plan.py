@@ -203,7 +203,8 @@ class Plan:
 
     def _add_printed(self, contender: str, printed: Printed) -> None:
         for metric, value in asdict(printed).items():
-            self._add(contender, metric, value)
+            if value is not None:
+                self._add(contender, metric, value)
 
     @contextmanager
     def _noting(self, contender: str, workload: str) -> Iterator[None]:

@@ -50,7 +50,7 @@ class Printed:
 
     bulk_mb_per_second: float
     cpu_seconds_per_mb: float
-    frames: float = 0
+    frames: float | None = None
 
 
 async def print_once(contender: Contender, text: Text) -> Printed:

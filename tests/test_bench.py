@@ -16,8 +16,8 @@ ECHO = {"echo_p50_us", "echo_p99_us"}
 MEMORY = {"rss_bytes", "rss_bytes_per_session", "anonymous_bytes_per_session"}
 SERVICE = {"resume_first_byte_ms", "resume_mb_per_second", "create_ms", "ready_seconds"}
 SHAPE = {
-    "bare tight": BULK,
-    "bare uvloop": BULK,
+    "bare tight": BULK - {"frames"},
+    "bare uvloop": BULK - {"frames"},
     "terminado": BULK | ECHO | MEMORY | {"fan_out_mb_per_cpu_second"},
     "ttyd": BULK | ECHO | MEMORY,
     "service msgpack": BULK | ECHO | MEMORY | SERVICE | {"fan_out_mb_per_cpu_second"},
