@@ -45,13 +45,11 @@ class Connection(WSListener):
         self.wire = wire
         self.frames: list[Frame] = []
         self.on_frame: Callable[[], None] | None = None
-        self.connected_at = 0.0
         self.closed = False
         self.transport: WSTransport
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         """Say hello."""
-        self.connected_at = perf_counter()
         self.transport = transport
         for kind, payload in self.wire.hello():
             transport.send(kind, payload)

@@ -45,7 +45,7 @@ TABLES: dict[str, Sequence[Column]] = {
     ),
     "Fan-out": (Column("fan_out_mb_per_cpu_second", "delivered MB per server CPU second"),),
     "This service": (
-        Column("resume_first_byte_ms", "resume: first byte ms", digits=2),
+        Column("resume_first_byte_ms", "resume: connect to first byte ms", digits=2),
         Column("resume_mb_per_second", "resume: MB/s"),
         Column("create_ms", "create ms", digits=1),
         Column("ready_seconds", "ready s", digits=2),

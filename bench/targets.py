@@ -69,7 +69,7 @@ TARGETS = (
     _at_least(
         "S4", "fan-out per server CPU second / terminado", "fan_out_mb_per_cpu_second", 3.0, "terminado"
     ),
-    _at_most("S5", "resume: first byte, ms", "resume_first_byte_ms", 5.0),
+    _at_most("S5", "resume: connect to first byte, ms", "resume_first_byte_ms", 5.0),
     _at_least("S5", "resume: 8 MiB backlog, MB/s", "resume_mb_per_second", 300.0),
     _at_most("S7", "create a session, ms", "create_ms", 15.0),
     _at_most("S7", "service ready, s", "ready_seconds", 1.0),
