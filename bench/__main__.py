@@ -28,17 +28,11 @@ def arguments() -> argparse.Namespace:
         "--quick", action="store_true", help="tiny sizes: shows that it works, its figures mean nothing"
     )
     parser.add_argument("--only", nargs="+", choices=SERVERS, default=SERVERS, help="servers to measure")
-    parser.add_argument(
-        "--workloads", nargs="+", choices=WORKLOADS, default=WORKLOADS, help="what to measure"
-    )
-    parser.add_argument(
-        "--rounds", type=int, metavar="N", help=f"rounds per server, {FULL.rounds} by default"
-    )
+    parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=WORKLOADS, help="what to measure")
+    parser.add_argument("--rounds", type=int, metavar="N", help=f"rounds per server, {FULL.rounds} by default")
     parser.add_argument("--json", type=Path, metavar="PATH", help="where to write the numbers")
     parser.add_argument("--check", action="store_true", help="end with status 1 if a target was missed")
-    parser.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="print the report of an earlier run and end"
-    )
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="print the report of an earlier run and end")
     return parser.parse_args()
 
 

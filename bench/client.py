@@ -134,9 +134,7 @@ class Connection(WSListener):
 
 async def connect(url: str, wire: Wire) -> Connection:
     """Open a WebSocket. Raises OSError or picows' WSHandshakeError."""
-    headers: Sequence[tuple[str, str]] = (
-        (("Sec-WebSocket-Protocol", wire.subprotocol),) if wire.subprotocol else ()
-    )
+    headers: Sequence[tuple[str, str]] = (("Sec-WebSocket-Protocol", wire.subprotocol),) if wire.subprotocol else ()
     _, listener = await ws_connect(
         lambda: Connection(wire),
         url,

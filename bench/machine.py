@@ -58,8 +58,6 @@ def _processor() -> str:
     if not cpuinfo.exists():
         return platform.processor()
     names = [
-        line.partition(":")[2].strip()
-        for line in cpuinfo.read_text().splitlines()
-        if line.startswith("model name")
+        line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
     ]
     return names[0] if names else platform.machine()

@@ -25,9 +25,7 @@ class Column:
         """Show the median, and the range where there is more than one value."""
         if not values:
             return "-"
-        shown = [
-            f"{value * self.scale:.{self.digits}f}" for value in (median(values), min(values), max(values))
-        ]
+        shown = [f"{value * self.scale:.{self.digits}f}" for value in (median(values), min(values), max(values))]
         return f"{shown[0]} ({shown[1]} to {shown[2]})" if len(values) > 1 else shown[0]
 
 
@@ -71,9 +69,7 @@ def markdown(run: dict[str, Any]) -> str:
         ]
         if rows:
             parts.append(_table([title, *(column.heading for column in columns)], rows))
-    parts.append(
-        _table(["Target", "", "wanted", "measured", ""], [_verdict(target) for target in run["targets"]])
-    )
+    parts.append(_table(["Target", "", "wanted", "measured", ""], [_verdict(target) for target in run["targets"]]))
     parts.extend(f"Not measured: {name}: {reason}" for name, reason in run["skipped"].items())
     parts.extend(f"FAILED: {name}: {reason}" for name, reason in run["failed"].items())
     return "\n\n".join(parts) + "\n"
@@ -90,8 +86,7 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [list(headings), *(list(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
     first, *rest = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
-        for line in lines
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
     ]
     rule = "| " + " | ".join("-" * max(width, 3) for width in widths) + " |"
     return "\n".join([first, rule, *rest])

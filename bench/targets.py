@@ -66,9 +66,7 @@ TARGETS = (
     _at_most("S3", "echo p50 / ttyd", "echo_p50_us", 1.3, "ttyd"),
     _at_most("S3", "echo p99 / ttyd", "echo_p99_us", 1.3, "ttyd"),
     _at_most("S3", "echo p99 / terminado", "echo_p99_us", 0.55, "terminado"),
-    _at_least(
-        "S4", "fan-out per server CPU second / terminado", "fan_out_mb_per_cpu_second", 3.0, "terminado"
-    ),
+    _at_least("S4", "fan-out per server CPU second / terminado", "fan_out_mb_per_cpu_second", 3.0, "terminado"),
     _at_most("S5", "resume: connect to first byte, ms", "resume_first_byte_ms", 5.0),
     _at_least("S5", "resume: 8 MiB backlog, MB/s", "resume_mb_per_second", 300.0),
     _at_most("S7", "create a session, ms", "create_ms", 15.0),

@@ -67,9 +67,7 @@ def _block(rng: random.Random) -> bytes:
 
 
 def _log(rng: random.Random) -> str:
-    level = rng.choice(
-        ("\x1b[32mINFO\x1b[0m", "\x1b[32mINFO\x1b[0m", "\x1b[33mWARN\x1b[0m", "\x1b[31mERROR\x1b[0m")
-    )
+    level = rng.choice(("\x1b[32mINFO\x1b[0m", "\x1b[32mINFO\x1b[0m", "\x1b[33mWARN\x1b[0m", "\x1b[31mERROR\x1b[0m"))
     day = f"2026-03-{rng.randrange(1, 29):02}"
     clock = f"{rng.randrange(24):02}:{rng.randrange(60):02}:{rng.random() * 60:06.3f}"
     item, took = rng.randrange(10**6), rng.random() * 90
