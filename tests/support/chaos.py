@@ -224,9 +224,7 @@ class ChaosProxy:
     Leaving it closes all connections and awaits every task.
     """
 
-    def __init__(
-        self, target: tuple[str, int], plan: Plan, *, listen: tuple[str, int] = ("127.0.0.1", 0)
-    ) -> None:
+    def __init__(self, target: tuple[str, int], plan: Plan, *, listen: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self.target = target
         self.plan = plan
         self.statistics = Statistics()
@@ -328,12 +326,11 @@ async def _serve(arguments: argparse.Namespace, plan: Plan) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the proxy from a shell."""
     arguments = _arguments(argv)
-    chosen: dict[str, Any] = {
-        option.name: getattr(arguments, option.name) for option in dataclasses.fields(Storm)
-    }
-    storm = Storm(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()}
-    )
+    chosen: dict[str, Any] = {}
+    for option in dataclasses.fields(Storm):
+        value = getattr(arguments, option.name)
+        chosen[option.name] = tuple(value) if isinstance(value, list) else value
+    storm = Storm(**chosen)
     plan = Plan(arguments.seed, storm)
     if arguments.show is not None:
         for index in range(arguments.show):
