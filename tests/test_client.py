@@ -42,6 +42,7 @@ def attached(seq: int = 0, head: int = 0, **more: Any) -> Message:
         "cols": 80,
         "window": 65536,
         "heartbeat_interval": 60.0,
+        "input_n": 0,
         **more,
     }
 
@@ -129,7 +130,7 @@ class Script:
         assert connection.request is not None
         query = parse_qs(urlsplit(connection.request.path).query)
         start, head = int(query["recover_from"][0]), len(self.log)
-        greeting = attached(start, head, client_id=query["client_id"][0])
+        greeting = attached(start, head, client_id=query["client_id"][0], input_n=self.taken)
         replay = bytes(self.log[start:head])
         with contextlib.suppress(ConnectionClosed):
             for message in (
@@ -210,9 +211,9 @@ async def type_and_wait(url: str, client_id: str, *, output: bytes | None) -> No
 async def test_a_deviation_fails_who_waits_and_who_leaves() -> None:
     async with script() as (server, address):
         server.taken = 7  # acknowledges what was never sent
-        with pytest.raises(Deviation, match="input_ack 7"):
+        with pytest.raises(Deviation, match="input_n 7"):
             await type_and_wait(f"http://127.0.0.1:{address[1]}", "one", output=b"x")
-        with pytest.raises(Deviation, match="input_ack 7"):
+        with pytest.raises(Deviation, match="input_n 7"):
             await type_and_wait(f"http://127.0.0.1:{address[1]}", "other", output=None)
 
 

@@ -316,6 +316,7 @@ class Client:
             "client_id": self.client_id,
             "recover_from": request.position,
             "epoch": request.epoch,
+            "control": 1 if self.encoding == "raw" else None,
         }
         told = urlencode({name: value for name, value in query.items() if value is not None})
         return f"{self.base_url}/ws/terminal/{self.session_id}?{told}"
@@ -353,8 +354,11 @@ class Client:
         self.attached = message
         self.attaches += 1
         self._controls = deque(control for control in self._controls if control["type"] not in {"ack", "pong"})
+        # All that is not acknowledged is sent again, though the server may have taken it (`input_n`): only what is
+        # written counts, and an acknowledgement that was lost comes again for a number that is repeated.
         self._unsent = 0
-        self._forget_input(message.get("input_n", self.acked_n))
+        if not self.acked_n <= message["input_n"] < self._next_n:
+            raise Deviation(f"input_n {message['input_n']}, acknowledged {self.acked_n}, sent {self._next_n - 1}")
         self.is_attached = True
         self._wake.set()
 

@@ -19,7 +19,7 @@ _BYTES = ("data", "preamble")
 
 REQUIRED = {
     "attached": "session_id terminal_id client_id role mode recover seq head first epoch rows cols window "
-    "heartbeat_interval",
+    "heartbeat_interval input_n",
     "output": "data seq timestamp replay",
     "replay_end": "seq sha256",
     "gap": "first last lost_bytes reason",

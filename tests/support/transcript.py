@@ -54,6 +54,8 @@ class Transcript:
         self.position: int | None = None
         self.resizes: list[Message] = []
         self.replays = 0
+        self.replays_cut = 0
+        self.resumed: list[int] = []  # positions at which later attaches continued
         self.is_over = False
         self._request: Request | None = None
         self._attached: Message | None = None
@@ -62,6 +64,8 @@ class Transcript:
 
     def ask(self, request: Request) -> None:
         """Note what is asked for by the attach that follows."""
+        if self._attached is not None and not self._replay_told:
+            self.replays_cut += 1
         self._request = request
         self._attached = None
         self.is_over = False
@@ -95,6 +99,12 @@ class Transcript:
                 _check(message["seq"] >= self._here, "heartbeat behind what was delivered")
             case "session_ended":
                 self.is_over = True
+
+    def forget(self) -> None:
+        """Drop the bytes held; positions go on. For viewers that only watch."""
+        self.past.clear()
+        self.data.clear()
+        self.start = self._here
 
     @property
     def _here(self) -> int:
@@ -134,8 +144,9 @@ class Transcript:
             self.data.clear()
         elif seq > self.position:
             self._skip(seq)
-        elif seq < self.position:  # asked again for what is held already: it must come out the same
-            del self.data[seq - self.start :]
+        else:
+            self.resumed.append(seq)
+            del self.data[seq - self.start :]  # asked again for what is held already: it must come out the same
         self.epoch = message["epoch"]
         self.position = seq
         self._attached = message
