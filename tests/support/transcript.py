@@ -131,10 +131,11 @@ class Transcript:
                     _check(seq == request.position, f"asked for {request.position}, exact at {seq}")
             case "gap":
                 _check(message.get("lost_bytes", 0) > 0 or not same_log, "gap without lost_bytes")
-                if same_log and isinstance(request.position, int):
-                    lost = seq - request.position
-                    _check(message["lost_bytes"] == lost, f"{message['lost_bytes']} lost, really {lost}")
-                    self.gaps.append(Gap(request.position, seq, "attach"))
+                if same_log:
+                    lost_from = seq - message["lost_bytes"]
+                    if isinstance(request.position, int):
+                        _check(lost_from == request.position, f"{seq - lost_from} lost, really {seq - request.position}")
+                    self.gaps.append(Gap(lost_from, seq, "attach"))
             case "tail":
                 _check(request.position is None, f"tail, though asked for {request.position}")
             case other:
