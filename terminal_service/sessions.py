@@ -319,8 +319,8 @@ class Sessions:
     async def _forget(self, session: Session) -> None:
         if session.terminal is not None:
             for attachment in list(session.terminal.attachments):
-                session.terminal.detach(attachment)
                 attachment.close(4410, "session ended")
+                session.terminal.detach(attachment)
             session.terminal.log.close()
         await asyncio.to_thread(self._delete_files, session)
 

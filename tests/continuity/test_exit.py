@@ -1,0 +1,95 @@
+"""C3: the last output and the exact exit status arrive, however a program ends."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.service import Service
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+AT_ONCE = 6
+SIGNALS = ["TERM", "KILL", "HUP", "USR1", "ABRT", "INT", "QUIT"]
+HOLDER = "(trap '' HUP; exec sleep 600) &"  # a background child that keeps the PTY open
+
+
+@dataclass(frozen=True)
+class Case:
+    """A program for `sh -c`, with arguments, and what must come of it."""
+
+    script: str
+    output: bytes
+    arguments: tuple[str, ...] = ()
+    exit_code: int | None = None
+    signal: str | None = None
+
+
+def cases(dice: random.Random) -> Iterator[Case]:
+    """Yield programs without end, all kinds in turn."""
+    while True:
+        code = dice.randrange(256)
+        text = "".join(dice.choices("abcdefgh äöü€🦊\t", k=round(2 ** dice.uniform(0, 14))))
+        lines = round(2 ** dice.uniform(0, 14))
+        burst = "".join(f"{number}\r\n" for number in range(1, lines + 1)).encode()
+        name = dice.choice(SIGNALS)
+        yield Case('printf %s "$1"; exit $2', text.encode(), (text, str(code)), exit_code=code)
+        yield Case("seq 1 $1; exit $2", burst, (str(lines), str(code)), exit_code=code)
+        yield Case(f'{HOLDER} printf %s "$1"; exit $2', text.encode(), (text, str(code)), exit_code=code)
+        yield Case('printf %s "$1"; kill -$2 $$', text.encode(), (text, name), signal=f"SIG{name}")
+        yield Case("exit $1", b"", (str(code),), exit_code=code)
+        yield Case(f"{HOLDER} seq 1 $1; kill -$2 $$", burst, (str(lines), name), signal=f"SIG{name}")
+
+
+async def run_case(service: Service, case: Case) -> None:
+    """Run the program in a session of its own, watch it, and compare everything."""
+    command = ["sh", "-c", case.script, "sh", *case.arguments]
+    session_id = (await service.create_session(command=command, env={"LC_ALL": "C.UTF-8"}))["session_id"]
+    async with service.client(session_id) as client:
+        ended = await client.wait_ended(seconds=30)
+    assert client.data == case.output, case
+    assert (ended["exit_code"], ended["signal"]) == (case.exit_code, case.signal), case
+    info = await service.info(session_id)
+    assert (info["state"], info["exit_code"], info["signal"]) == ("ended", case.exit_code, case.signal), case
+    assert await service.output(session_id) == case.output
+    await service.delete(session_id)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(240)
+async def test_last_output_and_exact_exit_status_of_programs_that_burst_and_exit(
+    tmp_path: Path, size: Callable[[int, int], int], rng: random.Random
+) -> None:
+    programs = cases(rng)
+    left = size(1_000, 10_000)
+    async with Service(tmp_path, MAX_CONCURRENT_SESSIONS_PER_USER="1000") as service:
+        before = {child.pid for child in service.psutil.children(recursive=True)}
+
+        async def work() -> None:
+            nonlocal left
+            while left > 0:
+                left -= 1
+                await run_case(service, next(programs))
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(AT_ONCE):
+                tasks.create_task(work())
+        assert {child.pid for child in service.psutil.children(recursive=True)} == before
+
+
+@pytest.mark.parametrize(("command", "code"), [(["/no/such/program"], 127), (["/etc/passwd"], 126)])
+async def test_a_command_that_cannot_be_executed_tells_why_and_which_way(
+    tmp_path: Path, command: list[str], code: int
+) -> None:
+    async with Service(tmp_path) as service:
+        session_id = (await service.create_session(command=command))["session_id"]
+        async with service.client(session_id) as client:
+            ended = await client.wait_ended()
+    assert ended["exit_code"] == code
+    assert command[0].encode() in client.data

@@ -1,0 +1,214 @@
+"""The service as its users run it: `python run.py` in a process of its own, on a free port of 127.0.0.1.
+
+Only this module of the tests starts and ends it. Use::
+
+    async with Service(tmp_path) as service:
+        session = await service.create_session(command=["cat"])
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+import psutil
+
+from support.client import Client
+from support.wait import wait_until
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+ROOT = Path(__file__).resolve().parents[2]
+READY_SECONDS = 20.0
+STOP_SECONDS = 20.0
+
+
+class Service:
+    """One run after the other on the same state directory; settings are environment variables."""
+
+    def __init__(self, directory: Path, **settings: str) -> None:
+        self.state = directory / "state"
+        self.log_path = directory / "service.log"
+        self.base_url = ""
+        self._settings = settings
+        self._process: asyncio.subprocess.Process | None = None
+        self._http: httpx.AsyncClient | None = None
+
+    # -- the process
+
+    async def start(self) -> None:
+        """Start, and wait until it is ready. Raises AssertionError with its log if it does not come up."""
+        assert self._process is None, "it runs already"
+        self.state.mkdir(exist_ok=True, parents=True)
+        address = self.state / "service.json"
+        address.unlink(missing_ok=True)
+        with self.log_path.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "run.py", cwd=ROOT, env=self._environment(), stdout=log, stderr=log
+            )
+        try:
+            found = await wait_until(
+                lambda: self._find(address), description="the service's address", timeout=READY_SECONDS
+            )
+            assert found is not None
+            self.base_url = found
+            self._http = httpx.AsyncClient(base_url=found, timeout=30, trust_env=False)
+            await wait_until(
+                self._is_ready,  # type: ignore[arg-type] # mypy does not solve a union of callables
+                description="the service to be ready",
+                timeout=READY_SECONDS,
+            )
+        except BaseException:
+            await self.kill()
+            raise
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        own = {"HOST": "127.0.0.1", "PORT": "0", "STATE_DIR": str(self.state), "PYTHONUNBUFFERED": "1"}
+        return {**kept, **own, **self._settings}
+
+    def _find(self, address: Path) -> str | None:
+        ended = self.process.returncode
+        assert ended is None, f"the service ended with {ended}:\n{self.log()}"
+        try:
+            return str(json.loads(address.read_text())["url"]).rstrip("/")
+        except (FileNotFoundError, ValueError):
+            return None
+
+    async def _is_ready(self) -> bool:
+        try:
+            return (await self.http.get("/health/ready")).status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
+
+    async def stop(self) -> int:
+        """End it with SIGTERM, or SIGKILL (and an AssertionError) if that takes too long; return the exit code."""
+        await self._close_http()
+        process, self._process = self.process, None
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                return await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            raise AssertionError(f"not ended {STOP_SECONDS} s after SIGTERM:\n{self.log()}") from None
+
+    async def kill(self) -> None:
+        """End it as a crash does: SIGKILL."""
+        await self._close_http()
+        process, self._process = self.process, None
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal and do not wait."""
+        self.process.send_signal(number)
+
+    async def wait(self) -> int:
+        """Wait for its end; return the exit code."""
+        await self._close_http()
+        async with asyncio.timeout(STOP_SECONDS):
+            code = await self.process.wait()
+        self._process = None
+        return code
+
+    @property
+    def process(self) -> asyncio.subprocess.Process:
+        """The running process."""
+        assert self._process is not None, "it does not run"
+        return self._process
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
+
+    @property
+    def psutil(self) -> psutil.Process:
+        """Its process, to look at."""
+        return psutil.Process(self.pid)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port it listens on."""
+        url = httpx.URL(self.base_url)
+        assert url.port is not None
+        return url.host, url.port
+
+    def log(self) -> str:
+        """Return everything it has logged."""
+        return self.log_path.read_text(errors="replace")
+
+    # -- what it is asked
+
+    @property
+    def http(self) -> httpx.AsyncClient:
+        """An HTTP client of it."""
+        assert self._http is not None, "it does not run"
+        return self._http
+
+    async def create_session(self, **fields: object) -> dict[str, Any]:
+        """Create a session; return what the service says of it."""
+        return _checked(await self.http.post("/api/v1/sessions", json=fields), httpx.codes.CREATED)
+
+    async def info(self, session_id: str) -> dict[str, Any]:
+        """Return what the service says of a session."""
+        return _checked(await self.http.get(f"/api/v1/sessions/{session_id}"), httpx.codes.OK)
+
+    async def output(self, session_id: str, start: int = 0) -> bytes:
+        """Return the output from a position to the head, page by page."""
+        pages = bytearray()
+        while True:
+            path = f"/api/v1/sessions/{session_id}/output"
+            answer = await self.http.get(path, params={"from": start + len(pages)})
+            assert answer.is_success, f"{answer.status_code} {answer.text}"
+            if not answer.content:
+                return bytes(pages)
+            pages += answer.content
+
+    async def delete(self, session_id: str) -> None:
+        """End a session."""
+        answer = await self.http.delete(f"/api/v1/sessions/{session_id}")
+        assert answer.status_code == httpx.codes.NO_CONTENT, f"{answer.status_code} {answer.text}"
+
+    def client(self, session_id: str, *, via: tuple[str, int] | None = None, **options: Any) -> Client:
+        """Return a client of a session, through a proxy at the address `via` if given."""
+        url = self.base_url if via is None else f"http://{via[0]}:{via[1]}"
+        return Client(url, session_id, **options)
+
+    # -- the context
+
+    async def _close_http(self) -> None:
+        if self._http is not None:
+            http, self._http = self._http, None
+            await http.aclose()
+
+    async def __aenter__(self) -> Self:
+        """Start."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End, if it still runs; a failed test gets the end of the log."""
+        if error is not None and self.log_path.exists():
+            error.add_note("service log, end:\n" + self.log()[-4000:])
+        if self._process is not None:
+            await self.stop()
+
+
+def _checked(answer: httpx.Response, code: int) -> dict[str, Any]:
+    assert answer.status_code == code, f"{answer.request.method} {answer.request.url}: {answer.text}"
+    fields: dict[str, Any] = answer.json()
+    return fields
