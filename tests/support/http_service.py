@@ -111,7 +111,9 @@ async def serve(
         clock=time_.clock,
         counters=Counters(),
     )
-    app = Guard(Starlette(routes=[Mount("/", make_api(sessions, lambda: (b"metric 1\n", "text/plain")))]), keys=api_keys)
+    app = Guard(
+        Starlette(routes=[Mount("/", make_api(sessions, lambda: (b"metric 1\n", "text/plain")))]), keys=api_keys
+    )
     config = uvicorn.Config(
         app, port=0, log_level="critical", lifespan="off", ws="none", timeout_graceful_shutdown=2, access_log=False
     )

@@ -134,7 +134,9 @@ class Transcript:
                 if same_log:
                     lost_from = seq - message["lost_bytes"]
                     if isinstance(request.position, int):
-                        _check(lost_from == request.position, f"{seq - lost_from} lost, really {seq - request.position}")
+                        _check(
+                            lost_from == request.position, f"{seq - lost_from} lost, really {seq - request.position}"
+                        )
                     self.gaps.append(Gap(lost_from, seq, "attach"))
             case "tail":
                 _check(request.position is None, f"tail, though asked for {request.position}")
