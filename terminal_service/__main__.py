@@ -6,11 +6,10 @@ import argparse
 import asyncio
 import os
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from terminal_service import app
+from terminal_service import __version__, app
 from terminal_service.settings import Settings, SettingsError
 from terminal_service.state import StateError
 
@@ -51,15 +50,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         epilog="Settings come from the environment and from a .env file; .env.example explains each.",
     )
     parser.add_argument("--env-file", type=Path, default=Path(".env"), help="file of settings (default: .env)")
-    parser.add_argument("--version", action="version", version=_version())
+    parser.add_argument("--version", action="version", version=__version__)
     return parser.parse_args(arguments)
-
-
-def _version() -> str:
-    try:
-        return version("terminal-service")
-    except PackageNotFoundError:
-        return "from a checkout"
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,7 +23,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from terminal_service import wire
+from terminal_service import __version__, wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -34,17 +33,10 @@ if TYPE_CHECKING:
     from terminal_service.terminal import Terminal
 
 
-def _version() -> str:
-    try:
-        return version("terminal-service")
-    except PackageNotFoundError:
-        return "unknown"
-
-
 PREFIX = "terminal_"
 
 # Found once, at the import: finding it reads files.
-_INFO = {"version": _version(), "architecture": platform.machine()}
+_INFO = {"version": __version__, "architecture": platform.machine()}
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """The oldest version of the format: every name here is valid in it, and every scraper reads it."""

@@ -1,7 +1,6 @@
 """The HTTP API, put together: routes, documentation, refusals, and what stands before every request."""
 
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -9,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
+from terminal_service import __version__
 from terminal_service.errors import ServiceError
 from terminal_service.sessions import Sessions
 from transports import refusals
@@ -24,16 +24,6 @@ from transports.idempotency import Idempotency
 from transports.openapi import DESCRIPTION, Api
 
 
-def _version() -> str:
-    try:
-        return version("terminal-service")
-    except PackageNotFoundError:
-        return "0+checkout"
-
-
-VERSION = _version()  # read once, before any event loop runs: it is a look at the disk
-
-
 def make_api(sessions: Sessions, render_metrics: Callable[[], tuple[bytes, str]]) -> FastAPI:
     """Return the API on these sessions, to be mounted at "/" behind the guard (`transports.guard`).
 
@@ -41,7 +31,7 @@ def make_api(sessions: Sessions, render_metrics: Callable[[], tuple[bytes, str]]
     """
     api = Api(
         title="Terminal Service",
-        version=VERSION,
+        version=__version__,
         description=DESCRIPTION,
         openapi_url=None,  # these two are routes of our own
         docs_url=None,
@@ -53,7 +43,7 @@ def make_api(sessions: Sessions, render_metrics: Callable[[], tuple[bytes, str]]
         SessionRoutes(sessions),
         TerminalRoutes(sessions),
         OutputRoutes(sessions),
-        HealthRoutes(sessions, render_metrics, VERSION),
+        HealthRoutes(sessions, render_metrics, __version__),
         DocsRoutes(),
     ):
         routes.add_to(api)
