@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from terminal_service.inputs import InputLedger, Verdict
+from terminal_service.inputs import InputLedger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,13 +57,15 @@ class Keyboard:
         self._pty = pty
         self.flush()
 
-    def offer(self, client: str, number: int) -> Verdict:
-        """Judge a numbered input; of one that was written before, the acknowledgement is repeated."""
-        verdict = self.ledger.offer(client, number)
-        if verdict is Verdict.REPEATED:
-            self._counters.inputs_repeated += 1
-            self._acknowledge(client, self.ledger.count(client).written)
-        return verdict
+    def repeats(self, client: str, number: int) -> bool:
+        """Tell whether a numbered input was taken before; if so, acknowledge again what has been written."""
+        count = self.ledger.count(client)
+        if number > count.taken:
+            return False
+        self._counters.inputs_repeated += 1
+        if count.written:
+            self._acknowledge(client, count.written)
+        return True
 
     def type(self, client: str, number: int | None, data: bytes) -> int:
         """Write input, or queue it behind what waits; return how many waiting bytes an interrupt discarded.

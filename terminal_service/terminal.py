@@ -251,16 +251,15 @@ class Terminal:
 
     def type(self, attachment: Attachment, number: int | None, data: bytes) -> None:
         """Take input of a viewer. A number out of order is refused and told, never written."""
+        if number is not None and self.keyboard.repeats(attachment.key, number):
+            return
         if self._ended is not None:
             self._refuse(attachment, "session_over", "the session has ended")
             return
-        if number is not None:
-            verdict = self.keyboard.offer(attachment.key, number)
-            if verdict is Verdict.OUT_OF_ORDER:
-                expected = self.keyboard.ledger.count(attachment.key).taken + 1
-                self._refuse(attachment, "input_out_of_order", f"n: expected {expected}", expected)
-            if verdict is not Verdict.TAKE:
-                return
+        if number is not None and self.keyboard.ledger.offer(attachment.key, number) is Verdict.OUT_OF_ORDER:
+            expected = self.keyboard.ledger.count(attachment.key).taken + 1
+            self._refuse(attachment, "input_out_of_order", f"n: expected {expected}", expected)
+            return
         discarded = self.keyboard.type(attachment.key, number, data)
         if discarded:
             self._refuse(attachment, "input_discarded", f"interrupt: {discarded} waiting bytes of input were discarded")

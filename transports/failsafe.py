@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -34,8 +35,10 @@ class Failsafe:
 
         try:
             await self._app(scope, receive, watched)
-        except Exception:
-            log.exception("request failed", method=scope.get("method"), path=scope.get("path"))
+        except Exception as error:
+            # A traceback is made from source files: reading them has no place on the event loop.
+            told = {"method": scope.get("method"), "path": scope.get("path"), "exc_info": error}
+            await asyncio.to_thread(log.error, "request failed", **told)
             if has_begun:
                 raise
             await send_problem(refusals.internal_error(), send)

@@ -1,12 +1,14 @@
 """The HTTP API, put together: routes, documentation, refusals, and what stands before every request."""
 
 from collections.abc import Callable
+from functools import partial
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
+from starlette.types import Scope
 
 from terminal_service import __version__
 from terminal_service.errors import ServiceError
@@ -48,7 +50,8 @@ def make_api(sessions: Sessions, render_metrics: Callable[[], tuple[bytes, str]]
     ):
         routes.add_to(api)
     _map_errors(api)
-    api.add_middleware(Idempotency, clock=sessions.clock)  # the last one added is the first one passed
+    # The last one added is the first one passed.
+    api.add_middleware(Idempotency, clock=sessions.clock, is_served=partial(_is_served, api))
     api.add_middleware(BoundedBody)
     api.add_middleware(Failsafe)
     return api
@@ -72,6 +75,10 @@ def _map_errors(api: FastAPI) -> None:
         if error.status_code == 405:  # noqa: PLR2004 - Method Not Allowed
             error.headers = {"Allow": ", ".join(_allowed(api, request))}
         return refusals.respond(refusals.of_http_exception(error))
+
+
+def _is_served(api: FastAPI, scope: Scope) -> bool:
+    return any(route.matches(scope)[0] is Match.FULL for route in api.routes)
 
 
 def _allowed(api: FastAPI, request: Request) -> list[str]:

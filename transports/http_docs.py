@@ -14,7 +14,7 @@ from transports.access import OnService
 
 # Swagger UI shows values as images and styles elements it made; everything else is refused to the page.
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 # Addresses are relative, so that the page also works below a prefix of a proxy.

@@ -64,6 +64,7 @@ class OutputRoutes:
             self.read,
             methods=["GET"],
             operation_id="readOutput",
+            summary="Read or follow the output",
             tags=["terminals"],
             dependencies=[Depends(OnSession(self._sessions, Action.READ_OUTPUT))],
             response_class=Response,

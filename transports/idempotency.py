@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from transports import problems
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Callable, MutableMapping
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -93,18 +93,22 @@ class Answers:
 
 
 class Idempotency:
-    """ASGI middleware for mutations with an `Idempotency-Key`; belongs behind the guard and `BoundedBody`."""
+    """ASGI middleware for mutations with an `Idempotency-Key`; belongs behind the guard and `BoundedBody`.
 
-    def __init__(self, app: ASGIApp, clock: Clock) -> None:
+    `is_served` tells whether there is an operation for a request at all: a key means nothing to others.
+    """
+
+    def __init__(self, app: ASGIApp, clock: Clock, is_served: Callable[[Scope], bool]) -> None:
         self._app = app
         self._clock = clock
+        self._is_served = is_served
         self._users: dict[str, Answers] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or repeat what was answered to the same one."""
         key = _key(scope)
         identity = scope.get("state", {}).get("identity")
-        if key is None or identity is None:
+        if key is None or identity is None or not self._is_served(scope):
             await self._app(scope, receive, send)
             return
         message = await receive()

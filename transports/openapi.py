@@ -11,6 +11,7 @@ from terminal_service.settings import Settings
 from transports import problems
 from transports.heads import Refusal
 from transports.idempotency import KEY_CHARACTERS
+from transports.models import Input
 
 DESCRIPTION = """
 Terminals that survive any disconnect. Open a session here, attach over WebSocket at its `websocket_url`.
@@ -129,10 +130,11 @@ class Api(FastAPI):
 
 def _complete(document: dict[str, Any], settings: Settings) -> None:
     components = document["components"]
-    template = "#/components/schemas/{model}"
-    schema = Problem.model_json_schema(ref_template=template)
-    components["schemas"].update(schema.pop("$defs"))
-    components["schemas"]["Problem"] = schema
+    # FastAPI knows the models of JSON bodies; these are referred to by hand.
+    for model in (Problem, Input):
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        components["schemas"].update(schema.pop("$defs", {}))
+        components["schemas"][model.__name__] = schema
     _write_bounds(components["schemas"], settings)
     components["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer", "description": "A key of API_KEYS."},

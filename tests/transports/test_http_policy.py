@@ -1,0 +1,38 @@
+"""Every route of the API names what it does, and one policy decides about it (A1)."""
+
+from __future__ import annotations
+
+from fastapi.routing import APIRoute
+
+from support.http_service import serve
+from terminal_service.policy import ON_SERVICE, ON_SESSION, Action
+from transports.access import OnService, OnSession
+from transports.http import make_api
+
+
+async def test_every_route_asks_the_policy_exactly_once() -> None:
+    async with serve() as service:
+        api = make_api(service.sessions, lambda: b"")
+    classified: dict[tuple[str, str], Action] = {}
+    for route in api.routes:
+        assert isinstance(route, APIRoute), route
+        asked = [each.call for each in route.dependant.dependencies if isinstance(each.call, OnService | OnSession)]
+        assert len(asked) == 1, route.path
+        (access,) = asked
+        on_session = "{session_id}" in route.path
+        assert isinstance(access, OnSession) == on_session, route.path
+        assert access.action in (ON_SESSION if on_session else ON_SERVICE), route.path
+        for method in route.methods or ():
+            classified[method, route.path] = access.action
+    attaching = {Action.ATTACH_READER, Action.ATTACH_WRITER}
+    assert set(classified.values()) == set(Action) - attaching
+    changing = {action for (method, _), action in classified.items() if method not in {"GET", "HEAD"}}
+    assert changing == {
+        Action.CREATE,
+        Action.UPDATE,
+        Action.END,
+        Action.KEEPALIVE,
+        Action.RESIZE,
+        Action.INPUT,
+        Action.SIGNAL,
+    }
