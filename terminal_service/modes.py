@@ -16,32 +16,54 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from terminal_service.styles import combine
+
 if TYPE_CHECKING:
     from replay.log import Log
 
 SLICE_BYTES = 256 * 1024
 CHECKPOINT_BYTES = 1024 * 1024
-CARRY_BYTES = 512
+TITLE_SCAN_BYTES = 4096
+CARRY_BYTES = TITLE_SCAN_BYTES + 8
+"""No sequence that is looked at is longer."""
+PRIVATE_CARRY_BYTES = 128
 TITLE_LIMIT_BYTES = 256
 STYLES_LIMIT = 16
 KEYBOARD_STACK_LIMIT = 16
 
 _SEQUENCE = re.compile(
     rb"\x1b(?:"
-    rb"\[(?P<prefix>[?>=<!]?+)(?P<params>[0-9;:]*+)(?P<middle>[ ]?+)(?P<final>[hlmrupq])"
-    rb"|\](?P<osc>[02]);(?P<text>[^\x07\x1b]{0,4096})(?:\x07|\x1b\\)"
+    rb"\[(?P<prefix>[?>=<!]?+)(?P<params>[0-9;:]{0,64}+)(?P<middle>[ ]?+)(?P<final>[hlmrupq])"
+    rb"|\](?P<osc>[02]);(?P<text>[^\x07\x1b]{0,%d}+)(?:\x07|\x1b\\)"
     rb"|(?P<single>[=>c])"
     rb"|(?P<slot>[()])(?P<charset>[0-9A-B])"
-    rb")"
+    rb")" % TITLE_SCAN_BYTES
+)
+_BEGUN = re.compile(  # the beginning of one of these, cut short by the end of the data
+    rb"\x1b(?:\[[?>=<!]?[0-9;:]{0,64}[ ]?|\](?:[02](?:;[^\x07\x1b]{0,%d}\x1b?)?)?|[()])?\Z" % TITLE_SCAN_BYTES
 )
 
 _PRIVATE_START = b"\x1b[?"
-_PRIVATE = re.compile(rb"\x1b\[\?([0-9;]*+)([hl])")
+_PRIVATE = re.compile(rb"\x1b\[\?([0-9;]{0,64}+)([hl])")
+_PRIVATE_BEGUN = re.compile(rb"\x1b(?:\[(?:\?[0-9;]{0,64}+)?)?\Z")
 
 # Modes whose resting state is "set": they are restored only when reset (xterm ctlseqs, DECSET).
 _SET_AT_REST = frozenset({b"7", b"25", b"1007"})
 _LASTING = frozenset(b"1 3 5 6 7 9 12 25 45 66 69 1000 1002 1003 1004 1005 1006 1007 1015 1016 2004 2031 2048".split())
 _ALTERNATE = frozenset({b"47", b"1047", b"1049"})
+
+# Left as they are by REST: 3 clears the screen; whether 12 and 1007 rest set or reset is the user's choice.
+_USERS_CHOICE = frozenset({b"3", b"12", b"1007"})
+REST = b"".join(
+    (
+        b"\x1b[?47l",  # unlike 1049, without moving the cursor
+        *(b"\x1b[?%bl" % mode for mode in sorted(_LASTING - _SET_AT_REST - _USERS_CHOICE)),
+        *(b"\x1b[?%bh" % mode for mode in sorted(_SET_AT_REST - _USERS_CHOICE)),
+        b"\x1b[<%du\x1b[ q\x1b[4l\x1b>\x1b(B\x1b)B\x1b[m" % KEYBOARD_STACK_LIMIT,
+        b"\x1b[r\x1b[999H",  # a region's end homes the cursor; what follows goes on at the bottom, as output does
+    )
+)
+"""Ends every lasting mode, so that a preamble can follow in an emulator that is not at rest."""
 
 
 @dataclass
@@ -75,20 +97,24 @@ class Modes:
         for match in _SEQUENCE.finditer(data):
             self._apply(match)
             end = match.end()
-        tail_start = max(end, len(data) - CARRY_BYTES)
-        escape = bytes(data[tail_start:]).rfind(b"\x1b")
-        return 0 if escape < 0 else len(data) - tail_start - escape
+        begun = _BEGUN.search(data, max(end, len(data) - CARRY_BYTES))
+        return 0 if begun is None else len(data) - begun.start()
+
+    def restore(self) -> bytes:
+        """Return the bytes that bring an emulator into these modes from whatever modes it is in."""
+        return REST + self.preamble()
 
     def feed_quickly(self, data: bytes) -> int:
-        """Take output as `feed` does, but look at private modes (DECSET, DECRST) only."""
+        """Take output as `feed` does, but look at private modes (DECSET, DECRST) only; colours are forgotten."""
+        self.styles.clear()
         at = data.find(_PRIVATE_START)
         while at >= 0:
             match = _PRIVATE.match(data, at)
             if match is not None:
                 self._mode(b"?", match[1], is_set=match[2] == b"h")
             at = data.find(_PRIVATE_START, at + 1)
-        escape = data.rfind(b"\x1b", len(data) - CARRY_BYTES if len(data) > CARRY_BYTES else 0)
-        return 0 if escape < 0 or _PRIVATE.match(data, escape) else len(data) - escape
+        begun = _PRIVATE_BEGUN.search(data, max(0, len(data) - PRIVATE_CARRY_BYTES))
+        return 0 if begun is None else len(data) - begun.start()
 
     def preamble(self) -> bytes:
         """Return the bytes that bring an emulator at rest into these modes."""
@@ -123,7 +149,7 @@ class Modes:
             self._style(match)
         elif final in (b"h", b"l"):
             self._mode(match["prefix"], match["params"], is_set=final == b"h")
-        elif final == b"r" and not match["prefix"]:
+        elif final == b"r" and not match["prefix"] and not match["middle"]:
             self.region = match["params"]
         elif final == b"u":
             self._keyboard_flags(match["prefix"], match["params"])
@@ -139,7 +165,9 @@ class Modes:
         if params in (b"", b"0") or params.startswith(b"0;"):
             self.styles.clear()
         if params not in (b"", b"0"):
-            self.styles = [*self.styles, params][-STYLES_LIMIT:]
+            self.styles = [*self.styles, params]
+            if len(self.styles) > STYLES_LIMIT:
+                self.styles = combine(self.styles)
 
     def _mode(self, prefix: bytes, params: bytes, *, is_set: bool) -> None:
         for mode in params.split(b";"):
@@ -223,8 +251,8 @@ class ModeScanner:
             if end - carried <= last.position:
                 return
             self._keep(_Checkpoint(end - carried, modes))
-            if carried:
-                return
+            if end == target:
+                return  # what is carried is only the beginning of a sequence
 
     def _keep(self, reached: _Checkpoint) -> None:
         """Note how far it came, leaving a checkpoint per MiB behind and none but one before what is retained."""
