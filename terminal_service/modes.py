@@ -211,7 +211,8 @@ class ModeScanner:
     """A cursor on a log that knows the modes at any position still retained.
 
     It moves only when asked, or before the log would trim what it has not seen; so output that nobody joins
-    late costs it nothing. It keeps a checkpoint per MiB of retained log.
+    late costs it next to nothing. It keeps a checkpoint per MiB of what it scanned; everything from the first
+    of them on is retained, so that the modes behind it can be learned when somebody asks.
     """
 
     def __init__(self, log: Log) -> None:
@@ -224,14 +225,28 @@ class ModeScanner:
         """How many bytes have not been scanned."""
         return self._log.head - self._checkpoints[-1].position
 
-    def advance(self, limit: int = SLICE_BYTES) -> None:
-        """Look quickly at about `limit` bytes more, because they will be trimmed soon."""
-        last = self._checkpoints[-1]
-        position = max(last.position, self._log.first)
-        data = self._log.read_range(position, min(self._log.head, position + limit))
-        modes = last.modes.copy()
-        unread = modes.feed_quickly(data)
-        self._keep(_Checkpoint(position + len(data) - unread, modes))
+    @property
+    def needed(self) -> int:
+        """From where on it needs the log; call `release` before earlier bytes are trimmed."""
+        return self._checkpoints[0].position
+
+    def release(self, before: int) -> None:
+        """Let everything before a position be trimmed: look quickly at what nobody asked about so far.
+
+        Modes asked for at an older position are from then on those at this one.
+        """
+        points = self._checkpoints
+        while len(points) > 1 and points[1].position <= before:
+            del points[0]
+        modes, position = points[0].modes.copy(), max(points[0].position, self._log.first)
+        end = min(before, self._log.head)
+        while position < end:
+            piece = self._log.read_range(position, min(end, position + SLICE_BYTES))
+            unread = modes.feed_quickly(piece)
+            position += len(piece) - unread
+            if position + unread == end:
+                break
+        points[0] = _Checkpoint(position, modes)
 
     def modes_at(self, position: int) -> Modes:
         """Return the modes at a retained position; scans at most to there."""
@@ -255,14 +270,12 @@ class ModeScanner:
                 return  # what is carried is only the beginning of a sequence
 
     def _keep(self, reached: _Checkpoint) -> None:
-        """Note how far it came, leaving a checkpoint per MiB behind and none but one before what is retained."""
+        """Note how far it came, leaving a checkpoint per MiB behind."""
         points = self._checkpoints
         if len(points) > 1 and reached.position - points[-2].position < CHECKPOINT_BYTES:
             points[-1] = reached
         else:
             points.append(reached)
-        while len(points) > 1 and points[1].position <= self._log.first:
-            del points[0]
 
     def _feed(self, modes: Modes, position: int, end: int) -> tuple[Modes, int]:
         """Feed `modes` with a range of the log; return it and how many bytes at the end were left unread."""

@@ -297,14 +297,51 @@ def test_what_is_trimmed_after_a_quick_look_leaves_its_private_modes(log: Log) -
     scanner = ModeScanner(log)
     log.append(b"\x1b[?1049h\x1b[?1000;2004h\x1b[31m")
     for _ in range(40):
+        scanner.release(log.head + 1_000_000 - log.retention_bytes)
         log.append(b"x" * 999_000 + b"\x1b[?25")
         log.append(b"l")
-        while scanner.lag > log.retention_bytes // 2:
-            scanner.advance()
-    log.append(b"\x1b[4m")
     assert log.first > 10**7
+    assert log.first <= scanner.needed
+    log.append(b"\x1b[4m")
     assert scanner.modes_at(log.first).preamble() == b"\x1b[?1049h\x1b[?1000h\x1b[?2004h\x1b[?25l"
     assert scanner.modes_at(log.head).preamble() == b"\x1b[?1049h\x1b[?1000h\x1b[?2004h\x1b[?25l\x1b[4m"
+
+
+def test_modes_of_retained_output_are_right_whatever_was_trimmed(log: Log, rng: random.Random) -> None:
+    scanner, margin = ModeScanner(log), 64 * 1024
+    for _ in range(300):
+        piece = b"\x1b[?25%c" % rng.choice(b"hl") + b"\x1b[?%d%c" % (rng.choice([1000, 2004]), rng.choice(b"hl"))
+        piece += b"x" * rng.randrange(100_000)
+        if log.head + len(piece) - log.retention_bytes > scanner.needed:
+            scanner.release(log.head + len(piece) - log.retention_bytes + margin)
+        log.append(piece)
+        if rng.random() < 0.1:
+            scanner.modes_at(rng.randrange(max(log.first, scanner.needed), log.head + 1))
+    assert log.first > 0
+    history = modes_history(log, scanner.modes_at(scanner.needed), scanner.needed)
+    for position, modes in history:
+        assert scanner.modes_at(position).private == modes.private
+
+
+def modes_history(log: Log, modes: Modes, start: int) -> list[tuple[int, Modes]]:
+    """Return the modes at every 50,000th retained position, from a scan of all bytes from `start`."""
+    data = log.read_range(start, log.head)
+    history = []
+    for cut in range(0, len(data), 50_000):
+        there = modes.copy()
+        there.feed(data[:cut])
+        history.append((start + cut, there))
+    return history
+
+
+def test_modes_learned_in_full_are_not_lost_to_a_quick_look(log: Log) -> None:
+    scanner = ModeScanner(log)
+    log.append(b"\x1b]2;title\x07\x1b[>1u")
+    scanner.modes_at(log.head)
+    log.append(b"x" * 1000)
+    scanner.release(500)
+    assert scanner.modes_at(log.head).preamble() == b"\x1b]2;title\x07\x1b[>1u"
+    assert scanner.needed == 500
 
 
 def test_what_was_trimmed_unseen_stays_unknown(log: Log) -> None:
