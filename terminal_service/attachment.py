@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from replay.errors import Trimmed
@@ -20,6 +21,8 @@ TURN_BYTES = 256 * 1024
 """How much one viewer is sent before the others and the shell get their turn."""
 LIVE_LAG_BYTES = 1024 * 1024
 LIVE_TAIL_BYTES = 64 * 1024
+GAPS_LIMIT = 256
+"""How many gaps are remembered before the oldest two count as one (the bytes between them are then acknowledged)."""
 
 
 class Outlet(Protocol):
@@ -83,6 +86,10 @@ class Host(Protocol):
         """Count a gap."""
         ...
 
+    def told_pause(self) -> None:
+        """Count a pause of delivery for want of acknowledgement."""
+        ...
+
 
 class Attachment:
     """A viewer. `pump` sends from the cursor to the head as far as the connection and the window allow.
@@ -118,12 +125,16 @@ class Attachment:
         self.size_order = 0
         self.progressed_at = host.now()
         self.is_stalled = False
+        self.is_held = False
+        """Whether its input, and with it its acknowledgements, are not read because the program does not read."""
         self.is_closed = False
         self.unsubscribe: Callable[[], None] = lambda: None
         self._host = host
         self._log = host.log
         self._event_index = event_index
+        self._start = position
         self._acked: int | None = None  # None: this client does not acknowledge
+        self._gaps: deque[tuple[int, int]] = deque()  # first and last of what was skipped and not yet passed
         self._flow_paused = False
         self._replay_end = self._log.head
         self._replayed = hashlib.sha256()
@@ -153,7 +164,7 @@ class Attachment:
     @property
     def holds_back(self) -> bool:
         """Whether the program should wait for this viewer as for a real terminal."""
-        return self.is_writer and self.mode == "exact" and not self.is_stalled
+        return self.is_writer and self.mode == "exact" and not (self.is_stalled or self.is_held)
 
     # -- delivery
 
@@ -182,13 +193,13 @@ class Attachment:
 
     def _send_chunk(self, event: Event | None) -> int:
         """Send one chunk or tell one gap; return how many bytes that moved the cursor, 0 if it must wait."""
-        if self.mode == "live" and self.lag > LIVE_LAG_BYTES:
-            return self._skip_to(line_start(self._log, self._log.head - LIVE_TAIL_BYTES), "skipped")
         limit = CHUNK_BYTES
         if self._acked is not None:
             limit = min(limit, self._open_window())
             if limit <= 0:
                 return 0
+        if self.mode == "live" and self.lag > LIVE_LAG_BYTES:
+            return self._skip_to(line_start(self._log, self._log.head - LIVE_TAIL_BYTES), "skipped")
         is_replay = self.position < self._replay_end
         if is_replay:
             limit = min(limit, self._replay_end - self.position)
@@ -208,18 +219,18 @@ class Attachment:
     def _skip_to(self, target: int, reason: str) -> int:
         target = max(target, self._log.first)
         lost = target - self.position
+        self._tell_skipped_events(target)
         self.outlet.send(
             wire.Gap(
                 first=self.position,
                 last=target,
                 lost_bytes=lost,
                 reason="trimmed" if reason == "trimmed" else "skipped",
-                preamble=self._host.modes_at(target).preamble(),
+                preamble=self._host.modes_at(target).restore(),
             )
         )
+        self._remember_gap(self.position, target)
         self.position = target
-        if self._acked is not None:
-            self._acked = max(self._acked, target)  # nobody can acknowledge what was never sent
         self._host.told_gap(reason, lost)
         self._moved()
         return lost
@@ -232,6 +243,13 @@ class Attachment:
     def _tell_replay_end(self) -> None:
         self._replay_told = True
         self.outlet.send(wire.ReplayEnd(seq=self.position, sha256=self._replayed.hexdigest()))
+
+    def _tell_skipped_events(self, target: int) -> None:
+        """Tell what holds at `target` and began in the bytes that are skipped: the size, and where the log is kept."""
+        last = [self._log.last_event(kind, target) for kind in ("resize", "storage")]
+        unknown = [e for e in last if e is not None and e.index >= self._event_index and e.position < target]
+        for event in sorted(unknown, key=lambda event: event.index):
+            self._tell_event(event)
 
     def _tell_event(self, event: Event) -> None:
         self._event_index = event.index + 1
@@ -265,30 +283,62 @@ class Attachment:
 
     # -- flow control
 
+    @property
+    def _outstanding(self) -> int:
+        """How many bytes were sent and not acknowledged."""
+        acked = self._start if self._acked is None else self._acked
+        skipped = sum(last - max(first, acked) for first, last in self._gaps)
+        return self.position - acked - skipped
+
+    def _remember_gap(self, first: int, last: int) -> None:
+        """Note what was never sent: it is not outstanding, and nobody counts it."""
+        gaps = self._gaps
+        if gaps and gaps[-1][1] == first:
+            first, _ = gaps.pop()
+        gaps.append((first, last))
+        if len(gaps) > GAPS_LIMIT:
+            oldest, _ = gaps.popleft()
+            gaps[0] = (oldest, gaps[0][1])
+
     def _open_window(self) -> int:
         """Return how many bytes may be sent unacknowledged; tell the client when that becomes none."""
-        outstanding = self.position - (self._acked or 0)
+        outstanding = self._outstanding
         if outstanding >= self.window and not self._flow_paused:
             self._flow_paused = True
+            self._host.told_pause()
             self.outlet.send(wire.FlowPause(bytes=outstanding))
         return self.window - outstanding
 
+    def _go_on(self) -> None:
+        """Deliver what the window now allows; tell the client if it had been paused."""
+        free = self.window - self._outstanding
+        if self._flow_paused and free > 0:
+            self._flow_paused = False
+            self.outlet.send(wire.FlowResume(bytes=free))
+        self.pump()
+
     def acknowledge(self, seq: int) -> None:
         """Note that the client has rendered everything before `seq`; positions not sent yet count as sent."""
-        self._acked = max(self._acked or 0, min(seq, self.position))
-        if self._flow_paused and self.position - self._acked < self.window:
-            self._flow_paused = False
-            self.outlet.send(wire.FlowResume(bytes=self.window - (self.position - self._acked)))
-        self.pump()
+        acked = self._start if self._acked is None else self._acked
+        self._acked = max(acked, min(seq, self.position))
+        while self._gaps and self._gaps[0][1] <= self._acked:
+            self._gaps.popleft()
+        self._go_on()
 
     def acknowledge_bytes(self, count: int, start: int) -> None:
         """Note that `count` more bytes were rendered; a client's first count begins at `start`."""
-        self.acknowledge((start if self._acked is None else self._acked) + count)
+        position = start if self._acked is None else self._acked
+        for first, last in self._gaps:
+            if position + count <= first:
+                break
+            count -= max(0, first - position)
+            position = last
+        self.acknowledge(position + count)
 
     def set_window(self, size: int) -> None:
         """Change how much may be outstanding, in bytes."""
         self.window = size
-        self.pump()
+        self._go_on()
 
     def set_mode(self, mode: str) -> None:
         """Change the delivery mode."""

@@ -27,34 +27,35 @@ class Count:
 
 
 class InputLedger:
-    """Numbers per client id. A forgotten client that resends is told the number expected, never written twice."""
+    """Numbers per client id; bounded by forgetting the client that typed longest ago."""
 
     def __init__(self) -> None:
         """Begin with no client."""
         self._counts: OrderedDict[str, Count] = OrderedDict()
 
     def count(self, client: str) -> Count:
-        """Return what is known of a client."""
-        count = self._counts.get(client)
-        if count is None:
-            count = self._counts[client] = Count()
-            if len(self._counts) > CLIENTS_LIMIT:
-                self._counts.popitem(last=False)
-        else:
-            self._counts.move_to_end(client)
+        """Return what is known of a client; asking makes nobody known."""
+        return self._counts.get(client) or Count()
+
+    def _remember(self, client: str) -> Count:
+        count = self._counts.setdefault(client, Count())
+        self._counts.move_to_end(client)
+        if len(self._counts) > CLIENTS_LIMIT:
+            self._counts.popitem(last=False)
         return count
 
     def offer(self, client: str, number: int) -> Verdict:
         """Judge input `number` (from 1) of a client; one that is to be taken counts as taken."""
-        count = self.count(client)
-        if number <= count.taken:
+        taken = self.count(client).taken
+        if number <= taken:
             return Verdict.REPEATED
-        if number != count.taken + 1:
+        if number != taken + 1:
             return Verdict.OUT_OF_ORDER
-        count.taken = number
+        self._remember(client).taken = number
         return Verdict.TAKE
 
     def mark_written(self, client: str, number: int) -> None:
         """Note that the PTY has taken input `number` whole."""
-        count = self.count(client)
+        count = self._remember(client)
         count.written = max(count.written, number)
+        count.taken = max(count.taken, number)  # forgotten while it waited: what was written stays written

@@ -87,9 +87,7 @@ class Keyboard:
     def flush(self) -> None:
         """Write what the PTY takes."""
         queue = self._queue
-        if self._pty is None:
-            return
-        while queue:
+        while queue and self._pty is not None:
             head = queue[0]
             if head.data:
                 taken = self._pty.write(head.data)
@@ -99,6 +97,14 @@ class Keyboard:
                     break
             queue.popleft()
             self._written(head)
+        self._watch_marks()
+
+    def close(self) -> None:
+        """Forget what waits: nobody will read it. It is not acknowledged, since it was not written."""
+        self._pty = None
+        self._queue.clear()
+        self._counters.input_discarded_bytes += self.pending_bytes
+        self.pending_bytes = 0
         self._watch_marks()
 
     def _written(self, item: _Pending) -> None:

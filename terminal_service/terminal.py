@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
+from replay.log import SLACK_BYTES
 from terminal_service import wire
 from terminal_service.attachment import Attachment, line_start
 from terminal_service.errors import InvalidRequest, LimitReached, SessionOver
@@ -31,6 +32,8 @@ LOW_WATER_BYTES = 32 * 1024
 STALL_SECONDS = 10.0
 """A viewer without progress for this long is not waited for; it catches up from the log."""
 NUDGE_SECONDS = 0.05
+SCAN_BYTES = 64 * 1024
+"""How far ahead of what is trimmed the modes are learned, so that it is not done for every read."""
 CLIENTS_LIMIT = 4096
 
 
@@ -72,12 +75,15 @@ class Terminal:
         self._is_paused = False
         self._stall_check: asyncio.TimerHandle | None = None
         self._ended: wire.SessionEnded | None = None
-        log.add_event("resize", _resize_fields(size, ""), clock.wall())
+        if log.last_event("resize", log.head) is None:
+            log.add_event("resize", _resize_fields(size, ""), clock.wall())
+        self.size = self._size_at(log.head)  # of a log that was there before, its last
 
     # -- the PTY's side (backends.base.Sink)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the shape of asyncio.BufferedProtocol
         """Return the log's own memory to read into."""
+        self._keep_modes()
         return self.log.get_buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -88,15 +94,22 @@ class Terminal:
     def data_received(self, data: bytes | bytearray | memoryview) -> None:
         """Append output that was pushed."""
         self.counters.appended_bytes += len(data)
-        self.log.append(data)
+        view = memoryview(data)
+        for start in range(0, len(view), SLACK_BYTES):
+            self._keep_modes()
+            self.log.append(view[start : start + SLACK_BYTES])
         self.drained()
 
     def drained(self) -> None:
         """Deliver what was appended; then let the program wait if every viewer is behind."""
-        if self._scanner.lag > self.log.retention_bytes // 2:
-            self._scanner.advance()
         self.log.notify()
         self._balance()
+
+    def _keep_modes(self) -> None:
+        """Learn the modes from what the next output might push out of the log, some time ahead."""
+        next_first = self.log.head + SLACK_BYTES - self.log.retention_bytes
+        if next_first > self._scanner.needed:
+            self._scanner.release(next_first + SCAN_BYTES)
 
     def resume_writing(self) -> None:
         """Write on what waits."""
@@ -122,6 +135,7 @@ class Terminal:
         )
         if self._stall_check is not None:
             self._stall_check.cancel()
+        self.keyboard.close()
         self.log.notify()
 
     # -- attaching
@@ -146,10 +160,13 @@ class Terminal:
 
         Raises InvalidRequest (a position beyond the head) and LimitReached (viewers).
         """
-        self._supersede(user, client_id)
-        if len(self.attachments) >= self._viewers_limit:
+        older = [a for a in self.attachments if (a.user, a.client_id) == (user, client_id)]
+        if len(self.attachments) - len(older) >= self._viewers_limit:
             raise LimitReached("viewers of a session", self._viewers_limit)
+        for attachment in older:
+            self._remember_delivered(attachment)
         position, recover, lost_bytes = self._starting_point(recover_from, epoch, tail_bytes, f"{user}\0{client_id}")
+        self._supersede(older)
         attachment = Attachment(
             self,
             outlet,
@@ -162,7 +179,6 @@ class Terminal:
             position=position,
             event_index=0,
         )
-        preamble = b"" if recover == "exact" else self.modes_at(position).preamble()
         size = self._size_at(position)
         outlet.send(
             wire.Attached(
@@ -183,7 +199,7 @@ class Terminal:
                 input_n=self.keyboard.ledger.count(attachment.key).taken,
                 ended=True if self._ended else UNSET,
                 lost_bytes=lost_bytes if recover == "gap" else UNSET,
-                preamble=preamble or UNSET,
+                preamble=self._preamble(position, recover) or UNSET,
             )
         )
         if recover == "gap":
@@ -191,12 +207,20 @@ class Terminal:
         self._join(attachment, is_exact=recover == "exact")
         return attachment
 
+    def _preamble(self, position: int, recover: wire.RecoverName) -> bytes:
+        """Return what restores the modes: an emulator that has seen part of the output is not at rest."""
+        if recover == "exact":
+            return b""
+        modes = self.modes_at(position)
+        return modes.restore() if recover == "gap" else modes.preamble()
+
     def _join(self, attachment: Attachment, *, is_exact: bool) -> None:
         self.counters.attaches += 1
         self.counters.reconnections += attachment.key in self._delivered
         attachment.unsubscribe = self.log.subscribe(attachment.pump)
         self.attachments.append(attachment)
-        self._on_activity("viewer")
+        if attachment.is_writer:
+            self._on_activity("viewer")
         self._tell_viewers()
         if not is_exact and self.pty is not None and self.modes_at(self.log.head).alternate:
             self._nudge()
@@ -213,9 +237,9 @@ class Terminal:
         self._tell_viewers()
         self._balance()
 
-    def _supersede(self, user: str, client_id: str) -> None:
-        """End an older connection of the same client: it is half-open at best."""
-        for other in [a for a in self.attachments if (a.user, a.client_id) == (user, client_id)]:
+    def _supersede(self, older: list[Attachment]) -> None:
+        """End older connections of the same client: they are half-open at best."""
+        for other in older:
             self.detach(other)
             other.outlet.close(4409, "superseded by a newer connection of this client")
 
@@ -264,7 +288,9 @@ class Terminal:
         if discarded:
             self._refuse(attachment, "input_discarded", f"interrupt: {discarded} waiting bytes of input were discarded")
         if self.keyboard.is_full:
+            attachment.is_held = True
             attachment.outlet.pause_input()
+            self._balance()  # its acknowledgements wait behind its input: the program must not wait for them
         self._on_activity("input")
 
     def write(self, data: bytes) -> None:
@@ -295,6 +321,8 @@ class Terminal:
 
     def report_size(self, attachment: Attachment, size: Size) -> None:
         """Take a viewer's size; the policy decides what becomes of it."""
+        if self._ended is not None:
+            return
         self._size_counter += 1
         attachment.size, attachment.size_order = size, self._size_counter
         self._on_activity("resize")
@@ -306,8 +334,8 @@ class Terminal:
         self._tell_viewers()
 
     def resize(self, size: Size, client_id: str = "") -> None:
-        """Set the size, whatever the policy; viewers' next reports count again."""
-        if size != self.size:
+        """Set the size, whatever the policy; viewers' next reports count again. Nothing once it has ended."""
+        if size != self.size and self._ended is None:
             self.size = size
             if self.pty is not None:
                 self.pty.resize(*size)
@@ -342,6 +370,7 @@ class Terminal:
 
     def _resume_inputs(self) -> None:
         for attachment in self.attachments:
+            attachment.is_held = False
             attachment.outlet.resume_input()
 
     def _tell_viewers(self) -> None:
@@ -388,6 +417,10 @@ class Terminal:
         """Count a gap."""
         self.counters.gaps[reason] += 1
         self.counters.gap_bytes[reason] += lost_bytes
+
+    def told_pause(self) -> None:
+        """Count a pause of delivery."""
+        self.counters.flow_pauses += 1
 
     # -- backpressure
 

@@ -1,0 +1,30 @@
+"""One terminal on manual time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.manual import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture
+def make_stage() -> Iterator[Callable[..., Stage]]:
+    made: list[Stage] = []
+
+    def make(**options: object) -> Stage:
+        made.append(Stage(**options))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for stage in made:
+        stage.close()
+
+
+@pytest.fixture
+def stage(make_stage: Callable[..., Stage]) -> Stage:
+    return make_stage().start()
