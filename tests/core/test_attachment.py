@@ -411,6 +411,7 @@ def test_whatever_happens_no_byte_is_lost_doubled_or_stuck(
             follower.follow(viewer.take())
             assert follower.position > before, "delivery is stuck"
         of(viewer).acknowledge(follower.position)
+        follower.follow(viewer.take())
         assert follower.rows == stage.terminal.size.rows
     finally:
         stage.close()

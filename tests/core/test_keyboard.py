@@ -1,0 +1,195 @@
+"""The way of keystrokes to the program: in order, whole, bounded, acknowledged when written."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from support.manual import ManualPty
+from terminal_service.counters import Counters
+from terminal_service.inputs import Verdict
+from terminal_service.keyboard import HIGH_WATER_BYTES, LOW_WATER_BYTES, Keyboard
+
+
+class Desk:
+    """A keyboard, its program and what it said."""
+
+    def __init__(self) -> None:
+        self.pty = ManualPty()
+        self.acknowledged: list[tuple[str, int]] = []
+        self.rooms = 0
+        self.counters = Counters()
+        self.keyboard = Keyboard(acknowledge=self._acknowledge, room=self._room, counters=self.counters)
+
+    def _acknowledge(self, client: str, number: int) -> None:
+        self.acknowledged.append((client, number))
+
+    def _room(self) -> None:
+        assert not self.keyboard.is_full
+        self.rooms += 1
+
+    def type(self, client: str, number: int, data: bytes) -> int:
+        assert self.keyboard.ledger.offer(client, number) is Verdict.TAKE
+        return self.keyboard.type(client, number, data)
+
+    def read(self, room: int | None) -> None:
+        """Let the program read so much."""
+        self.pty.room = room
+        self.keyboard.flush()
+
+
+@pytest.fixture
+def desk() -> Desk:
+    desk = Desk()
+    desk.keyboard.connect(desk.pty)
+    return desk
+
+
+def test_input_is_written_and_acknowledged_at_once(desk: Desk) -> None:
+    assert desk.type("a", 1, b"ls\r") == 0
+    assert desk.pty.typed == b"ls\r"
+    assert desk.acknowledged == [("a", 1)]
+    assert desk.keyboard.type("a", None, b"x") == 0
+    assert desk.acknowledged == [("a", 1)]
+    assert desk.counters.input_bytes == 4
+
+
+def test_input_before_the_program_waits_for_it_within_the_bound() -> None:
+    desk = Desk()
+    desk.type("a", 1, b"early")
+    assert desk.acknowledged == []
+    desk.type("a", 2, b"x" * (HIGH_WATER_BYTES + 1))
+    assert desk.keyboard.is_full
+    desk.keyboard.connect(desk.pty)
+    assert desk.pty.typed == b"early" + b"x" * (HIGH_WATER_BYTES + 1)
+    assert desk.acknowledged == [("a", 1), ("a", 2)]
+    assert (desk.keyboard.is_full, desk.rooms) == (False, 1)
+
+
+def test_what_a_full_program_does_not_take_is_written_later_in_order(desk: Desk) -> None:
+    desk.pty.room = 4
+    desk.type("a", 1, b"abc")
+    desk.type("b", 1, b"defg")
+    desk.type("a", 2, b"")
+    assert desk.pty.typed == b"abcd"
+    assert desk.acknowledged == [("a", 1)]
+    assert desk.keyboard.pending_bytes == 3
+    desk.read(2)
+    assert desk.acknowledged == [("a", 1)], "half an input is none"
+    desk.read(10)
+    assert desk.pty.typed == b"abcdefg"
+    assert desk.acknowledged == [("a", 1), ("b", 1), ("a", 2)]
+    assert desk.keyboard.pending_bytes == 0
+
+
+def test_a_paste_larger_than_the_queue_arrives_whole(desk: Desk) -> None:
+    paste = bytes(range(256)) * 8192
+    desk.pty.room = 0
+    for number, start in enumerate(range(0, len(paste), 65_536), 1):
+        desk.type("a", number, paste[start : start + 65_536])
+    assert desk.keyboard.is_full
+    while desk.keyboard.pending_bytes:
+        desk.read(4095)
+    assert bytes(desk.pty.typed) == paste
+    assert desk.acknowledged[-1] == ("a", 32)
+    assert desk.rooms == 1
+
+
+def test_viewers_are_read_again_below_the_low_mark_only(desk: Desk) -> None:
+    desk.pty.room = 0
+    desk.keyboard.type("a", None, b"x" * HIGH_WATER_BYTES)
+    assert not desk.keyboard.is_full
+    desk.keyboard.type("a", None, b"x")
+    assert desk.keyboard.is_full
+    desk.read(HIGH_WATER_BYTES - LOW_WATER_BYTES)
+    assert (desk.keyboard.is_full, desk.rooms) == (True, 0)
+    desk.read(1)
+    assert (desk.keyboard.is_full, desk.rooms) == (False, 1)
+
+
+def test_an_interrupt_does_not_wait_behind_a_paste(desk: Desk) -> None:
+    desk.pty.interrupts, desk.pty.room = 0, 10
+    desk.type("a", 1, b"x" * 1000)
+    desk.type("b", 1, b"y" * 500)
+    assert desk.type("b", 2, b"\x03") == 990 + 500
+    assert desk.pty.interrupts == 1
+    assert desk.pty.typed == b"x" * 10, "the key acted, it is not written too"
+    assert desk.acknowledged == [("a", 1), ("b", 1), ("b", 2)], "nothing of it is to be sent again"
+    assert desk.keyboard.pending_bytes == 0
+    assert desk.counters.input_discarded_bytes == 1490
+    desk.pty.room = None
+    desk.type("a", 2, b"next")
+    assert desk.pty.typed == b"x" * 10 + b"next"
+
+
+@pytest.mark.parametrize(("interrupts", "data"), [(None, b"\x03"), (0, b"a\x03"), (0, b"\x03\x03"), (0, b"\x04")])
+def test_what_is_no_interrupt_key_waits_its_turn(desk: Desk, interrupts: int | None, data: bytes) -> None:
+    desk.pty.interrupts, desk.pty.room = interrupts, 1
+    desk.keyboard.type("a", None, b"xy")
+    assert desk.keyboard.type("a", None, data) == 0
+    desk.read(None)
+    assert desk.pty.typed == b"xy" + data
+
+
+def test_an_interrupt_with_nothing_waiting_is_written(desk: Desk) -> None:
+    desk.pty.interrupts = 0
+    desk.keyboard.type("a", None, b"\x03")
+    assert (bytes(desk.pty.typed), desk.pty.interrupts) == (b"\x03", 0)
+
+
+def test_a_repeated_input_is_acknowledged_again_as_far_as_it_was_written(desk: Desk) -> None:
+    desk.pty.room = 3
+    desk.type("a", 1, b"abc")
+    desk.type("a", 2, b"def")
+    assert desk.keyboard.repeats("a", 2)
+    assert desk.acknowledged == [("a", 1), ("a", 1)]
+    assert not desk.keyboard.repeats("a", 3)
+    assert not desk.keyboard.repeats("b", 1)
+    assert desk.counters.inputs_repeated == 1
+    desk.type("b", 1, b"x")
+    assert desk.keyboard.repeats("b", 1)
+    assert desk.acknowledged == [("a", 1), ("a", 1)], "nothing of b was written: nothing to acknowledge"
+
+
+def test_what_waits_at_the_end_is_dropped_and_not_acknowledged(desk: Desk) -> None:
+    desk.pty.room = 0
+    desk.type("a", 1, b"x" * (HIGH_WATER_BYTES + 1))
+    desk.keyboard.close()
+    assert desk.acknowledged == []
+    assert (desk.keyboard.pending_bytes, desk.keyboard.is_full, desk.rooms) == (0, False, 1)
+    assert desk.counters.input_discarded_bytes == HIGH_WATER_BYTES + 1
+    desk.read(None)
+    assert desk.pty.typed == b""
+
+
+@settings(max_examples=100)
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.just("type"), st.binary(max_size=50)),
+            st.tuples(st.just("read"), st.one_of(st.none(), st.integers(0, 40))),
+        ),
+        max_size=60,
+    )
+)
+def test_every_byte_is_written_once_in_order(steps: list[tuple[str, bytes | int | None]]) -> None:
+    desk = Desk()
+    desk.keyboard.connect(desk.pty)
+    desk.pty.room = 0
+    expected, ends = b"", []
+    for kind, value in steps:
+        if kind == "type":
+            data = value if isinstance(value, bytes) else b""
+            expected += data
+            ends.append(len(expected))
+            desk.type("a", len(ends), data)
+        else:
+            desk.read(value if isinstance(value, int) else None)
+        assert expected.startswith(desk.pty.typed)
+        assert desk.keyboard.pending_bytes == len(expected) - len(desk.pty.typed)
+        written = len(desk.acknowledged)
+        assert all(end <= len(desk.pty.typed) for end in ends[:written])
+    desk.read(None)
+    assert bytes(desk.pty.typed) == expected
+    assert desk.acknowledged == [("a", number) for number in range(1, len(ends) + 1)]
