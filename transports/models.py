@@ -27,10 +27,11 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
-Length = Annotated[Whole, Field(ge=1, le=SIZE_LIMIT)]
+# The bounds come before the validator: pydantic writes bounds on a function's result as no JSON Schema keyword.
+_WHOLE = BeforeValidator(_whole)
+Length = Annotated[int, Field(ge=1, le=SIZE_LIMIT), _WHOLE]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Bytes = Annotated[Whole, Field(ge=MINIMUM_RETENTION_BYTES)]
+Bytes = Annotated[int, Field(ge=MINIMUM_RETENTION_BYTES), _WHOLE]
 SizePolicyName = Literal["smallest", "latest", "owner", "fixed"]
 
 # None of these may hold a NUL byte, which ends a string for every system; those that are shown, no control

@@ -18,6 +18,7 @@ from replay.memory import MemoryStore
 from support.wait import wait_until
 from terminal_service.clock import Clock
 from terminal_service.counters import Counters
+from terminal_service.metrics import Metrics
 from terminal_service.records import MemoryRecords
 from terminal_service.sessions import Sessions
 from terminal_service.settings import Settings
@@ -111,9 +112,7 @@ async def serve(
         clock=time_.clock,
         counters=Counters(),
     )
-    app = Guard(
-        Starlette(routes=[Mount("/", make_api(sessions, lambda: (b"metric 1\n", "text/plain")))]), keys=api_keys
-    )
+    app = Guard(Starlette(routes=[Mount("/", make_api(sessions, Metrics(sessions).render))]), keys=api_keys)
     config = uvicorn.Config(
         app, port=0, log_level="critical", lifespan="off", ws="none", timeout_graceful_shutdown=2, access_log=False
     )

@@ -12,7 +12,7 @@ from transports.http import make_api
 
 async def test_every_route_asks_the_policy_exactly_once() -> None:
     async with serve() as service:
-        api = make_api(service.sessions, lambda: b"")
+        api = make_api(service.sessions, lambda: (b"", "text/plain"))
     classified: dict[tuple[str, str], Action] = {}
     for route in api.routes:
         assert isinstance(route, APIRoute), route

@@ -77,8 +77,9 @@ async def test_the_front_is_json_for_programs_and_a_page_for_browsers() -> None:
 
 async def test_metrics_are_text() -> None:
     async with serve() as service:
+        await service.create()
         answer = await service.http.get("/metrics")
-        assert answer.text == "metric 1\n"
+        assert "terminal_sessions_created_total 1.0" in answer.text
         assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
 
 
