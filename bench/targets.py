@@ -38,7 +38,10 @@ class Target:
             return None
         if not others:
             return own
+        # A tiny run can take less than one tick of the CPU clock: nothing can be said of it then.
         ratios = [own / other for other in others if other]
+        if not ratios:
+            return None
         return min(ratios) if self.at_least else max(ratios)
 
     def kept(self, numbers: Numbers) -> bool | None:
