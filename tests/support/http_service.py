@@ -114,7 +114,7 @@ async def serve(
     )
     app = Guard(Starlette(routes=[Mount("/", make_api(sessions, Metrics(sessions).render))]), keys=api_keys)
     config = uvicorn.Config(
-        app, port=0, log_level="critical", lifespan="off", ws="none", timeout_graceful_shutdown=2, access_log=False
+        app, port=0, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=2, access_log=False
     )
     server = _Server(config)
     async with asyncio.TaskGroup() as tasks:
