@@ -29,16 +29,20 @@ class FileStore:
         directory.chmod(0o700)
 
     def create(self, name: str, retention_bytes: int) -> Log:
-        """Begin a new log; on a full disk one in memory with `degraded` set."""
+        """Begin a new log; on a full disk one in memory with `degraded` set, which gets its file when there is room."""
         retention = max(retention_bytes, MINIMUM_RETENTION_BYTES)
         size = retention + SLACK_BYTES
         epoch = make_epoch()
         path = self._path(name)
-        try:
+
+        def make() -> RingFile:
             self._make_directory(path.parent)
-            region = RingFile.create(path, size=size, retention_bytes=retention, epoch=int(epoch, 16))
+            return RingFile.create(path, size=size, retention_bytes=retention, epoch=int(epoch, 16))
+
+        try:
+            region = make()
         except StorageFull as error:
-            log = Log(MemoryRegion(size), retention_bytes=retention, epoch=epoch, spare=MemoryRegion)
+            log = Log(MemoryRegion(size), retention_bytes=retention, epoch=epoch, spare=MemoryRegion, make_durable=make)
             log.degraded = error
             return log
         return Log(region, retention_bytes=retention, epoch=epoch, spare=MemoryRegion)

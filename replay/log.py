@@ -79,11 +79,15 @@ class Log:
         retention_bytes: int,
         epoch: str,
         spare: Callable[[int], Region],
+        make_durable: Callable[[], Region] | None = None,
         start: int = 0,
         head: int = 0,
         events: tuple[Event, ...] = (),
     ) -> None:
-        """Continue (or begin) the log kept in `region`; `spare` makes memory to go on in if it fills up."""
+        """Continue (or begin) the log kept in `region`; `spare` makes memory to go on in if it fills up.
+
+        A log begun in memory for want of room has `make_durable`, which makes the storage it should have been in.
+        """
         self.epoch = epoch
         self.head = head
         self.degraded: StorageFull | None = None
@@ -92,6 +96,7 @@ class Log:
         self._start = start
         self._region = region
         self._durable = region
+        self._make_durable = make_durable
         self._spare = spare
         self._view = region.view
         self._size = len(self._view)
@@ -229,18 +234,39 @@ class Log:
         self._recorded_index = self._next_index
         self.degraded = error
 
-    def restore_storage(self) -> bool:
-        """Try to return to the storage after trouble; return whether the log is durable (again)."""
+    def reserve_storage(self) -> bool:
+        """Make room in the storage for what is in memory only; return whether there is room now.
+
+        May block for file operations; the one thing here that may be called in a thread of its own (once at a
+        time, not after `close`): a log in memory does not touch its storage meanwhile.
+        """
         if self.degraded is None:
             return True
-        if self._region is self._durable:
-            return False  # begun on a full disk: there is no file to return to
-        filled = min(self.head, self._size)
         try:
-            self._durable.ensure(min(filled + SLACK_BYTES, self._size))
+            if self._make_durable is not None:
+                durable, self._recorded_index = self._make_durable(), 1
+                self._durable, self._make_durable = durable, None
+            self._durable.ensure(self._needed_bytes)
         except StorageFull as error:
             self.degraded = error
             return False
+        return self._region is not self._durable
+
+    @property
+    def _needed_bytes(self) -> int:
+        """How much of the storage holds what there is, and the next output."""
+        return min(self.head + SLACK_BYTES, self._size)
+
+    def restore_storage(self) -> bool:
+        """Try to return to the storage after trouble; return whether the log is durable (again).
+
+        Blocks no longer than copying takes if `reserve_storage` has just made room.
+        """
+        if self.degraded is None:
+            return True
+        if not self.reserve_storage():
+            return False
+        filled = min(self.head, self._size)
         # First say that nothing is kept: dying while copying must not leave a mixture that looks whole.
         self._durable.publish(self.head, self.head)
         self._durable.view[:filled] = self._view[:filled]

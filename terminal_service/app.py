@@ -105,7 +105,10 @@ async def _serve(settings: Settings, sessions: Sessions, announce: Callable[[str
         for server, socket_ in servers.items():
             tasks.create_task(server.serve([socket_]), name="server")
             await server.ready.wait()
-        await asyncio.to_thread(state.announce, settings.state_dir, url)
+        try:
+            await asyncio.to_thread(state.announce, settings.state_dir, url)
+        except OSError as error:  # a full disk is no reason not to serve
+            log.warning("address not written", file=state.SERVICE_FILE, reason=str(error))
         announce(url)
         await stop.wait()
         log.info("stopping")

@@ -42,9 +42,14 @@ class FileRecords:
         folder = self._directory / session_id
         folder.mkdir(mode=0o700, exist_ok=True)
         fresh = folder / (FILE_NAME + ".new")
-        with open(fresh, "w", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-            json.dump(record, file)
-        fresh.replace(folder / FILE_NAME)
+        try:
+            with open(fresh, "w", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+                json.dump(record, file)
+            fresh.replace(folder / FILE_NAME)
+        except OSError:
+            with contextlib.suppress(OSError):
+                fresh.unlink(missing_ok=True)
+            raise
 
     def all(self) -> Iterable[tuple[str, dict[str, Any]]]:
         """Read all; one that is not JSON is left out (its log is still found by the store)."""

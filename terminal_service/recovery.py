@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from backends.base import ExitStatus
 from replay.errors import LogDamaged, LogMissing
 from terminal_service.session import Session, SessionSpec, State
 from terminal_service.sizes import Size
@@ -44,8 +45,19 @@ def make_record(session: Session) -> dict[str, Any]:
         "last_activity": session.last_activity,
         "last_bump": session.last_bump,
         "end_reason": session.end_reason,
+        "exit": _make_exit(session.exit_status),
         "history": [[change.state.value, change.reason, change.at] for change in session.history],
     }
+
+
+def _make_exit(status: ExitStatus | None) -> dict[str, Any] | None:
+    if status is None or status.lost is not None:
+        return None
+    return {"code": status.code, "signal": status.signal, "message": status.message}
+
+
+def _restore_exit(kept: dict[str, Any] | None) -> ExitStatus | None:
+    return ExitStatus(**kept) if kept else None
 
 
 def recover_sessions(records: Records, store: Store, clock: Clock) -> list[tuple[Session, Log | None]]:
@@ -58,9 +70,18 @@ def recover_sessions(records: Records, store: Store, clock: Clock) -> list[tuple
         known.setdefault(name.partition("/")[0], {})
     found = []
     for session_id, record in known.items():
-        session = _restore(session_id, record, clock)
+        session = _restore_or_begin(session_id, record, clock)
         found.append((session, _open_log(session, store)))
     return found
+
+
+def _restore_or_begin(session_id: str, record: dict[str, Any], clock: Clock) -> Session:
+    """Restore from a record; one that is not what this version writes must not keep the service from starting."""
+    try:
+        return _restore(session_id, record, clock)
+    except (ValueError, TypeError, AttributeError) as error:
+        log.error("session record is damaged", session_id=session_id, reason=str(error))  # noqa: TRY400 - no bug of ours to trace
+        return _restore(session_id, {}, clock)
 
 
 def _restore(session_id: str, record: dict[str, Any], clock: Clock) -> Session:
@@ -87,6 +108,7 @@ def _restore(session_id: str, record: dict[str, Any], clock: Clock) -> Session:
     )
     session.last_bump = str(record.get("last_bump", "created"))
     session.end_reason = str(record.get("end_reason", ""))
+    session.exit_status = _restore_exit(record.get("exit"))
     if session.enter(State.LOST, "the service stopped while the session was running"):
         session.end_reason = session.history[-1].reason
     return session

@@ -12,7 +12,7 @@ from terminal_service.sizes import Size, SizePolicy
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from backends.base import Environment
+    from backends.base import Environment, ExitStatus
     from terminal_service.clock import Clock
     from terminal_service.terminal import Terminal
 
@@ -90,6 +90,7 @@ class Session:
         self.environment: Environment | None = None
         self.terminal: Terminal | None = None
         self.end_reason = ""
+        self.exit_status: ExitStatus | None = None
         self.history: list[Change] = []
         self._clock = clock
         self._max_lifetime_seconds = max_lifetime_seconds
@@ -101,6 +102,8 @@ class Session:
         self.ended_monotonic: float | None = None
         self.over = asyncio.Event()
         """Set once the session has ended, in whatever way."""
+        self.storing = asyncio.Lock()
+        """Held by whoever writes or deletes files of this session."""
         self.enter(State.PENDING, "requested")
 
     # -- states

@@ -24,7 +24,7 @@ from terminal_service.sizes import SizePolicy
 from terminal_service.terminal import Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Coroutine, Iterable, Mapping
 
     from backends.base import Backend
     from replay.log import Log
@@ -65,7 +65,8 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
         self._stopping = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
-        self._ending: set[str] = set()
+        self._unsaved: set[str] = set()
+        """Sessions whose record could not be written as it is now."""
 
     # -- life of the component
 
@@ -76,13 +77,9 @@ class Sessions:
                 self._tasks = tasks
                 await self._recover()
                 self.ready.set()
-                while not self._stopping.is_set():
+                self._start_task(self._mend_until_stopped(), "mend storage")
+                while not await self._stops_within(TICK_SECONDS):
                     self.tick()
-                    try:
-                        async with asyncio.timeout(TICK_SECONDS):
-                            await self._stopping.wait()
-                    except TimeoutError:
-                        continue
                 self._tell_restart()
                 for session in list(self._sessions.values()):
                     self._end_soon(session, "shutdown")
@@ -90,7 +87,15 @@ class Sessions:
             self._tasks = None
             for session in self._sessions.values():
                 if session.terminal is not None:
+                    session.terminal.log.restore_storage()
                     session.terminal.log.close()
+
+    async def _stops_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._stopping.wait()
+        except TimeoutError:
+            return False
 
     def stop(self) -> None:
         """Refuse new sessions and end all; `run` returns when that is done."""
@@ -122,7 +127,7 @@ class Sessions:
                 raise self._refusal(session, error) from error
             raise
         self.counters.sessions_created += 1
-        self._tasks.create_task(self._watch(session), name=f"watch session {session.session_id}")
+        self._start_task(self._watch(session), f"watch session {session.session_id}")
         log.info("session started", session_id=session.session_id, shell=session.shell, owner=owner)
         return session
 
@@ -261,13 +266,13 @@ class Sessions:
     # -- ending
 
     def tick(self) -> None:
-        """Expire what is over, forget what ended long ago, and look whether full storage has room again."""
+        """Expire what is over, forget what ended long ago, and tell where storage has failed."""
         for session in list(self._sessions.values()):
+            self._tell_storage_trouble(session)
             if session.is_living:
                 reason = session.expiry_reason
                 if reason is not None:
                     self._end_soon(session, reason)
-                self._retry_storage(session)
             elif session.seconds_since_end >= self.settings.ended_session_seconds:
                 self._sessions.pop(session.session_id)
                 self._start_task(self._forget(session), f"forget session {session.session_id}")
@@ -282,10 +287,10 @@ class Sessions:
             session.end_reason = reason
             self._start_task(self._close_pty(session), f"end session {session.session_id}")
 
-    def _start_task(self, work: object, name: str) -> None:
+    def _start_task(self, work: Coroutine[object, object, None], name: str) -> None:
         if self._tasks is None:
             raise AssertionError("sessions have tasks only while run() runs")
-        self._tasks.create_task(work, name=name)  # type: ignore[arg-type]
+        self._tasks.create_task(_guarded(work, name), name=name)
 
     async def _close_pty(self, session: Session) -> None:
         if session.terminal is not None and session.terminal.pty is not None:
@@ -296,19 +301,20 @@ class Sessions:
         terminal = session.terminal
         if terminal is None or terminal.pty is None:
             raise AssertionError("only a started session is watched")
-        status = await terminal.pty.wait()
         try:
-            await self._settle(session, terminal, status)
-        except Exception:  # the outermost edge of this task: one session's trouble must not end the others
-            log.exception("session could not be settled", session_id=session.session_id)
-            session.enter(State.ERROR, "could not be settled")
+            await self._settle(session, terminal, await terminal.pty.wait())
+        except Exception:
+            session.end_reason = "could not be settled"
+            session.enter(State.ERROR, session.end_reason)
+            terminal.finish(None, session.end_reason)
+            raise
 
     async def _settle(self, session: Session, terminal: Terminal, status: ExitStatus) -> None:
         reason = session.end_reason or ("Process exited" if status.lost is None else status.lost.value)
         state = State.ENDED if status.lost is None else State.LOST
         if session.environment is not None:
             await session.environment.close()
-        session.end_reason = reason
+        session.end_reason, session.exit_status = reason, status
         session.enter(state, reason)
         self.counters.sessions_ended[reason] += 1
         self.counters.session_seconds.add(session.uptime)
@@ -321,8 +327,11 @@ class Sessions:
             for attachment in list(session.terminal.attachments):
                 attachment.close(4410, "session ended")
                 session.terminal.detach(attachment)
-            session.terminal.log.close()
-        await asyncio.to_thread(self._delete_files, session)
+        async with session.storing:
+            if session.terminal is not None:
+                session.terminal.log.close()
+            self._unsaved.discard(session.session_id)
+            await asyncio.to_thread(self._delete_files, session)
 
     def _delete_files(self, session: Session) -> None:
         self._store.delete(log_name(session))
@@ -336,39 +345,84 @@ class Sessions:
 
     # -- storage
 
-    def _retry_storage(self, session: Session) -> None:
+    @property
+    def unstored_count(self) -> int:
+        """How many sessions have something that is not stored: output in memory only, or an outdated record."""
+        return sum(_is_degraded(session) or session.session_id in self._unsaved for session in self.all())
+
+    def _tell_storage_trouble(self, session: Session) -> None:
         terminal = session.terminal
-        if terminal is None:
-            return
-        degraded = terminal.log.degraded
-        told = terminal.log.last_event("storage", terminal.log.head)
-        was_durable = told is None or told.fields["durable"] is True
-        if degraded is None or terminal.log.restore_storage():
-            if not was_durable:
-                self._tell_storage(terminal, durable=True, reason="")
-        elif was_durable:
-            log.warning("output kept in memory only", session_id=session.session_id, reason=str(degraded))
-            self._tell_storage(terminal, durable=False, reason=str(degraded))
+        if terminal is not None and terminal.log.degraded is not None and _was_durable(terminal):
+            reason = str(terminal.log.degraded)
+            log.warning("output kept in memory only", session_id=session.session_id, reason=reason)
+            self._tell_storage(terminal, durable=False, reason=reason)
 
     def _tell_storage(self, terminal: Terminal, *, durable: bool, reason: str) -> None:
         terminal.log.add_event("storage", {"durable": durable, "reason": reason}, self.clock.wall())
 
+    async def _mend_until_stopped(self) -> None:
+        """Store what could not be stored, as soon as there is room. Apart from `tick`: a disk may hang."""
+        while not await self._stops_within(TICK_SECONDS):
+            for session in list(self._sessions.values()):
+                if session.session_id in self._unsaved:
+                    await self._save(session)
+                if _is_degraded(session):
+                    await self._mend_log(session)
+
+    async def _mend_log(self, session: Session) -> None:
+        async with session.storing:
+            terminal = session.terminal
+            if terminal is None or not self._knows(session):
+                return
+            if not await asyncio.to_thread(terminal.log.reserve_storage) or not terminal.log.restore_storage():
+                return
+        if not _was_durable(terminal):
+            log.info("output stored again", session_id=session.session_id)
+            self._tell_storage(terminal, durable=True, reason="")
+
     # -- records
 
     async def _save(self, session: Session) -> None:
-        try:
-            await asyncio.to_thread(self._records.save, session.session_id, make_record(session))
-        except OSError as error:
-            log.warning("session record not saved", session_id=session.session_id, reason=str(error))
+        """Write a session's record as it is now; what fails is tried again until it is written."""
+        async with session.storing:
+            if not self._knows(session):
+                return
+            self._unsaved.discard(session.session_id)
+            try:
+                await asyncio.to_thread(self._records.save, session.session_id, make_record(session))
+            except OSError as error:
+                self._unsaved.add(session.session_id)
+                log.warning("session record not saved", session_id=session.session_id, reason=str(error))
+
+    def _knows(self, session: Session) -> bool:
+        return self._sessions.get(session.session_id) is session
 
     async def _recover(self) -> None:
         """Make the sessions of an earlier process known: their shells are gone, what they printed is not."""
         for session, output in await asyncio.to_thread(recover_sessions, self._records, self._store, self.clock):
             if output is not None:
                 session.terminal = self._make_terminal(session, output)
-                session.terminal.finish(None, session.end_reason)
+                session.terminal.finish(session.exit_status, session.end_reason, at=session.history[-1].at)
             self._sessions[session.session_id] = session
             await self._save(session)
+
+
+async def _guarded(work: Coroutine[object, object, None], name: str) -> None:
+    """Be the outermost edge of a task: trouble with one session must not end the others."""
+    try:
+        await work
+    except Exception:
+        log.exception("task failed", task=name)
+
+
+def _is_degraded(session: Session) -> bool:
+    return session.terminal is not None and session.terminal.log.degraded is not None
+
+
+def _was_durable(terminal: Terminal) -> bool:
+    """Return what viewers were told last."""
+    told = terminal.log.last_event("storage", terminal.log.head)
+    return told is None or told.fields["durable"] is True
 
 
 def _wrong_field(error: BackendError) -> tuple[str, str]:

@@ -121,8 +121,8 @@ class Terminal:
         self.keyboard.connect(pty)
         self._balance()
 
-    def finish(self, status: ExitStatus | None, reason: str) -> None:
-        """Note how it ended; viewers learn of it after the last byte of output."""
+    def finish(self, status: ExitStatus | None, reason: str, *, at: float | None = None) -> None:
+        """Note how it ended (and when: now, if not given); viewers learn of it after the last byte of output."""
         if self._ended is not None:
             return
         self._ended = wire.SessionEnded(
@@ -130,7 +130,7 @@ class Terminal:
             exit_code=status.code if status else None,
             signal=_signal_name(status.signal) if status and status.signal else None,
             pid=self.pty.pid if self.pty else None,
-            timestamp=self._clock.wall(),
+            timestamp=self._clock.wall() if at is None else at,
             message=status.message if status and status.message else UNSET,
         )
         if self._stall_check is not None:

@@ -182,10 +182,9 @@ class HealthRoutes:
         return Check(status="degraded" if living >= limit else "ok", detail=f"{living} of {limit}")
 
     def _check_storage(self) -> Check:
-        logs = [session.terminal.log for session in self._sessions.all() if session.terminal]
-        degraded = sum(log.degraded is not None for log in logs)
-        if degraded:
-            return Check(status="degraded", detail=f"{degraded} sessions keep their output in memory only")
+        unstored = self._sessions.unstored_count
+        if unstored:
+            return Check(status="degraded", detail=f"{unstored} sessions have output or records in memory only")
         return Check(status="ok", detail="output is kept")
 
 

@@ -114,19 +114,30 @@ def test_a_log_that_wraps_while_in_memory_returns_whole(disk: Path, rng: random.
     again.close()
 
 
-def test_a_log_begun_on_a_full_disk_lives_in_memory(disk: Path) -> None:
+def test_a_log_begun_on_a_full_disk_lives_in_memory_until_there_is_room(disk: Path) -> None:
     store = FileStore(disk / "logs")
     ballast = fill(disk)
     log = store.create(NAME, RETENTION_BYTES)
     assert "No space left" in str(log.degraded)
-    log.append(b"x" * RETENTION_BYTES)
+    log.append(b"x" * 100 * KIB)
     log.add_event("storage", {"durable": False, "reason": ""}, 1.0)
-    assert log.read_range(0, log.head) == b"x" * RETENTION_BYTES
-    assert not log.restore_storage(), "there is no file to return to"
-    log.close()
-    store.delete(NAME)
+    assert log.read_range(0, log.head) == b"x" * 100 * KIB
+    assert not log.restore_storage()
     assert list(store.names()) == []
     ballast.unlink()
+    assert log.restore_storage()
+    assert log.degraded is None
+    log.append(b"end")
+    log.close()
+    again = store.open(NAME)
+    assert again.epoch == log.epoch
+    assert again.read_range(0, again.head) == b"x" * 100 * KIB + b"end"
+    event = again.last_event("storage", again.head)
+    assert event is not None
+    assert event.position == 100 * KIB
+    again.close()
+    store.delete(NAME)
+    assert list(store.names()) == []
 
 
 def test_a_directory_that_vanished_is_storage_trouble_too(tmp_path: Path) -> None:

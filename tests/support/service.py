@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from support.client import Client
 from support.wait import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,13 +33,28 @@ STOP_SECONDS = 20.0
 
 
 class Service:
-    """One run after the other on the same state directory; settings are environment variables."""
+    """One run after the other on the same state directory; settings are environment variables.
 
-    def __init__(self, directory: Path, **settings: str) -> None:
+    `prefix`: a command that runs the service with less than it would have (prlimit, setpriv, unshare ...), in the
+    same process. `program`: what runs it, instead of `run.py`. `headers`: what every request carries.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        prefix: Sequence[str] = (),
+        program: Sequence[str] = ("run.py",),
+        headers: Mapping[str, str] | None = None,
+        **settings: str,
+    ) -> None:
         self.state = directory / "state"
         self.log_path = directory / "service.log"
         self.base_url = ""
+        self._starts = 0
         self._settings = settings
+        self._command = (*prefix, sys.executable, *program)
+        self._headers = dict(headers or {})
         self._process: asyncio.subprocess.Process | None = None
         self._http: httpx.AsyncClient | None = None
 
@@ -46,12 +63,13 @@ class Service:
     async def start(self) -> None:
         """Start, and wait until it is ready. Raises AssertionError with its log if it does not come up."""
         assert self._process is None, "it runs already"
+        self._starts = self.log().count("Terminal Service is ready: ") if self.log_path.exists() else 0
         self.state.mkdir(exist_ok=True, parents=True)
         address = self.state / "service.json"
         address.unlink(missing_ok=True)
         with self.log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "run.py", cwd=ROOT, env=self._environment(), stdout=log, stderr=log
+                *self._command, cwd=ROOT, env=self._environment(), stdout=log, stderr=log
             )
         try:
             found = await wait_until(
@@ -59,7 +77,7 @@ class Service:
             )
             assert found is not None
             self.base_url = found
-            self._http = httpx.AsyncClient(base_url=found, timeout=30, trust_env=False)
+            self._http = httpx.AsyncClient(base_url=found, timeout=30, trust_env=False, headers=self._headers)
             await wait_until(
                 self._is_ready,  # type: ignore[arg-type] # mypy does not solve a union of callables
                 description="the service to be ready",
@@ -80,7 +98,8 @@ class Service:
         try:
             return str(json.loads(address.read_text())["url"]).rstrip("/")
         except (FileNotFoundError, ValueError):
-            return None
+            said = re.findall(r"^Terminal Service is ready: (\S+)$", self.log(), re.MULTILINE)  # on a full disk
+            return said[-1] if len(said) > self._starts else None
 
     async def _is_ready(self) -> bool:
         try:
@@ -184,7 +203,7 @@ class Service:
     def client(self, session_id: str, *, via: tuple[str, int] | None = None, **options: Any) -> Client:
         """Return a client of a session, through a proxy at the address `via` if given."""
         url = self.base_url if via is None else f"http://{via[0]}:{via[1]}"
-        return Client(url, session_id, **options)
+        return Client(url, session_id, **{"headers": self._headers, **options})
 
     # -- the context
 
