@@ -57,7 +57,7 @@ class FileRecords:
         for path in self._directory.glob(f"*/{FILE_NAME}"):
             try:
                 record = json.loads(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError):
+            except (OSError, ValueError, RecursionError):
                 continue
             if isinstance(record, dict):
                 found.append((path.parent.name, record))

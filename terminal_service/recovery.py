@@ -79,7 +79,7 @@ def _restore_or_begin(session_id: str, record: dict[str, Any], clock: Clock) -> 
     """Restore from a record; one that is not what this version writes must not keep the service from starting."""
     try:
         return _restore(session_id, record, clock)
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         log.error("session record is damaged", session_id=session_id, reason=str(error))  # noqa: TRY400 - no bug of ours to trace
         return _restore(session_id, {}, clock)
 

@@ -145,7 +145,9 @@ class Session:
     # -- time to live
 
     def bump(self, source: str) -> None:
-        """Note activity: the TTL counts from now."""
+        """Note activity: the TTL counts from now. Without `keepalive` being watched is none."""
+        if not self.is_living or (source == "viewer" and not self.spec.keepalive):
+            return
         self._bumped = self._clock.monotonic()
         self.last_bump = source
         self.last_activity = self._clock.wall()

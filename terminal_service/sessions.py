@@ -121,14 +121,16 @@ class Sessions:
         self._sessions[session.session_id] = session
         try:
             await self._start(session)
+            self._start_task(self._watch(session), f"watch session {session.session_id}")
+            saved = self._start_task(self._save(session), f"save session {session.session_id}")
         except BaseException as error:
             await self._undo(session)
             if isinstance(error, BackendError):
                 raise self._refusal(session, error) from error
             raise
         self.counters.sessions_created += 1
-        self._start_task(self._watch(session), f"watch session {session.session_id}")
         log.info("session started", session_id=session.session_id, shell=session.shell, owner=owner)
+        await asyncio.shield(saved)
         return session
 
     def _check_limits(self, owner: str) -> None:
@@ -178,7 +180,6 @@ class Sessions:
         self.counters.pty_spawns[_shell_type(session)] += 1
         if not session.enter(State.RUNNING, "started"):
             raise SessionOver(session.session_id, session.end_reason)  # ended while it was being started
-        await self._save(session)
 
     async def _default_shell(self, backend: Backend) -> str:
         configured = self.settings.default_shell
@@ -214,11 +215,13 @@ class Sessions:
 
     async def _undo(self, session: Session) -> None:
         """Leave nothing of a session that could not be started."""
-        session.enter(State.ERROR, "could not be started")
-        self._sessions.pop(session.session_id, None)
-        if session.environment is not None:
-            await session.environment.close()
-        await self._forget(session)
+        try:
+            await self._close_pty(session)
+            await self._close_environment(session)
+        finally:
+            session.enter(State.ERROR, "could not be started")
+            self._sessions.pop(session.session_id, None)
+        await _guarded(self._forget(session), f"forget session {session.session_id}")
 
     # -- finding
 
@@ -287,14 +290,19 @@ class Sessions:
             session.end_reason = reason
             self._start_task(self._close_pty(session), f"end session {session.session_id}")
 
-    def _start_task(self, work: Coroutine[object, object, None], name: str) -> None:
+    def _start_task(self, work: Coroutine[object, object, None], name: str) -> asyncio.Task[None]:
         if self._tasks is None:
-            raise AssertionError("sessions have tasks only while run() runs")
-        self._tasks.create_task(_guarded(work, name), name=name)
+            work.close()
+            raise Unavailable("the service has stopped")
+        return self._tasks.create_task(_guarded(work, name), name=name)
 
     async def _close_pty(self, session: Session) -> None:
         if session.terminal is not None and session.terminal.pty is not None:
             await session.terminal.pty.close(self.settings.stop_grace_seconds)
+
+    async def _close_environment(self, session: Session) -> None:
+        if session.environment is not None:
+            await _guarded(session.environment.close(), f"close environment of session {session.session_id}")
 
     async def _watch(self, session: Session) -> None:
         """Wait for the end of a session's program, and settle what is left of the session."""
@@ -312,8 +320,7 @@ class Sessions:
     async def _settle(self, session: Session, terminal: Terminal, status: ExitStatus) -> None:
         reason = session.end_reason or ("Process exited" if status.lost is None else status.lost.value)
         state = State.ENDED if status.lost is None else State.LOST
-        if session.environment is not None:
-            await session.environment.close()
+        await self._close_environment(session)
         session.end_reason, session.exit_status = reason, status
         session.enter(state, reason)
         self.counters.sessions_ended[reason] += 1
