@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import pwd
+import resource
 import secrets
 import stat
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -44,7 +45,17 @@ class _Place:
     processes: ProcessTable
     patience: Patience
     pidfd: bool
-    descriptors: int | None
+    limits: Limits
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many files may be open. None and 0: no matter."""
+
+    inherited: int | None = None
+    """The soft limit that children get, where the service has raised its own."""
+    reserve: int = 0
+    """How many descriptors starting a program leaves free: for viewers, for requests, and to end sessions with."""
 
 
 class PosixBackend:
@@ -64,13 +75,9 @@ class PosixBackend:
         *,
         patience: Patience = Patience(),  # noqa: B008 - frozen
         pidfd: bool = True,
-        descriptors: int | None = None,
+        limits: Limits = Limits(),
     ) -> None:
-        """Keep what is needed; reads the user database once.
-
-        `pidfd=False`: watch exits by threads. `descriptors`: the soft limit of open files that children get,
-        where the service has raised its own.
-        """
+        """Keep what is needed; reads the user database once. `pidfd=False`: watch exits by threads."""
         user = pwd.getpwuid(os.geteuid())
         self._place = _Place(
             environment=posix_base(environment, user=user.pw_name, home=user.pw_dir, shell=user.pw_shell),
@@ -78,7 +85,7 @@ class PosixBackend:
             processes=ProcessTable(),
             patience=patience,
             pidfd=pidfd,
-            descriptors=descriptors,
+            limits=limits,
         )
 
     async def shells(self) -> Sequence[str]:
@@ -115,7 +122,7 @@ class PosixEnvironment:
         """Start a program; see `Environment.spawn`. argv[0] is the path of the file that is executed."""
         mark = secrets.token_hex(16)
         place = self._place
-        launch = place.launcher.submit(_launch, program, place.environment, mark, place.descriptors)
+        launch = place.launcher.submit(_launch, program, place.environment, mark, place.limits)
         try:
             forked = await asyncio.wrap_future(launch)
         except asyncio.CancelledError:
@@ -148,7 +155,7 @@ def _discard(launch: Future[Forked]) -> None:
         discard(launch.result())
 
 
-def _launch(program: Program, base: Mapping[str, str], mark: str, descriptors: int | None) -> Forked:
+def _launch(program: Program, base: Mapping[str, str], mark: str, limits: Limits) -> Forked:
     """Check and start a program, in the launcher's thread.
 
     Raises CannotExecute, ShellNotFound, DirectoryNotFound, InvalidProgram, OutOfResources.
@@ -163,10 +170,11 @@ def _launch(program: Program, base: Mapping[str, str], mark: str, descriptors: i
     if not all(1 <= length <= _MAX_SIZE for length in size):
         raise InvalidProgram("size", f"rows and cols are 1 to {_MAX_SIZE}")
     cwd = _directory(program.cwd, environment["HOME"])
+    _check_reserve(limits.reserve)
     word, *arguments = command
     file = find_executable(word, path=environment["PATH"], cwd=cwd)
     try:
-        return fork(file, arguments, cwd=cwd, env=environment, size=size, descriptors=descriptors)
+        return fork(file, arguments, cwd=cwd, env=environment, size=size, descriptors=limits.inherited)
     except ExecError as error:
         if error.number in EXHAUSTED:
             raise OutOfResources(str(error)) from None
@@ -174,10 +182,23 @@ def _launch(program: Program, base: Mapping[str, str], mark: str, descriptors: i
             raise exec_failed(word, file, error.number) from None
     try:
         return fork(
-            "/bin/sh", [file, *arguments], cwd=cwd, env=environment, size=size, descriptors=descriptors
+            "/bin/sh", [file, *arguments], cwd=cwd, env=environment, size=size, descriptors=limits.inherited
         )  # as execvp(3) does
     except ExecError as error:
         raise exec_failed(word, "/bin/sh", error.number) from None
+
+
+def _check_reserve(reserve: int) -> None:
+    """Raise OutOfResources if fewer descriptors than that would be left."""
+    if not reserve:
+        return
+    try:
+        lowest = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise OutOfResources(os.strerror(error.errno or errno.EMFILE)) from None
+    os.close(lowest)  # POSIX gives the lowest that is free: all below are in use
+    if lowest > resource.getrlimit(resource.RLIMIT_NOFILE)[0] - reserve:
+        raise OutOfResources(f"{os.strerror(errno.EMFILE)}: the last {reserve} descriptors are for what is there")
 
 
 def _check_command(command: Sequence[str]) -> None:

@@ -21,6 +21,8 @@ _log = structlog.get_logger(__name__)
 _PAUSES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 """Seconds between two looks at dying processes; the last one repeats."""
 
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
 _KILL_SECONDS = 1.0
 """At least this long is waited for killed processes to disappear."""
 
@@ -61,24 +63,32 @@ class ProcessTree:
             if members is None:
                 self._signal_leader(signals)
             else:
-                strangers = [process for process in members if _key(process) not in told]
-                refused = await self._table.signal(strangers, *signals)
-                self._refused |= {_key(process) for process in refused}
-                told |= {_key(process) for process in strangers}
+                await self._tell([process for process in members if _key(process) not in told], signals, told)
             left = deadline - time.monotonic()
             if left <= 0:
                 break
             await asyncio.sleep(min(pause, left))
         return await self._members() == []
 
+    async def _tell(self, strangers: list[Process], signals: tuple[int, ...], told: set[tuple[int, float]]) -> None:
+        try:
+            refused = await self._table.signal(strangers, *signals)
+        except OSError as error:
+            if error.errno not in _EXHAUSTED:
+                raise
+            self._signal_leader(signals)  # the others at the next look
+            return
+        self._refused |= {_key(process) for process in refused}
+        told |= {_key(process) for process in strangers}
+
     async def _members(self) -> list[Process] | None:
         """Return what is left of the tree; None if it cannot be known for want of a descriptor."""
         try:
             seen = await self._table.look()
         except OSError as error:
-            if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM}:
-                return None
-            raise
+            if error.errno not in _EXHAUSTED:
+                raise
+            return None
         members = select(seen, self._leader, self._mark)
         return [process for process in members if _key(process) not in self._refused]
 

@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         environment = dict(os.environ)  # noqa: TID251 - what shells may inherit is chosen from it by the backend
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(app.main(settings, environment, announce=_say_next_steps))
-    except (SettingsError, StateError) as error:
+    except (SettingsError, StateError, app.StartError) as error:
         return _fail(str(error))
     except OSError as error:
         return _fail(f"cannot listen: {error.strerror or error}; is another service running? Choose a PORT")

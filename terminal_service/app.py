@@ -11,6 +11,8 @@ import contextlib
 import signal
 import socket
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -36,7 +38,16 @@ if TYPE_CHECKING:
 SHUTDOWN_SECONDS = 5
 """How long the server waits for open requests once everything else has ended."""
 
+WORKER_THREADS = 4
+"""Threads for file operations; all are started with the service, so that none can be missing later."""
+RESERVED_DESCRIPTORS, RESERVED_SHARE = 64, 8
+"""Sessions leave so many descriptors free, or that part of a small limit: viewers and requests need some too."""
+
 log = structlog.get_logger()
+
+
+class StartError(Exception):
+    """The system does not give what the service needs; the message is one line for whoever starts it."""
 
 
 class Server(uvicorn.Server):
@@ -69,12 +80,13 @@ class Server(uvicorn.Server):
 async def main(settings: Settings, environment: Mapping[str, str], *, announce: Callable[[str], None]) -> None:
     """Run the service until SIGINT or SIGTERM; `announce` is called with its URL once it serves.
 
-    Raises StateError or OSError where it cannot start.
+    Raises StateError, StartError or OSError where it cannot start.
     """
     logs.configure(settings.log_level, settings.log_format)
     if settings.ignored:
         log.warning("settings without effect", names=list(settings.ignored))
     with state.hold(settings.state_dir):
+        _start_threads()
         backends = _make_backends(environment)
         directory = settings.state_dir / "sessions"
         sessions = Sessions(
@@ -115,6 +127,21 @@ async def _serve(settings: Settings, sessions: Sessions, announce: Callable[[str
         sessions.stop()
 
 
+def _start_threads() -> None:
+    """Start the threads that file operations are done in. Raises StartError."""
+    threads = ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="files")
+    started = threading.Barrier(WORKER_THREADS + 1)
+    try:
+        for _ in range(WORKER_THREADS):
+            threads.submit(started.wait)
+    except RuntimeError as error:
+        started.abort()
+        threads.shutdown()
+        raise StartError(f"no threads: {error}") from error
+    started.wait()
+    asyncio.get_running_loop().set_default_executor(threads)
+
+
 def _leave(servers: Iterable[Server]) -> None:
     for server in servers:
         server.leave()
@@ -128,22 +155,24 @@ def _make_backends(environment: Mapping[str, str]) -> dict[str, Backend]:
 
         local = WindowsBackend(environment)
     else:
-        from backends.posix import PosixBackend
+        from backends.posix import Limits, PosixBackend
 
-        local = PosixBackend(environment, descriptors=_raise_descriptor_limit())
+        soft, hard = _raise_descriptor_limit()
+        reserve = min(RESERVED_DESCRIPTORS, hard // RESERVED_SHARE)
+        local = PosixBackend(environment, limits=Limits(inherited=soft, reserve=reserve))
     from backends.echo import EchoBackend
 
     echo = EchoBackend()
     return {local.name: local, echo.name: echo}
 
 
-def _raise_descriptor_limit() -> int:
-    """Take all descriptors the system allows (a session needs five, and many default to 1024); return the old limit."""
+def _raise_descriptor_limit() -> tuple[int, int]:
+    """Take all descriptors the system allows (a session needs three); return the old limit and the new one."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return soft
+    return soft, hard
 
 
 def _make_server(app: Any, settings: Settings) -> Server:

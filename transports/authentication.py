@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import sys
 from typing import TYPE_CHECKING
 
 from terminal_service.policy import Identity
 from transports import peers, problems
 from transports.connections import PEER_UID
 from transports.heads import Refusal
-from transports.peers import Endpoint
+from transports.peers import Endpoint, SocketTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 # RFC 9110, 7.6.3: every proxy adds Via; the others are what proxies really add.
 _FORWARDING = (b"forwarded", b"via", b"x-real-ip")
+_RETRY = ((b"retry-after", b"1"),)
 _CHALLENGE = ((b"www-authenticate", b'Bearer realm="terminal-service"'),)
 
 
@@ -32,6 +34,7 @@ class Authenticator:
         self._keys = tuple(keys)
         self._uid = peers.own_uid()
         self._local = Identity(peers.own_name(), "local", is_admin=True)
+        self._table = peers.SocketTable() if sys.platform == "linux" and not keys else None
 
     async def identify(self, scope: Scope, head: Head) -> Identity:
         """Return who asks. Raises Refusal."""
@@ -51,13 +54,18 @@ class Authenticator:
         if any(name in _FORWARDING or name.startswith(b"x-forwarded-") for name in head.headers):
             detail = "a proxy is in front, so it cannot be seen whose request this is; set API_KEYS"
             raise Refusal(problems.build(403, "proxied", detail))
-        if await _peer_uid(scope) != self._uid:
+        try:
+            uid = await _peer_uid(scope, self._table)
+        except OSError as error:
+            detail = f"it cannot be seen whose request this is: {error.strerror}"
+            raise Refusal(problems.build(503, "unavailable", detail, headers=_RETRY)) from error
+        if uid != self._uid:
             detail = "only the user the service runs as may use it without a key; set API_KEYS"
             raise Refusal(problems.build(403, "not_local_user", detail))
         return self._local
 
 
-async def _peer_uid(scope: Scope) -> int | None:
+async def _peer_uid(scope: Scope, table: SocketTable | None) -> int | None:
     state = scope.get("state", {})
     if PEER_UID in state:
         uid: int | None = state[PEER_UID]
@@ -65,7 +73,7 @@ async def _peer_uid(scope: Scope) -> int | None:
     if not scope.get("client") or not scope.get("server"):
         return None
     peer, local = (Endpoint.parse(*scope[end]) for end in ("client", "server"))
-    return await peers.tcp_uid(peer, local) if peer and local else None
+    return await peers.tcp_uid(peer, local, table) if peer and local else None
 
 
 def _presented(head: Head) -> str:

@@ -5,17 +5,19 @@ in the kernel's hash table: some 15 µs), for a Unix socket through SO_PEERCRED.
 or knows nothing, /proc/net/tcp* is read, and elsewhere psutil is asked, both in a thread: they read all
 there is. The ways for macOS and Windows have not been run there.
 
-Nothing here raises: a user that cannot be learned is None, and None is nobody.
+A user that cannot be learned is None, and None is nobody.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import os
 import socket
 import struct
 import sys
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -94,17 +96,50 @@ def unix_uid(connection: socket.socket) -> int | None:
     return None
 
 
-async def tcp_uid(peer: Endpoint, local: Endpoint) -> int | None:
+class SocketTable:
+    """The kernel's table of TCP sockets, asked through a netlink socket that stays open.
+
+    So asking needs no descriptor: whoever wants to end sessions when there is none left must still be recognised.
+    """
+
+    def __init__(self) -> None:
+        """Open the socket if that is possible; if not, it is tried again when asked."""
+        self._netlink: socket.socket | None = None
+        with contextlib.suppress(OSError):
+            self._open()
+
+    def _open(self) -> socket.socket:
+        # An exact lookup is answered within send(2), so a non-blocking socket has the reply ready.
+        kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        self._netlink = netlink = socket.socket(socket.AF_NETLINK, kind, _NETLINK_SOCK_DIAG)
+        weakref.finalize(self, netlink.close)
+        return netlink
+
+    def uid(self, peer: Endpoint, local: Endpoint) -> int | None:
+        """Ask for exactly the peer's socket. Raises OSError if the kernel does not know or cannot be asked."""
+        netlink = self._netlink or self._open()
+        try:
+            netlink.send(_diag_request(peer, local))
+            reply = netlink.recv(4096)
+        except OSError:
+            self._netlink = None  # an answer may still come: it must not be taken for that to another question
+            netlink.close()
+            raise
+        return _diag_uid(reply, peer, local)
+
+
+async def tcp_uid(peer: Endpoint, local: Endpoint, table: SocketTable | None = None) -> int | None:
     """Return the uid of the process at the other end of a TCP connection over loopback.
 
     `peer` and `local` are the ends as this process sees them. Anything but a connection within this machine
-    that is established and still belongs to a process gives None.
+    that is established and still belongs to a process gives None. Raises OSError if there is no descriptor left
+    to look with.
     """
     if not (peer.address.is_loopback and local.address.is_loopback):
         return None
     if sys.platform == "linux":
         try:
-            return netlink_uid(peer, local)
+            return (table or SocketTable()).uid(peer, local)
         except (OSError, struct.error):  # unknown, or no netlink here: a sandbox, a seccomp filter
             return await asyncio.to_thread(proc_uid, peer, local)
     return await asyncio.to_thread(psutil_uid, peer, local)
@@ -112,11 +147,7 @@ async def tcp_uid(peer: Endpoint, local: Endpoint) -> int | None:
 
 def netlink_uid(peer: Endpoint, local: Endpoint) -> int | None:
     """Ask the kernel for exactly the peer's socket. Raises OSError if it does not know or cannot be asked."""
-    # An exact lookup is answered within send(2), so a non-blocking socket has the reply ready.
-    kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-    with socket.socket(socket.AF_NETLINK, kind, _NETLINK_SOCK_DIAG) as netlink:
-        netlink.send(_diag_request(peer, local))
-        return _diag_uid(netlink.recv(4096), peer, local)
+    return SocketTable().uid(peer, local)
 
 
 def _diag_request(peer: Endpoint, local: Endpoint) -> bytes:
@@ -149,7 +180,10 @@ def _owner(state: int, uid: int, inode: int) -> int | None:
 
 
 def proc_uid(peer: Endpoint, local: Endpoint) -> int | None:
-    """Look for the peer's socket in /proc/net/tcp and tcp6 (proc_net_tcp(5)); reads every socket there is."""
+    """Look for the peer's socket in /proc/net/tcp and tcp6 (proc_net_tcp(5)); reads every socket there is.
+
+    Raises OSError if there is no descriptor left.
+    """
     for path, mapped in (("/proc/net/tcp", False), ("/proc/net/tcp6", True)):
         if not mapped and peer.address.version == 6:  # noqa: PLR2004
             continue
@@ -157,7 +191,7 @@ def proc_uid(peer: Endpoint, local: Endpoint) -> int | None:
         try:
             with open(path, encoding="ascii") as table:  # noqa: PTH123  (kernel files have no size)
                 uid = _proc_row(table, wanted)
-        except OSError:
+        except FileNotFoundError:
             continue
         if uid is not None:
             return uid
