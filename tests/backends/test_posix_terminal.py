@@ -41,8 +41,8 @@ async def test_a_paste_of_lines_arrives_whole(local: Terminals, tmp_path: Path, 
     assert (tmp_path / "pasted").read_bytes() == data
     if echo:
         assert terminal.output == b"ready\r\n"
-    else:
-        assert data.replace(b"\n", b"\r\n") in terminal.output
+    # With echo nothing is asked of the output: the line discipline keeps 4096 bytes of echo for a terminal that is
+    # not read as fast as it is typed to, and drops the oldest (Linux drivers/tty/n_tty.c, add_echo_byte).
 
 
 @on_both_loops
