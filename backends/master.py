@@ -143,9 +143,9 @@ class Master:
                 raise
             hung_up = True
         if taken:
+            sink.drained()
             self._last_read = self._loop.time()
             self._retry_seconds = 0.0
-            sink.drained()
         if hung_up:
             self._hang_up()
         return taken

@@ -75,12 +75,22 @@ class Keyboard:
         its own queue (termios(3), ISIG without NOFLSH).
         """
         discarded = 0
-        if data == INTERRUPT and self._queue and self._pty is not None and self._pty.interrupt():
-            discarded = self._discard()
-            data = b""
-        self._queue.append(_Pending(client, number, memoryview(data)))
-        self.pending_bytes += len(data)
         self._counters.input_bytes += len(data)
+        rest = memoryview(data)
+        if not self._queue and self._pty is not None:
+            # Nothing waits: straight to the terminal, which nearly always takes all of it.
+            taken = self._pty.write(data) if data else 0
+            if taken == len(data):
+                if number is not None:
+                    self.ledger.mark_written(client, number)
+                    self._acknowledge(client, number)
+                return 0
+            rest = rest[taken:]
+        elif data == INTERRUPT and self._pty is not None and self._pty.interrupt():
+            discarded = self._discard()
+            rest = rest[:0]
+        self._queue.append(_Pending(client, number, rest))
+        self.pending_bytes += len(rest)
         self.flush()
         return discarded
 

@@ -60,6 +60,7 @@ class Connection:
         self._is_plain = is_plain
         self._attachment: Attachment | None = None
         self._start_position = 0
+        self._may_type = False
         self._strikes = 0
         self._heard_at = clock.monotonic()
         self._allowance = float(settings.input_burst_bytes)
@@ -70,6 +71,7 @@ class Connection:
     def start(self, attachment: Attachment) -> None:
         """Begin to deliver, and to keep watch."""
         self._attachment = attachment
+        self._may_type = may_send(Role(attachment.role), "input")
         self._start_position = attachment.position
         self._later("ping", self._settings.websocket_ping_interval, self._beat)
         self._later("heartbeat", self._settings.heartbeat_interval, self._tell_heartbeat)
@@ -116,15 +118,24 @@ class Connection:
 
     def message_received(self, data: bytes | str) -> None:
         """Act on one message; one that cannot be read is answered and changes nothing."""
-        self._heard()
         try:
             message = self._codec.decode(data)
         except wire.DecodeError as error:
+            self._heard()
             self._strike(str(error))
             return
+        attachment = self._attachment
+        if type(message) is wire.Input and self._may_type and attachment is not None and not attachment.is_closed:
+            # Between a keystroke and its echo: the keystroke first, the books afterwards.
+            self._terminal.type(attachment, message.n, message.data)
+            self._heard()
+            self._strikes = 0
+            self._spend(len(data))
+            self._counters.messages_received["input"] += 1
+            return
+        self._heard()
         self._strikes = 0
         self._spend(len(data))
-        attachment = self._attachment
         if attachment is None or attachment.is_closed:
             return
         kind = type(message).__struct_config__.tag

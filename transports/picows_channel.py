@@ -188,6 +188,16 @@ class PicowsChannel(WSListener):
     def on_ws_frame(self, _wire: WSTransport, frame: WSFrame) -> None:
         """Take a frame; its memory is the parser's again afterwards."""
         kind = frame.msg_type
+        if (
+            kind is _BINARY
+            and self._state is _State.OPEN
+            and self._listener is not None
+            and self._fragments is None
+            and frame.fin
+            and not (frame.rsv1 or frame.rsv2 or frame.rsv3)
+        ):
+            self._deliver(self._listener, frame.get_payload_as_bytes())  # a keystroke
+            return
         if self._state is not _State.OPEN:
             if self._state is _State.CLOSING and kind == _CLOSE:
                 self._closed(_close_code(frame))
