@@ -138,9 +138,8 @@ async def test_a_live_viewer_far_behind_is_told_what_was_skipped(tmp_path: Path)
         session_id = (await service.create_session(command=["sh", "-c", "seq 1 700000; exec cat"]))["session_id"]
 
         async def is_printed() -> bool:
-            return (await service.output(session_id, (await service.info(session_id))["seq"] - 9)).startswith(
-                b"\n700000"
-            )
+            head = (await service.info(session_id))["seq"]
+            return (await service.output(session_id, max(0, head - 9))).endswith(b"\n700000\r\n")
 
         await wait_until(is_printed, description="all of it", timeout=30)  # type: ignore[arg-type]
         async with service.client(session_id, mode="live") as client:
