@@ -123,6 +123,7 @@ class Script:
     def __init__(self) -> None:
         self.log = bytearray()
         self.taken = 0
+        self.lies = False  # acknowledges what was never sent
         self.grew = asyncio.Condition()
         self.url = ""
 
@@ -166,7 +167,7 @@ class Script:
                 self.log += message["data"]
                 self.grew.notify_all()
         with contextlib.suppress(ConnectionClosed):
-            await connection.send(msgspec.msgpack.encode({"type": "input_ack", "n": self.taken}))
+            await connection.send(msgspec.msgpack.encode({"type": "input_ack", "n": 7 if self.lies else self.taken}))
 
 
 @contextlib.asynccontextmanager
@@ -210,10 +211,10 @@ async def type_and_wait(url: str, client_id: str, *, output: bytes | None) -> No
 
 async def test_a_deviation_fails_who_waits_and_who_leaves() -> None:
     async with script() as (server, address):
-        server.taken = 7  # acknowledges what was never sent
-        with pytest.raises(Deviation, match="input_n 7"):
-            await type_and_wait(f"http://127.0.0.1:{address[1]}", "one", output=b"x")
-        with pytest.raises(Deviation, match="input_n 7"):
+        server.lies = True
+        with pytest.raises(Deviation, match="input_ack 7"):
+            await type_and_wait(f"http://127.0.0.1:{address[1]}", "one", output=b"no")
+        with pytest.raises(Deviation, match="input_ack 7"):
             await type_and_wait(f"http://127.0.0.1:{address[1]}", "other", output=None)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-AT_ONCE = 6
+AT_ONCE = 16
 SIGNALS = ["TERM", "KILL", "HUP", "USR1", "ABRT", "INT", "QUIT"]
 HOLDER = "(trap '' HUP; exec sleep 600) &"  # a background child that keeps the PTY open
 
@@ -44,6 +44,8 @@ def cases(dice: random.Random) -> Iterator[Case]:
         yield Case(f'{HOLDER} printf %s "$1"; exit $2', text.encode(), (text, str(code)), exit_code=code)
         yield Case('printf %s "$1"; kill -$2 $$', text.encode(), (text, name), signal=f"SIG{name}")
         yield Case("exit $1", b"", (str(code),), exit_code=code)
+        yield Case("seq 1 $1 & wait; kill -$2 $$", burst, (str(lines), name), signal=f"SIG{name}")
+        yield Case('printf "%s\\n" "$1" >/dev/tty; exit $2', text.encode() + b"\r\n", (text, str(code)), exit_code=code)
         yield Case(f"{HOLDER} seq 1 $1; kill -$2 $$", burst, (str(lines), name), signal=f"SIG{name}")
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TERMINALS = 6
 ECHO = ["sh", "-c", "stty raw -echo; printf READY; exec cat"]
 STORM = Storm(
-    fin_share=0.45,
+    fin_share=0.48,  # with the next two: 1, every connection is cut
     rst_share=0.5,
     freeze_share=0.02,
     cut_up_share=0.7,
@@ -87,13 +87,12 @@ async def test_two_clients_typing_keep_their_own_numbers(tmp_path: Path) -> None
     assert [word for word in echo if word.startswith(b"b")] == [b"b%d" % number for number in range(50)]
 
 
-async def test_input_that_was_written_is_acknowledged_even_after_the_end(tmp_path: Path) -> None:
+async def test_a_client_that_missed_the_acknowledgement_and_the_end_learns_what_was_taken(tmp_path: Path) -> None:
     async with Service(tmp_path) as service:
         session_id = (await service.create_session(command=["sh", "-c", "read line; exit 3"]))["session_id"]
         async with service.client(session_id, client_id="me") as client:
             client.send_line("go")
             assert (await client.wait_ended())["exit_code"] == 3
-        # The acknowledgement might have been lost with the connection: the same number is sent again.
         async with service.client(session_id, client_id="me") as again:
-            again.send_line("go")
-            await again.wait_acked()
+            await again.wait_ended()
+            assert again.attached["input_n"] == 1

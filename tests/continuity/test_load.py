@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import contextlib
 import signal
 import statistics
 import sys
@@ -68,7 +68,7 @@ async def test_a_stopped_viewer_changes_nobody_elses_echo_and_no_memory(
         try:
             async with (
                 service.client(echo) as typist,
-                service.client(flood, mode="live", recover_from=None) as watching,
+                service.client(flood, mode="live", recover_from=None, keep=False) as watching,
             ):
                 await typist.wait_for_output(b"READY")
                 awake: list[float] = []
@@ -133,7 +133,7 @@ async def use_once(service: Service, number: int) -> None:
         elif number % 4 == 2:
             client.signal("KILL")
             await client.wait_ended()
-    await service.delete(session_id)
+    await service.delete(session_id, missing_ok=True)  # one that has ended may be forgotten already
 
 
 @pytest.mark.full
@@ -146,30 +146,36 @@ async def test_sessions_that_are_gone_leave_nothing_behind(tmp_path: Path, size:
             for number in numbers:
                 await use_once(service, number)
 
-        async def all_is_as(before: dict[str, object]) -> bool:
-            service.http.cookies.clear()
-            return belongings(service) == before
-
         await use_many(range(20))  # whatever is made once is made now: thread pools, caches, loggers
-        await settle(service)
+        await wait_until_all_is_forgotten(service)
         before, memory = belongings(service), service.psutil.memory_info().rss
         async with asyncio.TaskGroup() as tasks:
             for worker in range(4):
                 tasks.create_task(use_many(range(worker, cycles, 4)))
-        await wait_until(lambda: belongings(service) == before, description=f"{before}", timeout=20)
-        assert (await service.http.get("/api/v1/sessions")).json()["sessions"] == []
+        await wait_until_all_is_forgotten(service)
+        left: dict[str, tuple[object, object]] = {}
+
+        def is_as_before() -> bool:  # soon: the server closes idle HTTP connections after some seconds
+            nonlocal left
+            left = differences(before, belongings(service))
+            return not left
+
+        with contextlib.suppress(AssertionError):
+            await wait_until(is_as_before, description="all as before", timeout=20)
+        assert left == {}
         assert service.psutil.memory_info().rss - memory < 32 * MIB
-        assert os.getpid() != service.pid
 
 
-async def settle(service: Service) -> None:
-    """Wait until nothing changes any more."""
-    last: dict[str, object] = {}
+def differences(before: dict[str, object], after: dict[str, object]) -> dict[str, tuple[object, object]]:
+    """Return what is not as before."""
+    return {name: (before[name], after[name]) for name in before if before[name] != after[name]}
 
-    def is_still() -> bool:
-        nonlocal last
-        last, before = belongings(service), last
-        return last == before
 
-    for _ in range(3):
-        await wait_until(is_still, description="stillness")
+async def wait_until_all_is_forgotten(service: Service) -> None:
+    """Wait until the service knows no session any more, not even an ended one, and has removed their files."""
+
+    async def is_forgotten() -> bool:
+        known = (await service.http.get("/api/v1/sessions", params={"state": "all"})).json()
+        return known == [] and not service.psutil.children() and not any((service.state / "sessions").iterdir())
+
+    await wait_until(is_forgotten, description="no session", timeout=20)  # type: ignore[arg-type]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import shutil
 import tempfile
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,11 +23,12 @@ from hypothesis.stateful import (
 
 from backends.base import ExitStatus, Lost
 from replay.file import FileStore
+from replay.memory import MemoryStore
 from support.scripted import HandClock, ScriptedBackend, Stage, Viewer, attach
 from support.transcript import Transcript
 from terminal_service.counters import Counters
 from terminal_service.errors import InvalidRequest, UnknownSession
-from terminal_service.records import FileRecords
+from terminal_service.records import FileRecords, MemoryRecords
 from terminal_service.session import SessionSpec, State
 from terminal_service.sessions import Sessions
 from terminal_service.settings import Settings
@@ -45,6 +47,7 @@ STEPS = 50
 TTL_SECONDS = 100.0
 ENDED_SECONDS = 1000.0
 ORDER = list(State)
+CALM_STEPS = 15
 NUMBERS = st.integers(0, 1 << 16)
 
 
@@ -82,7 +85,12 @@ class Machine(RuleBasedStateMachine):
         self.directory = Path(tempfile.mkdtemp())
         self.clock = HandClock()
         self.living: list[Model] = []
+        self.calm_steps = 0
         self.stage = Stage(self.make)
+        for number, name in enumerate("aab"):
+            if number != 1:
+                self.open_session(64 * KIB)
+            self.open_viewer(self.living[-1], name + str(number), "none", "exact", None)
 
     def make(self) -> Sessions:
         self.backend = ScriptedBackend()
@@ -150,6 +158,9 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.living) < 3)
     @rule(retention=st.sampled_from([64 * KIB, 100_000, 256 * KIB]))
     def create(self, retention: int) -> None:
+        self.open_session(retention)
+
+    def open_session(self, retention: int) -> None:
         spec = SessionSpec(retention_bytes=retention)
         session = self.stage.run(self.stage.sessions.create(spec, "me"))
         pty = self.backend.ptys[session.session_id]
@@ -167,13 +178,15 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.living)
     @rule(
         which=NUMBERS,
-        name=st.sampled_from("abc"),
+        name=st.sampled_from(["a0", "a1", "b2", "c"]),
         start=st.sampled_from(["memory", "memory", "memory", "none", "zero", "last"]),
         mode=st.sampled_from(["exact", "exact", "live", "frozen"]),
         capacity=st.sampled_from([None, None, 0, 1_000, 50_000]),
     )
     def attach(self, which: int, name: str, start: str, mode: str, capacity: int | None) -> None:
-        model = self.pick(which)
+        self.open_viewer(self.pick(which), name, start, mode, capacity)
+
+    def open_viewer(self, model: Model, name: str, start: str, mode: str, capacity: int | None) -> None:
         memory = model.memories.get(name)
         if memory is None and start == "memory":
             start = "none"
@@ -293,44 +306,43 @@ class Machine(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.pass_time(seconds)
 
-    # Ends are rare (`luck`), or nothing ever grows old enough to be interesting.
+    # Misfortunes are rare, or nothing ever grows old enough to be interesting.
 
-    @precondition(has_running)
+    @precondition(lambda self: self.calm_steps >= CALM_STEPS)
     @rule(
         which=NUMBERS,
-        luck=st.integers(0, 5),
+        kind=st.sampled_from(["exit", "delete", "ttl", "forget", "crash"]),
         status=st.sampled_from([ExitStatus(code=7), ExitStatus(signal=15), ExitStatus(lost=Lost.LINK)]),
         last=st.binary(max_size=100),
     )
-    def program_ends(self, which: int, luck: int, status: ExitStatus, last: bytes) -> None:
-        model = self.pick(which, running=True)
-        if luck == 0:
-            model.print(last)
-            model.pty.print(last)
-            model.pty.exit(status)
-            self.ends(model, State.LOST if status.lost else State.ENDED)
+    def misfortune(self, which: int, kind: str, status: ExitStatus, last: bytes) -> None:
+        self.calm_steps = 0
+        if kind == "ttl":
+            self.pass_time(TTL_SECONDS)
+        elif kind == "forget":
+            self.pass_time(ENDED_SECONDS)
+        elif kind == "crash":
+            self.crash()
+        elif self.has_running():
+            model = self.pick(which, running=True)
+            if kind == "exit":
+                self.program_ends(model, status, last)
+            else:
+                self.delete(model)
 
-    @precondition(has_running)
-    @rule(which=NUMBERS, luck=st.integers(0, 5))
-    def end(self, which: int, luck: int) -> None:
-        model = self.pick(which, running=True)
+    def program_ends(self, model: Model, status: ExitStatus, last: bytes) -> None:
+        model.print(last)
+        model.pty.print(last)
+        model.pty.exit(status)
+        self.ends(model, State.LOST if status.lost else State.ENDED)
+
+    def delete(self, model: Model) -> None:
         session = self.session(model)
         assert session is not None
-        if luck == 0:
-            self.stage.run(self.stage.sessions.end(session, "deleted"))
-            self.ends(model, State.ENDED)
+        self.stage.run(self.stage.sessions.end(session, "deleted"))
+        self.ends(model, State.ENDED)
 
-    @precondition(lambda self: self.living)
-    @rule(luck=st.integers(0, 9), seconds=st.sampled_from([TTL_SECONDS, ENDED_SECONDS]))
-    def much_time_passes(self, luck: int, seconds: float) -> None:
-        if luck == 0:
-            self.pass_time(seconds)
-
-    @precondition(lambda self: self.living)
-    @rule(luck=st.integers(0, 9))
-    def crash(self, luck: int) -> None:
-        if luck:
-            return
+    def crash(self) -> None:
         self.stage.restart()
         for model in self.living:
             model.viewers.clear()  # their connections died with the process
@@ -364,6 +376,10 @@ class Machine(RuleBasedStateMachine):
                 self.living.remove(model)
 
     # -- what must be true after each
+
+    @invariant()
+    def time_is_counted(self) -> None:
+        self.calm_steps = getattr(self, "calm_steps", 0) + 1
 
     @invariant()
     def the_log_is_what_was_printed(self) -> None:
@@ -434,3 +450,46 @@ def test_any_order_of_events_agrees_with_the_model(size: Callable[[int, int], in
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+class SlowRecords(MemoryRecords):
+    """Records on a slow disk: saving waits for `let_go`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = threading.Event()
+        self.let_go.set()
+
+    def save(self, session_id: str, record: dict[str, Any]) -> None:
+        self.let_go.wait(10)
+        super().save(session_id, record)
+
+
+def test_a_record_that_is_saved_late_brings_no_forgotten_session_back() -> None:
+    clock, records, backend = HandClock(), SlowRecords(), ScriptedBackend()
+    options = Settings(ended_session_seconds=0)
+    stage = Stage(
+        lambda: Sessions(
+            settings=options,
+            backends={"scripted": backend},
+            store=MemoryStore(),
+            records=records,
+            clock=clock.clock,
+            counters=Counters(),
+        )
+    )
+    try:
+        session = stage.run(stage.sessions.create(SessionSpec(), "me"))
+        records.let_go.clear()
+        backend.ptys[session.session_id].exit(ExitStatus(code=0))
+        stage.loop.run_until_complete(session.over.wait())
+        stage.sessions.tick()
+        records.let_go.set()
+        stage.settle()
+        stage.sessions.tick()
+        stage.settle()
+        assert list(stage.sessions.all()) == []
+        assert list(records.all()) == []
+    finally:
+        records.let_go.set()
+        stage.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from support.client import Client
 
 PROGRAM = Path(__file__).parents[1] / "support" / "stream.py"
+REMEMBERED = ("reason", "exit_code", "signal")
 STUBBORN = "trap '' HUP TERM; sleep 600 & printf READY; while :; do sleep 600; done"
 
 
@@ -123,8 +125,35 @@ async def test_output_is_whole_and_readable_after_kill_9_and_the_session_is_told
         assert later.data == kept[client.position :]
         assert (ended["exit_code"], ended["signal"]) == (None, None)
         assert later.transcript.epoch == client.transcript.epoch
-        listed = (await service.http.get("/api/v1/sessions")).json()["sessions"]
+        listed = (await service.http.get("/api/v1/sessions", params={"state": "lost"})).json()
         assert [session["session_id"] for session in listed] == [session_id]
+
+
+def is_over(record: Path) -> bool:
+    """Tell whether a session's record says that it has ended."""
+    return bool(json.loads(record.read_text())["history"][-1][0] == "ended")
+
+
+@pytest.mark.parametrize("crash", [False, True], ids=["SIGTERM", "SIGKILL"])
+async def test_how_a_session_ended_outlives_the_service(tmp_path: Path, crash: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    service = Service(tmp_path)
+    async with service:
+        scripts = {"printf one; exit 7": (7, None), "printf two; kill -USR1 $$": (None, "SIGUSR1")}
+        sessions = {}
+        for script in scripts:
+            session_id = (await service.create_session(command=["sh", "-c", script]))["session_id"]
+            async with service.client(session_id) as client:
+                sessions[session_id] = await client.wait_ended()
+            record = service.state / "sessions" / session_id / "session.json"
+            await wait_until(functools.partial(is_over, record), description="the record of its end")
+        await (service.kill() if crash else service.stop())
+        await service.start()
+        for (session_id, before), (code, signal_name) in zip(sessions.items(), scripts.values(), strict=True):
+            info = await service.info(session_id)
+            assert (info["state"], info["exit_code"], info["signal"]) == ("ended", code, signal_name)
+            async with service.client(session_id) as client:
+                ended = await client.wait_ended()
+            assert [ended[name] for name in REMEMBERED] == [before[name] for name in REMEMBERED]
 
 
 @pytest.mark.full

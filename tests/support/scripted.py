@@ -121,7 +121,7 @@ class ScriptedBackend:
     def __init__(self) -> None:
         self.ptys: dict[str, ScriptedPty] = {}
 
-    def shells(self) -> list[str]:
+    async def shells(self) -> list[str]:
         """Offer one."""
         return ["script"]
 
@@ -259,10 +259,10 @@ class Stage:
         self.loop.run_until_complete(turns())
 
     def _is_busy(self, task: asyncio.Task[Any]) -> bool:
-        if task in (self._task, asyncio.current_task()):
-            return False
-        kind, _, session_id = task.get_name().rpartition(" session ")
-        return kind != "watch" or not self.sessions.get(session_id).is_living
+        kind, _, session_id = task.get_name().partition(" session ")
+        if kind == "watch":
+            return session_id not in {session.session_id for session in self.sessions.all() if session.is_living}
+        return kind in {"end", "forget"}
 
     def restart(self) -> None:
         """Die as a process does, with nothing said and nothing flushed; begin again on what is stored."""

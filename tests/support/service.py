@@ -195,10 +195,11 @@ class Service:
                 return bytes(pages)
             pages += answer.content
 
-    async def delete(self, session_id: str) -> None:
+    async def delete(self, session_id: str, *, missing_ok: bool = False) -> None:
         """End a session."""
         answer = await self.http.delete(f"/api/v1/sessions/{session_id}")
-        assert answer.status_code == httpx.codes.NO_CONTENT, f"{answer.status_code} {answer.text}"
+        fine = {httpx.codes.NO_CONTENT, httpx.codes.NOT_FOUND} if missing_ok else {httpx.codes.NO_CONTENT}
+        assert answer.status_code in fine, f"{answer.status_code} {answer.text}"
 
     def client(self, session_id: str, *, via: tuple[str, int] | None = None, **options: Any) -> Client:
         """Return a client of a session, through a proxy at the address `via` if given."""

@@ -10,13 +10,10 @@ from support.client import Client
 
 async def main(base_url: str, session_id: str) -> None:
     """Watch until killed, keeping nothing."""
-    async with Client(base_url, session_id, recover_from=None, silence_seconds=3600) as client:
+    async with Client(base_url, session_id, recover_from=None, keep=False, silence_seconds=3600) as client:
         sys.stdout.write("attached\n")
         sys.stdout.flush()
-        while True:
-            before = client.position
-            await client.wait(lambda at=before: client.position > at, "output", seconds=3600)  # type: ignore[misc]
-            client.transcript.forget()
+        await client.wait_over(seconds=24 * 3600)
 
 
 if __name__ == "__main__":
