@@ -142,6 +142,7 @@ class Attachment:
         self._replayed = hashlib.sha256()
         self._replay_told = False
         self._turn_pending = False
+        self._presence: wire.Viewers | None = None
 
     @property
     def is_writer(self) -> bool:
@@ -168,6 +169,8 @@ class Attachment:
     def pump(self) -> None:
         """Send what can be sent now. Returns soon: a long backlog is sent in turns."""
         self._send_live()
+        if self._presence is not None:
+            self.tell_viewers(self._presence)
         budget = TURN_BYTES
         while not self.is_closed and self.mode != "frozen" and self.outlet.writable:
             if self._replay_told is False and self.position >= self._replay_end:
@@ -261,6 +264,12 @@ class Attachment:
         self.progressed_at = self._host.now()
         self.is_stalled = False
         self._host.progressed(self)
+
+    def tell_viewers(self, message: wire.Viewers) -> None:
+        """Tell who is attached, or, while the connection takes no more, keep that until it does: the newest only."""
+        self._presence = None if self.outlet.writable else message
+        if self._presence is None:
+            self.outlet.send(message)
 
     def _tell_replay_end(self) -> None:
         self._replay_told = True

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 HIGH_WATER_BYTES = 256 * 1024
 """Above this the viewers that type are read no further; what they had sent already is still taken."""
 LOW_WATER_BYTES = 64 * 1024
+MESSAGE_COST_BYTES = 512
+"""The least that a waiting input counts, about what it takes: tiny ones, and empty ones, fill the queue too."""
 INTERRUPT = b"\x03"
 
 
@@ -31,7 +33,7 @@ class Keyboard:
     """Queues input while the PTY is full.
 
     `acknowledge(client, n)` is called when everything of a client up to `n` was written. The queue's bound is
-    the high-water mark plus one message per viewer: its owner stops reading viewers while `is_full`.
+    the high-water mark plus what one read from each viewer brings: its owner stops reading viewers while `is_full`.
     """
 
     def __init__(
@@ -132,8 +134,9 @@ class Keyboard:
         return discarded
 
     def _watch_marks(self) -> None:
+        held = max(self.pending_bytes, MESSAGE_COST_BYTES * len(self._queue))
         if not self._was_full:
-            self._was_full = self.pending_bytes > HIGH_WATER_BYTES
-        elif self.pending_bytes <= LOW_WATER_BYTES:
+            self._was_full = held > HIGH_WATER_BYTES
+        elif held <= LOW_WATER_BYTES:
             self._was_full = False
             self._room()

@@ -34,6 +34,8 @@ STALL_SECONDS = 10.0
 NUDGE_SECONDS = 0.05
 SCAN_BYTES = 64 * 1024
 """How far ahead of what is trimmed the modes are learned, so that it is not done for every read."""
+PRESENCE_SECONDS = 0.1
+"""Changes of who is attached, and how large, are told at most this often: of N viewers each is told of N."""
 CLIENTS_LIMIT = 4096
 
 
@@ -74,6 +76,8 @@ class Terminal:
         self._size_counter = 0
         self._is_paused = False
         self._stall_check: asyncio.TimerHandle | None = None
+        self._presence_told_at = float("-inf")
+        self._presence_timer: asyncio.TimerHandle | None = None
         self._ended: wire.SessionEnded | None = None
         if log.last_event("resize", log.head) is None:
             log.add_event("resize", _resize_fields(size, ""), clock.wall())
@@ -222,6 +226,8 @@ class Terminal:
         if attachment.is_writer:
             self._on_activity("viewer")
         self._tell_viewers()
+        if self._presence_timer is not None:  # the others will be told; it must not wait
+            attachment.tell_viewers(self._presence())
         if not is_exact and self.pty is not None and self.modes_at(self.log.head).alternate:
             self._nudge()
 
@@ -374,6 +380,23 @@ class Terminal:
             attachment.outlet.resume_input()
 
     def _tell_viewers(self) -> None:
+        """Tell everybody who is attached: now, or soon if that was told just now."""
+        if self._presence_timer is not None:
+            return
+        wait = self._presence_told_at + PRESENCE_SECONDS - self._clock.monotonic()
+        if wait <= 0:
+            self._tell_viewers_now()
+        else:
+            self._presence_timer = self._loop.call_later(wait, self._tell_viewers_now)
+
+    def _tell_viewers_now(self) -> None:
+        self._presence_timer = None
+        self._presence_told_at = self._clock.monotonic()
+        message = self._presence()
+        for attachment in list(self.attachments):
+            attachment.tell_viewers(message)
+
+    def _presence(self) -> wire.Viewers:
         responder = next((a.client_id for a in self.attachments if a.is_writer), None)
         viewers: list[dict[str, object]] = [
             {
@@ -386,9 +409,7 @@ class Terminal:
             }
             for a in self.attachments
         ]
-        message = wire.Viewers(viewers=viewers, responder=responder)
-        for attachment in self.attachments:
-            attachment.outlet.send(message)
+        return wire.Viewers(viewers=viewers, responder=responder)
 
     # -- what attachments ask (attachment.Host)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from terminal_service import wire
@@ -26,6 +27,14 @@ STRIKES = 10
 SILENT_INTERVALS = 3
 MESSAGE_COST_BYTES = 64
 """The least that a message counts against the input rate, so that empty ones are limited too."""
+RESIZE_COST_BYTES = 16 * 1024
+"""What a resize counts: every one is an event of the log, and told to all viewers."""
+REPLIES_BYTES = 64 * 1024
+"""Replies that wait for a client that does not read; then it is not read either."""
+TURN_SECONDS = 0.001
+"""How long one client's messages are acted on before others get their turn."""
+PAUSE_SECONDS = 0.0002
+"""A client that sent nothing for this long begins a new turn."""
 
 
 class Connection:
@@ -66,6 +75,9 @@ class Connection:
         self._allowance = float(settings.input_burst_bytes)
         self._allowance_at = self._heard_at
         self._input_holds: set[str] = set()
+        self._backlog: deque[bytes | str] = deque()  # at most what one read from the socket brought
+        self._turn_began = self._acted_at = self._heard_at
+        self._unsent_bytes = 0
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     def start(self, attachment: Attachment) -> None:
@@ -90,6 +102,7 @@ class Connection:
         encoded = self._codec.message(message)
         if encoded is not None:
             self._channel.send(encoded, text=self._codec.messages_are_text)
+            self._bound_replies(len(encoded))
             self._counters.messages_sent[type(message).__name__] += 1
 
     def send_output(self, data: memoryview, seq: int, *, replay: bool) -> None:
@@ -117,25 +130,52 @@ class Connection:
     # -- channel listener
 
     def message_received(self, data: bytes | str) -> None:
+        """Act on one message, in its turn: one read may bring thousands, and each may be much work."""
+        self._heard()
+        if self._heard_at - self._acted_at > PAUSE_SECONDS:
+            self._turn_began = self._heard_at
+        if self._backlog or self._heard_at - self._turn_began > TURN_SECONDS:
+            if not self._backlog:
+                self._hold("turn")
+                self._loop.call_soon(self._go_on)
+            self._backlog.append(data)
+            return
+        self._take(data)
+
+    def _go_on(self) -> None:
+        """Act on what waits, for one turn."""
+        self._turn_began = self._clock.monotonic()
+        while self._backlog:
+            self._take(self._backlog.popleft())
+            if self._backlog and self._acted_at - self._turn_began > TURN_SECONDS:
+                self._loop.call_soon(self._go_on)
+                return
+        self._release("turn")
+
+    def _take(self, data: bytes | str) -> None:
+        try:
+            self._act_on(data)
+        finally:
+            self._acted_at = self._clock.monotonic()
+
+    def _act_on(self, data: bytes | str) -> None:
         """Act on one message; one that cannot be read is answered and changes nothing."""
         try:
             message = self._codec.decode(data)
         except wire.DecodeError as error:
-            self._heard()
+            self._spend(len(data))
             self._strike(str(error))
             return
         attachment = self._attachment
         if type(message) is wire.Input and self._may_type and attachment is not None and not attachment.is_closed:
             # Between a keystroke and its echo: the keystroke first, the books afterwards.
             self._terminal.type(attachment, message.n, message.data)
-            self._heard()
             self._strikes = 0
             self._spend(len(data))
             self._counters.messages_received["input"] += 1
             return
-        self._heard()
         self._strikes = 0
-        self._spend(len(data))
+        self._spend(RESIZE_COST_BYTES if isinstance(message, wire.Resize) else len(data))
         if attachment is None or attachment.is_closed:
             return
         kind = type(message).__struct_config__.tag
@@ -154,11 +194,15 @@ class Connection:
 
     def resume_writing(self) -> None:
         """Go on delivering."""
+        self._unsent_bytes = 0
+        self._release("replies")
         if self._attachment is not None:
             self._attachment.pump()
 
     def connection_lost(self, code: int) -> None:  # noqa: ARG002 - every end is the same here
-        """Forget the viewer."""
+        """Forget the viewer, after the last of what it said."""
+        while self._backlog:
+            self._take(self._backlog.popleft())
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
@@ -206,6 +250,13 @@ class Connection:
     def _refuse(self, code: str, text: str) -> None:
         self.send(wire.Error(code=code, error=text, timestamp=self._clock.wall()))
 
+    def _bound_replies(self, nbytes: int) -> None:
+        """Stop to read a client that does not read what it is answered."""
+        if not self._channel.writable:
+            self._unsent_bytes += nbytes
+            if self._unsent_bytes > REPLIES_BYTES:
+                self._hold("replies")
+
     # -- input rate
 
     def _spend(self, nbytes: int) -> None:
@@ -247,7 +298,7 @@ class Connection:
         attachment = self._attachment
         if attachment is None:
             return
-        if silence > SILENT_INTERVALS * interval and not self._input_holds:
+        if silence > SILENT_INTERVALS * interval and not self._input_holds - {"replies"}:
             attachment.close(1001, "ping timeout")
             return
         if attachment.is_writer and self._session.spec.keepalive and silence <= 2 * interval:

@@ -32,6 +32,7 @@ _REASON_BYTES = 123
 # Above this size picows hands the caller's own memory to the transport, which may send it long after `send`.
 _COPIED_BYTES = 8192
 _HEADER_ROOM = bytes(14)
+_PONGS_PER_TURN = 32
 
 _log = logging.getLogger("uvicorn.error")
 
@@ -86,7 +87,9 @@ class PicowsChannel(WSListener):
         self._fragments: Fragments | None = None
         self._held = False  # the application has paused reading
         self._full = False  # the transport holds more than its high-water mark
-        self._pong: bytes | None = None  # answer to the last ping that came while full
+        self._pong: bytes | None = None  # answer to the last ping that was not answered at once
+        self._answered_at = 0.0
+        self._answers = 0
         self._transport: asyncio.Transport | None = None
         self._frames: Frames | None = None
         self._wire: WSTransport  # from `open` until the connection is lost; used while OPEN only
@@ -231,9 +234,7 @@ class PicowsChannel(WSListener):
     def resume_writing(self) -> None:
         """Learn that the transport's buffer has drained."""
         self._full = False
-        if self._pong is not None and self._state is _State.OPEN:
-            self._wire.send_pong(self._pong)
-        self._pong = None
+        self._answer_latest()
         self._owner.wake()
         if self._listener is not None and self.code is None:
             self._tell(self._listener.resume_writing)
@@ -295,11 +296,24 @@ class PicowsChannel(WSListener):
         self._owner.wake()
 
     def _answer(self, payload: bytes) -> None:
-        """Answer a ping; while the peer does not read, only the latest (RFC 6455, section 5.5.3)."""
-        if self._full:
-            self._pong = payload
-        else:
+        """Answer a ping; of a flood, or while the peer does not read, only the latest (RFC 6455, section 5.5.3)."""
+        now = self._loop.time()  # uvloop's clock stands still within a turn of the loop
+        if now != self._answered_at:
+            self._answered_at, self._answers = now, 0
+        self._answers += 1
+        if not self._full and self._answers <= _PONGS_PER_TURN:
             self._wire.send_pong(payload)
+            return
+        if self._pong is None and not self._full:
+            self._loop.call_soon(self._answer_latest)
+        self._pong = payload
+
+    def _answer_latest(self) -> None:
+        if self._full:
+            return
+        if self._pong is not None and self._state is _State.OPEN:
+            self._wire.send_pong(self._pong)
+        self._pong = None
 
     def _closed(self, code: int) -> None:
         """Take the code of the peer's close frame; it answers ours, or is answered by the same."""

@@ -108,6 +108,20 @@ def test_viewers_are_read_again_below_the_low_mark_only(desk: Desk) -> None:
     assert (desk.keyboard.is_full, desk.rooms) == (False, 1)
 
 
+@pytest.mark.parametrize("data", [b"", b"x"])
+def test_tiny_and_empty_inputs_fill_the_queue_too(desk: Desk, data: bytes) -> None:
+    desk.pty.room = 0
+    desk.keyboard.type("a", None, b"first")
+    taken = 0
+    while not desk.keyboard.is_full:
+        desk.keyboard.type("a", None, data)
+        taken += 1
+        assert taken < 1000
+    desk.read(5)
+    desk.read(len(data) * taken)
+    assert (desk.keyboard.is_full, desk.rooms) == (False, 1)
+
+
 def test_an_interrupt_does_not_wait_behind_a_paste(desk: Desk) -> None:
     desk.pty.interrupts, desk.pty.room = 0, 10
     desk.type("a", 1, b"x" * 1000)

@@ -14,6 +14,7 @@ from terminal_service import wire
 from terminal_service.errors import InvalidRequest, LimitReached, SessionOver
 from terminal_service.modes import REST
 from terminal_service.sizes import Size, SizePolicy
+from terminal_service.terminal import PRESENCE_SECONDS
 
 if TYPE_CHECKING:
     import random
@@ -172,10 +173,33 @@ def test_everybody_is_told_who_is_there_on_every_change(stage: Stage) -> None:
         ],
         responder="a",
     )
+    assert len(bob.last(wire.Viewers).viewers) == 2, "who comes is told at once"
+    stage.time.advance(PRESENCE_SECONDS)
     assert ann.last(wire.Viewers) == bob.last(wire.Viewers) == expected
     stage.terminal.detach(of(ann))
+    stage.time.advance(PRESENCE_SECONDS)
     assert bob.last(wire.Viewers).responder is None, "who only looks answers no queries"
     assert [viewer["client_id"] for viewer in bob.last(wire.Viewers).viewers] == ["b"]
+
+
+def test_a_flood_of_changes_is_told_as_one_and_to_who_does_not_read_when_it_does(stage: Stage) -> None:
+    ann = stage.attach(client_id="a")
+    bob = stage.attach(client_id="b")
+    stage.time.advance(PRESENCE_SECONDS)
+    before = len(ann.of(wire.Viewers)), len(bob.of(wire.Viewers))
+    bob.room = 0
+    for rows in range(1, 1000):
+        stage.terminal.report_size(of(ann), Size(rows, 80))
+    stage.time.advance(PRESENCE_SECONDS)
+    for rows in range(1, 1000):
+        stage.terminal.report_size(of(ann), Size(rows, 81))
+    stage.time.advance(PRESENCE_SECONDS)
+    assert len(ann.of(wire.Viewers)) <= before[0] + 3
+    assert len(bob.of(wire.Viewers)) == before[1]
+    bob.room = None
+    of(bob).pump()
+    assert len(bob.of(wire.Viewers)) == before[1] + 1
+    assert bob.last(wire.Viewers).viewers[0]["cols"] == 81
 
 
 def test_only_who_may_type_keeps_a_session_alive_by_being_there(stage: Stage) -> None:
