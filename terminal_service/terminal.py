@@ -223,7 +223,7 @@ class Terminal:
         self.counters.reconnections += attachment.key in self._delivered
         attachment.unsubscribe = self.log.subscribe(attachment.pump)
         self.attachments.append(attachment)
-        if attachment.is_writer:
+        if attachment.is_writer and self._ended is None:
             self._on_activity("viewer")
         self._tell_viewers()
         if self._presence_timer is not None:  # the others will be told; it must not wait

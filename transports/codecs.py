@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from terminal_service import wire
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class Codec(Protocol):
@@ -110,10 +107,14 @@ class RawCodec:
         return wire.decode_json(data) if self._control else wire.Input(data.encode())
 
 
-SUBPROTOCOLS: dict[str, Callable[[], Codec]] = {
-    JsonCodec.name: JsonCodec,
-    MsgpackCodec.name: MsgpackCodec,
-}
+SUBPROTOCOLS = (MsgpackCodec.name, JsonCodec.name, RawCodec.name)
+
+
+def make_codec(subprotocol: str | None, *, control: bool) -> Codec:
+    """Return the codec of a subprotocol, JSON for None; `control` is for the raw one only."""
+    if subprotocol == RawCodec.name:
+        return RawCodec(control=control)
+    return MsgpackCodec() if subprotocol == MsgpackCodec.name else JsonCodec()
 
 
 class SharedFrame:

@@ -261,11 +261,10 @@ class Connection:
 
     def _spend(self, nbytes: int) -> None:
         """Take from the allowance; when it is used up, read no further until it has grown again."""
-        rate = self._settings.input_bytes_per_second
-        if not rate:
+        rate, burst = self._settings.input_bytes_per_second, self._settings.input_burst_bytes
+        if not rate or not burst:
             return
         now = self._heard_at
-        burst = self._settings.input_burst_bytes
         self._allowance = min(burst, self._allowance + (now - self._allowance_at) * rate)
         self._allowance_at = now
         self._allowance -= max(nbytes, MESSAGE_COST_BYTES)

@@ -13,11 +13,14 @@ from terminal_service import wire
 from terminal_service.errors import Forbidden, InvalidRequest, ServiceError, SessionOver, UnknownSession
 from terminal_service.policy import Decision, Role, attach_action, decide
 from terminal_service.recovery import TERMINAL_ID
+from transports import problems
 from transports.channel import EXTENSION
-from transports.codecs import SUBPROTOCOLS, JsonCodec, RawCodec, SharedFrame
+from transports.codecs import SUBPROTOCOLS, SharedFrame, make_codec
 from transports.connection import Connection
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.types import Receive, Scope, Send
 
     from terminal_service.clock import Clock
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from terminal_service.terminal import Terminal
     from transports.channel import Channel
     from transports.codecs import Codec
+    from transports.problems import Problem
 
 CLIENT_ID_LIMIT = 128
 POLICY_VIOLATION = 1008
@@ -52,27 +56,24 @@ class Request:
     mode: str
     client_id: str
     tail_bytes: int
-    control: bool
 
 
-def read_request(query: bytes, default_tail_bytes: int) -> Request:
-    """Check the query string. Raises InvalidRequest naming the field; unknown fields are ignored."""
-    fields = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+def read_request(fields: Mapping[str, str], default_tail_bytes: int) -> Request:
+    """Check the fields of a query. Raises InvalidRequest naming the field; unknown fields are ignored."""
     recover_from = fields.get("recover_from")
     role = fields.get("role")
     client_id = fields.get("client_id") or secrets.token_urlsafe(12)
     if len(client_id) > CLIENT_ID_LIMIT or not client_id.isprintable():
         raise InvalidRequest("client_id", f"at most {CLIENT_ID_LIMIT} printable characters")
+    _one_of("control", fields.get("control", "0"), ["0", "1"])  # what it means was needed before: see `make_codec`
+    tail_bytes = _number("tail_bytes", fields.get("tail_bytes"))
     return Request(
         recover_from=recover_from if recover_from == "last_sequence" else _number("recover_from", recover_from),
         epoch=fields.get("epoch"),
         role=None if role is None else Role(_one_of("role", role, [known.value for known in Role])),
         mode=_one_of("mode", fields.get("mode", "exact"), ["exact", "live", "frozen"]),
         client_id=client_id,
-        tail_bytes=min(_number("tail_bytes", fields.get("tail_bytes")) or default_tail_bytes, 1 << 40)
-        if fields.get("tail_bytes") != "0"
-        else 0,
-        control=_one_of("control", fields.get("control", "0"), ["0", "1"]) == "1",
+        tail_bytes=default_tail_bytes if tail_bytes is None else tail_bytes,
     )
 
 
@@ -108,29 +109,30 @@ class TerminalSocket:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one viewer until its connection ends."""
         await receive()  # websocket.connect
-        subprotocol = next((name for name in scope["subprotocols"] if name in {*SUBPROTOCOLS, RawCodec.name}), None)
-        if subprotocol is None and scope["subprotocols"]:
-            await send({"type": "websocket.close"})  # RFC 6455 4.1: a client fails a handshake without its protocol
+        subprotocol = next((name for name in scope["subprotocols"] if name in SUBPROTOCOLS), None)
+        if subprotocol is None and scope["subprotocols"]:  # RFC 6455, section 4.1: a client would fail this handshake
+            await problems.send_problem(_unknown_subprotocol(), send, prefix="websocket.http")
             return
         await send({"type": "websocket.accept", "subprotocol": subprotocol})
         channel: Channel = scope["extensions"][EXTENSION]
+        fields = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        codec = make_codec(subprotocol, control=fields.get("control") == "1")
         try:
-            request = read_request(scope["query_string"], self._settings.tail_bytes)
-            self._attach(channel, scope, subprotocol, request)
+            request = read_request(fields, self._settings.tail_bytes)
+            self._attach(channel, scope, codec, request, is_plain=subprotocol is None)
         except ServiceError as error:
-            self._refuse(channel, subprotocol, error)
+            self._refuse(channel, codec, error, is_plain=subprotocol is None)
         await receive()  # websocket.disconnect: the connection has ended, and was detached by its own callback
 
-    def _attach(self, channel: Channel, scope: Scope, subprotocol: str | None, request: Request) -> None:
+    def _attach(self, channel: Channel, scope: Scope, codec: Codec, request: Request, *, is_plain: bool) -> None:
         identity: Identity = scope["state"]["identity"]
         session, terminal = self._find(scope["path_params"])
         role = self._role(identity, session, request.role)
-        codec = self._codec(subprotocol, request)
         connection = Connection(
             channel,
             codec,
-            self._frame(terminal, codec, subprotocol),
-            is_plain=subprotocol is None,
+            self._frames.setdefault(terminal, {}).setdefault(codec.name, SharedFrame(codec)),
+            is_plain=is_plain,
             session=session,
             terminal=terminal,
             settings=self._settings,
@@ -143,7 +145,7 @@ class TerminalSocket:
             client_id=request.client_id,
             user=identity.user,
             role=role.value,
-            is_owner=identity.user == session.owner,
+            is_owner=role is Role.OWNER or identity.user == session.owner,
             mode=request.mode,
             recover_from=request.recover_from,
             epoch=request.epoch,
@@ -170,20 +172,16 @@ class TerminalSocket:
             raise Forbidden(f"attach as {role.value}")
         return role
 
-    def _codec(self, subprotocol: str | None, request: Request) -> Codec:
-        if subprotocol == RawCodec.name:
-            return RawCodec(control=request.control)
-        return SUBPROTOCOLS[subprotocol or JsonCodec.name]()
-
-    def _frame(self, terminal: Terminal, codec: Codec, subprotocol: str | None) -> SharedFrame:
-        frames = self._frames.setdefault(terminal, {})
-        return frames.setdefault(subprotocol or "", SharedFrame(codec))
-
-    def _refuse(self, channel: Channel, subprotocol: str | None, error: ServiceError) -> None:
-        message = wire.Error(code=error.code, error=str(error), timestamp=self._clock.wall())
-        is_msgpack = subprotocol == "terminal.v1.msgpack"
-        channel.send(wire.encode_msgpack(message) if is_msgpack else wire.encode_json(message), text=not is_msgpack)
+    def _refuse(self, channel: Channel, codec: Codec, error: ServiceError, *, is_plain: bool) -> None:
+        message = codec.message(wire.Error(code=error.code, error=str(error), timestamp=self._clock.wall()))
+        if message is not None:
+            channel.send(message, text=codec.messages_are_text)
         code = CLOSE_CODES.get(type(error), OTHERWISE_CLOSE_CODE)
-        if isinstance(error, UnknownSession) and subprotocol is None:
+        if isinstance(error, UnknownSession) and is_plain:
             code = POLICY_VIOLATION  # what the first clients expect
         channel.close(code, str(error))
+
+
+def _unknown_subprotocol() -> Problem:
+    detail = f"none of the subprotocols offered is known; known: {', '.join(SUBPROTOCOLS)}, or none"
+    return problems.build(400, "unknown_subprotocol", detail)
