@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.same import assert_same
 from support.service import Service
 
 if TYPE_CHECKING:
@@ -55,11 +56,11 @@ async def run_case(service: Service, case: Case) -> None:
     session_id = (await service.create_session(command=command, env={"LC_ALL": "C.UTF-8"}))["session_id"]
     async with service.client(session_id) as client:
         ended = await client.wait_ended(seconds=30)
-    assert client.data == case.output, case
+    assert_same(client.data, case.output, case.script)
     assert (ended["exit_code"], ended["signal"]) == (case.exit_code, case.signal), case
     info = await service.info(session_id)
     assert (info["state"], info["exit_code"], info["signal"]) == ("ended", case.exit_code, case.signal), case
-    assert await service.output(session_id) == case.output
+    assert_same(await service.output(session_id), case.output, case.script)
     await service.delete(session_id)
 
 

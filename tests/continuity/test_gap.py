@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replay.memory import MemoryStore
+from support.same import assert_same
 from support.scripted import HandClock, ScriptedBackend, Stage, Viewer, attach
 from support.service import Service
 from support.stream import stream
@@ -39,7 +40,7 @@ def account_for(transcript: Transcript, asked: int, printed: bytes) -> None:
     pieces = [(start, start + len(data), data) for start, data in transcript.past]
     pieces.append((transcript.start, transcript.start + len(transcript.data), bytes(transcript.data)))
     for start, end, data in pieces:
-        assert data == printed[start:end]
+        assert_same(data, printed[start:end])
     spans = sorted([(start, end) for start, end, _ in pieces] + [(gap.first, gap.last) for gap in transcript.gaps])
     position = asked
     for start, end in spans:
@@ -130,7 +131,7 @@ async def test_a_client_that_was_away_too_long_is_told_how_much_it_missed(tmp_pa
         printed = stream(3, later.position)
         start = later.transcript.start
         trailer = later.data.rfind(b"\r\nEND ")
-        assert later.data[:trailer] == printed[start : start + trailer]
+        assert_same(later.data[:trailer], printed[start : start + trailer])
 
 
 async def test_a_live_viewer_far_behind_is_told_what_was_skipped(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.chaos import ChaosProxy
+from support.same import assert_same
 from support.service import Service
 from support.weather import Plan, Storm
 
@@ -51,7 +52,8 @@ async def type_through_storm(service: Service, seed: int, encoding: str, cuts: i
         client.send_input(b"!")
         sent += b"!"
         await client.wait(lambda: client.position >= len(sent), "the echo of the last input", seconds=60)
-    assert client.data == bytes(sent) == await service.output(session_id)
+    assert_same(client.data, bytes(sent), "the echo")
+    assert_same(await service.output(session_id), bytes(sent), "the output")
     assert client.transcript.gaps == []
     await service.delete(session_id)
     return number

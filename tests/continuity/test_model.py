@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 from backends.base import ExitStatus, Lost
 from replay.file import FileStore
 from replay.memory import MemoryStore
+from support.same import assert_same
 from support.scripted import HandClock, ScriptedBackend, Stage, Viewer, attach
 from support.transcript import Transcript
 from terminal_service.counters import Counters
@@ -386,7 +387,7 @@ class Machine(RuleBasedStateMachine):
         for model in getattr(self, "living", ()):
             log = self.terminal(model).log
             assert (log.first, log.head) == (model.first, len(model.printed))
-            assert log.read_range(log.first, log.head) == model.printed[model.first :]
+            assert_same(log.read_range(log.first, log.head), model.printed[model.first :])
 
     @invariant()
     def no_viewer_was_told_anything_untrue(self) -> None:
@@ -397,7 +398,7 @@ class Machine(RuleBasedStateMachine):
             for memory in model.memories.values():
                 held = [*memory.past, (memory.start, bytes(memory.data))]
                 for start, data in held:
-                    assert data == model.printed[start : start + len(data)]
+                    assert_same(data, model.printed[start : start + len(data)])
                 told = sum(len(data) for _, data in held) + sum(gap.last - gap.first for gap in memory.gaps)
                 if memory.position is not None:
                     began = min([start for start, _ in held] + [gap.first for gap in memory.gaps])

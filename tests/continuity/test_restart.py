@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from support.same import assert_same
 from support.service import Service
 from support.stream import stream
 from support.wait import wait_until
@@ -116,13 +117,13 @@ async def test_output_is_whole_and_readable_after_kill_9_and_the_session_is_told
         # What the client had received is part of what was kept, byte for byte; what follows it is the program's.
         kept = await service.output(session_id)
         assert len(kept) >= len(client.data)
-        assert kept == stream(11, len(kept))
+        assert_same(kept, stream(11, len(kept)))
         info = await service.info(session_id)
         assert info["state"] == "lost"
         assert info["history"][-1]["reason"]
         async with service.client(session_id, recover_from=client.position) as later:
             ended = await later.wait_ended()
-        assert later.data == kept[client.position :]
+        assert_same(later.data, kept[client.position :])
         assert (ended["exit_code"], ended["signal"]) == (None, None)
         assert later.transcript.epoch == client.transcript.epoch
         listed = (await service.http.get("/api/v1/sessions", params={"state": "lost"})).json()
@@ -175,8 +176,8 @@ async def test_kill_9_at_any_moment_leaves_whole_files(tmp_path: Path) -> None:
             assert head >= client.position
             assert head - first <= 128 * 1024
             whole = stream(received, head)
-            assert await service.output(session_id, first) == whole[first:head]
-            assert client.data == whole[client.transcript.start : client.position]
+            assert_same(await service.output(session_id, first), whole[first:head])
+            assert_same(client.data, whole[client.transcript.start : client.position])
     finally:
         await service.stop()
 
