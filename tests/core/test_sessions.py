@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -55,7 +56,9 @@ class House:
         return await self.sessions.create(SessionSpec(**spec), owner)
 
     def files(self) -> list[str]:
-        return sorted(str(path.relative_to(self.directory)) for path in self.directory.rglob("*"))
+        walked = os.walk(self.directory)  # unlike rglob it bears what is deleted meanwhile
+        paths = [Path(folder) / name for folder, folders, files in walked for name in (*folders, *files)]
+        return sorted(str(path.relative_to(self.directory)) for path in paths)
 
 
 @asynccontextmanager
