@@ -27,6 +27,7 @@ from terminal_service.records import FileRecords
 from terminal_service.sessions import Sessions
 from transports.application import make_application, make_metrics_application
 from transports.connections import with_peer
+from transports.http_bounds import BoundedHttp
 from transports.picows_protocol import PicowsProtocol
 
 if TYPE_CHECKING:
@@ -176,11 +177,10 @@ def _raise_descriptor_limit() -> tuple[int, int]:
 
 
 def _make_server(app: Any, settings: Settings) -> Server:
-    http = uvicorn.config.HTTP_PROTOCOLS["httptools"]
     return Server(
         uvicorn.Config(
             app,
-            http=with_peer(uvicorn.importer.import_from_string(http)),
+            http=with_peer(BoundedHttp),
             ws=PicowsProtocol,
             ws_max_size=settings.websocket_max_message_size,
             lifespan="off",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from transports import problems
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 LIMIT_BYTES = 1024 * 1024
+LIMIT_SECONDS = 30.0
+
+_CLOSE = ((b"connection", b"close"),)
 
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -19,12 +23,14 @@ _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 class BoundedBody:
     """ASGI middleware that reads a body whole, at most LIMIT_BYTES, and hands it on as one message.
 
-    A larger one is answered with 413: at once where its length is declared, else as soon as it is exceeded. The
+    A larger one is answered with 413: at once where its length is declared, else as soon as it is exceeded; one that
+    takes longer than `seconds` with 408, which ends the connection. The
     bodies of methods that have none are left to themselves: nothing here reads them.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, seconds: float = LIMIT_SECONDS) -> None:
         self._app = app
+        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -34,18 +40,32 @@ class BoundedBody:
         if _declared_bytes(scope) > LIMIT_BYTES:
             await _refuse(send)
             return
-        body = bytearray()
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] != "http.request":
-                return  # the client went away in the middle of it
-            body += message.get("body", b"")
-            if len(body) > LIMIT_BYTES:
-                await _refuse(send)
-                return
-            more = message.get("more_body", False)
-        await self._app(scope, _once(bytes(body), receive), send)
+        try:
+            async with asyncio.timeout(self._seconds):
+                body = await _read(receive)
+        except TimeoutError:
+            detail = f"the body was not complete after {self._seconds:g} seconds"
+            await problems.send_problem(problems.build(408, "request_timeout", detail, headers=_CLOSE), send)
+            return
+        if body is None:
+            return  # the client went away in the middle of it
+        if len(body) > LIMIT_BYTES:
+            await _refuse(send)
+            return
+        await self._app(scope, _once(body, receive), send)
+
+
+async def _read(receive: Receive) -> bytes | None:
+    """Return the body, or as much of it as is too much; None if it never ends."""
+    body = bytearray()
+    more = True
+    while more and len(body) <= LIMIT_BYTES:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return bytes(body)
 
 
 def _declared_bytes(scope: Scope) -> int:

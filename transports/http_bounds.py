@@ -1,0 +1,110 @@
+"""Bounds on what an HTTP client may keep the server waiting for, or make it keep, before a request is a request.
+
+uvicorn on httptools has none: a head may trickle in for ever or be of any size, and so may trailers and chunk
+extensions; any number of requests may be sent at once without reading an answer.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from transports import problems
+
+if TYPE_CHECKING:
+    import asyncio
+
+HEAD_BYTES = 64 * 1024
+"""Request line and headers; also trailers, and anything else that is neither head nor body."""
+HEAD_SECONDS = 10.0
+"""From the first byte of a head (the opening of the connection, for the first one) to its last."""
+PIPELINE_LIMIT = 100
+"""Requests of one connection that wait for an earlier one's answer."""
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """uvicorn's HTTP protocol, ending connections that go beyond the bounds."""
+
+    _unparsed_bytes = 0
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as its base
+        """Begin to wait for a head."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; then see whether this leads anywhere."""
+        if self.transport.is_closing():
+            return
+        self._unparsed_bytes += len(data)
+        if not self._is_answering:
+            self._await_head()
+        super().data_received(data)
+        if self._unparsed_bytes > HEAD_BYTES:
+            detail = f"a request's headers may have {HEAD_BYTES} bytes"
+            self._end(problems.build(431, "headers_too_large", detail))
+
+    def on_headers_complete(self) -> None:
+        """Begin to serve a request, or to queue it. Raises RuntimeError, which the parser reports as its own."""
+        self._stop_waiting()
+        self._unparsed_bytes = 0
+        if len(self.pipeline) >= PIPELINE_LIMIT:
+            raise RuntimeError("too many requests at once")
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body."""
+        self._unparsed_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Take the end of a request."""
+        self._unparsed_bytes = 0
+        super().on_message_complete()
+
+    @property
+    def _is_answering(self) -> bool:
+        cycle: Any = self.cycle  # None, whatever its type says, before the first request
+        return cycle is not None and not cycle.response_complete
+
+    def _await_head(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._lose_patience)
+
+    def _stop_waiting(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _lose_patience(self) -> None:
+        detail = f"the request's headers were not complete after {HEAD_SECONDS:g} seconds"
+        self._end(problems.build(408, "request_timeout", detail))
+
+    def _end(self, problem: problems.Problem) -> None:
+        """Answer, if no other answer is under way, and close."""
+        if self.transport.is_closing():
+            return
+        if not self._is_answering:
+            self.transport.write(_response(problem))
+        self.transport.close()
+
+
+def _response(problem: problems.Problem) -> bytes:
+    body = problem.body()
+    lines = (
+        b"HTTP/1.1 %d %s" % (problem.status, HTTPStatus(problem.status).phrase.encode()),
+        b"content-type: " + problems.CONTENT_TYPE,
+        b"content-length: %d" % len(body),
+        b"connection: close",
+        b"",
+        body,
+    )
+    return b"\r\n".join(lines)
