@@ -248,6 +248,8 @@ class PicowsChannel(WSListener):
         handshake: Any = self._wire.close_handshake
         if self._state is _State.OPEN and handshake is not None and handshake.recv is not None:
             self._closed(int(handshake.recv.code) or _NO_CODE)
+        if self._state is _State.OPEN:
+            self._state = _State.CLOSING  # it would deliver the rest of a frame too big that comes with further reads
         self._loop.call_soon(self._after_parser_failed)
 
     def half_closed(self) -> None:
