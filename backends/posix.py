@@ -162,7 +162,7 @@ def _launch(program: Program, base: Mapping[str, str], mark: str, limits: Limits
     """
     environment = child_environment(base, program, mark)
     if program.command is None:
-        command = shell_command(program.shell, environment)
+        command = shell_command(program.shell, environment, keeps_path="PATH" in program.env)
     else:
         command = list(program.command)
         _check_command(command)

@@ -12,9 +12,11 @@ if TYPE_CHECKING:
 
 # bash and zsh are started as login shells because nobody else has read the user's profile before them; fish
 # reads its configuration anyway; a login sh would be `sh -l`, which is not in POSIX (yash and old ash refuse it).
+# Profiles set PATH (Debian's /etc/profile from nothing), so whoever is given a PATH gets a shell that reads none.
+_LOGIN = "--login"
 _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
-    "bash": ("--login",),
-    "zsh": ("--login",),
+    "bash": (_LOGIN,),
+    "zsh": (_LOGIN,),
     "fish": (),
     "sh": (),
     "pwsh": ("-NoLogo",),
@@ -29,14 +31,17 @@ def available_shells(environment: Mapping[str, str]) -> list[str]:
     return sorted(names, key=lambda name: name != own)
 
 
-def shell_command(name: str | None, environment: Mapping[str, str]) -> list[str]:
-    """Return the argv of a shell, the user's own for None; raises ShellNotFound. Looks at the file system."""
+def shell_command(name: str | None, environment: Mapping[str, str], *, keeps_path: bool = False) -> list[str]:
+    """Return the argv of a shell, the user's own for None; raises ShellNotFound. Looks at the file system.
+
+    `keeps_path`: the PATH was asked for, so no profile may replace it.
+    """
     if name is None:
         name = next(iter(available_shells(environment)), "sh")
     shell = _ALIASES.get(name, name)
     if shell not in _ARGUMENTS or not _find(shell, environment):
         raise ShellNotFound(name, available_shells(environment))
-    return [shell, *_ARGUMENTS[shell]]
+    return [shell, *(each for each in _ARGUMENTS[shell] if not (keeps_path and each == _LOGIN))]
 
 
 def _find(name: str, environment: Mapping[str, str]) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from terminal_service import __version__, app
+from terminal_service.listeners import ListenError
 from terminal_service.settings import Settings, SettingsError
 from terminal_service.state import StateError
 
@@ -36,10 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
         environment = dict(os.environ)  # noqa: TID251 - what shells may inherit is chosen from it by the backend
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(app.main(settings, environment, announce=_say_next_steps))
-    except (SettingsError, StateError, app.StartError) as error:
+    except (SettingsError, StateError, ListenError, app.StartError) as error:
         return _fail(str(error))
     except OSError as error:
-        return _fail(f"cannot listen: {error.strerror or error}; is another service running? Choose a PORT")
+        return _fail(f"cannot run: {error}")
     return 0
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import socket
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from replay.file import FileStore
 from terminal_service import logs, state
 from terminal_service.clock import Clock
 from terminal_service.counters import Counters
+from terminal_service.listeners import listen_tcp, listen_unix
 from terminal_service.metrics import Metrics
 from terminal_service.records import FileRecords
 from terminal_service.sessions import Sessions
@@ -31,7 +31,8 @@ from transports.http_bounds import BoundedHttp
 from transports.picows_protocol import PicowsProtocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+    import socket
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 
     from backends.base import Backend
     from terminal_service.settings import Settings
@@ -81,7 +82,7 @@ class Server(uvicorn.Server):
 async def main(settings: Settings, environment: Mapping[str, str], *, announce: Callable[[str], None]) -> None:
     """Run the service until SIGINT or SIGTERM; `announce` is called with its URL once it serves.
 
-    Raises StateError, StartError or OSError where it cannot start.
+    Raises StateError, StartError, ListenError or OSError where it cannot start.
     """
     logs.configure(settings.log_level, settings.log_format)
     if settings.ignored:
@@ -98,17 +99,19 @@ async def main(settings: Settings, environment: Mapping[str, str], *, announce: 
             clock=Clock(),
             counters=Counters(),
         )
-        await _serve(settings, sessions, announce)
+        with _listen(settings) as (listener, url):
+            await _serve(settings, sessions, listener, lambda: _say_where(settings, url, announce))
         for backend in backends.values():
             await backend.close()
 
 
-async def _serve(settings: Settings, sessions: Sessions, announce: Callable[[str], None]) -> None:
+async def _serve(
+    settings: Settings, sessions: Sessions, listener: socket.socket, announce: Callable[[], Awaitable[None]]
+) -> None:
     metrics = Metrics(sessions)
-    listener, url = _listen(settings)
     servers = {_make_server(make_application(settings, sessions, metrics), settings): listener}
     if settings.prometheus_port is not None:
-        metrics_listener = _listen_tcp("127.0.0.1", settings.prometheus_port)
+        metrics_listener, _ = listen_tcp("127.0.0.1", settings.prometheus_port, setting="PROMETHEUS_PORT")
         servers[_make_server(make_metrics_application(settings, metrics), settings)] = metrics_listener
     stop = asyncio.Event()
     async with _signals(stop), asyncio.TaskGroup() as tasks:
@@ -118,14 +121,18 @@ async def _serve(settings: Settings, sessions: Sessions, announce: Callable[[str
         for server, socket_ in servers.items():
             tasks.create_task(server.serve([socket_]), name="server")
             await server.ready.wait()
-        try:
-            await asyncio.to_thread(state.announce, settings.state_dir, url)
-        except OSError as error:  # a full disk is no reason not to serve
-            log.warning("address not written", file=state.SERVICE_FILE, reason=str(error))
-        announce(url)
+        await announce()
         await stop.wait()
         log.info("stopping")
         sessions.stop()
+
+
+async def _say_where(settings: Settings, url: str, announce: Callable[[str], None]) -> None:
+    try:
+        await asyncio.to_thread(state.announce, settings.state_dir, url)
+    except OSError as error:  # a full disk is no reason not to serve
+        log.warning("address not written", file=state.SERVICE_FILE, reason=str(error))
+    announce(url)
 
 
 def _start_threads() -> None:
@@ -193,24 +200,14 @@ def _make_server(app: Any, settings: Settings) -> Server:
     )
 
 
-def _listen(settings: Settings) -> tuple[socket.socket, str]:
-    """Return a bound socket and the URL it is reached by. Raises OSError."""
+@contextlib.contextmanager
+def _listen(settings: Settings) -> Iterator[tuple[socket.socket, str]]:
+    """Give the socket the service is used through and its URL. Raises ListenError."""
     if settings.unix_socket is not None:
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        settings.unix_socket.unlink(missing_ok=True)
-        listener.bind(str(settings.unix_socket))
-        settings.unix_socket.chmod(0o600)
-        return listener, f"http+unix://{settings.unix_socket}"
-    listener = _listen_tcp(settings.host, settings.port)
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return listener, f"http://{host}:{listener.getsockname()[1]}"
-
-
-def _listen_tcp(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family, backlog=2048)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
-    return listener
+        with listen_unix(settings.unix_socket) as listening:
+            yield listening
+    else:
+        yield listen_tcp(settings.host, settings.port)
 
 
 @contextlib.asynccontextmanager
