@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
+JOBS   ?= 2
 BIN    := $(VENV)/bin
 
 # What the user's pip prints and asks is of no interest here.
@@ -21,8 +22,8 @@ help: ## Show this list
 run: $(VENV)/base.stamp ## Make the environment and start the service (ARGS="...")
 	@exec $(BIN)/python run.py $(ARGS)
 
-test: $(VENV)/dev.stamp ## Run the tests (FULL=1: full sizes, STRICT=1: a skip is a failure, ARGS="-k log")
-	@$(BIN)/python -m pytest $(if $(FULL),-m full) $(if $(STRICT),--no-skips) $(ARGS)
+test: $(VENV)/dev.stamp ## Run the tests (FULL=1: full sizes, STRICT=1: a skip is a failure, JOBS=1: one at a time, ARGS="-k log")
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal $(if $(FULL),-m full) $(if $(STRICT),--no-skips) $(ARGS)
 
 check: $(VENV)/dev.stamp ## Check style, format, types and the direction of imports
 	@$(BIN)/ruff check --quiet

@@ -171,8 +171,10 @@ async def test_slow_requests_are_cut_and_block_nobody(service: Service) -> None:
         "a second head": (whole + b"GET / HTTP/1.1\r\n", b"X: y\r\n"),
         "line ends after an answer": (whole, b"\r\n"),
         "a body nobody waits for": (
-            b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
-            b"Content-Type: application/json\r\nContent-Length: 99999\r\n\r\n",
+            (
+                b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
+                b"Content-Type: application/json\r\nContent-Length: 99999\r\n\r\n"
+            ),
             b"a",
         ),
     }
