@@ -12,7 +12,7 @@ import pytest
 from support.chaos import ChaosProxy
 from support.same import assert_same
 from support.service import Service
-from support.stream import EXIT_CODE, verify
+from support.stream import EXIT_CODE, PIECES, verify
 from support.weather import Plan, Storm
 
 if TYPE_CHECKING:
@@ -44,9 +44,13 @@ def is_inside_character(data: bytes, position: int) -> bool:
 
 
 def is_inside_escape(data: bytes, position: int) -> bool:
-    """Tell whether a position lies within a `CSI ... m` sequence."""
-    start = data.rfind(b"\x1b[1;38", max(0, position - 10), position)
-    return start >= 0 and position < start + len(b"\x1b[1;38;5;208m")
+    """Tell whether a position lies within one of the stream's escape sequences."""
+    return any(
+        data.startswith(piece, position - offset)
+        for piece in PIECES
+        if piece.startswith(b"\x1b")
+        for offset in range(1, min(len(piece), position + 1))
+    )
 
 
 async def watch_through_storm(service: Service, seed: int, encoding: str, cuts: int) -> Client:
