@@ -41,8 +41,13 @@ class Ended(NamedTuple):
 
 def environment(directory: Path, **settings: str) -> dict[str, str]:
     """Return variables for a run that touches nothing outside `directory`."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return {**kept, "PORT": "0", "STATE_DIR": str(directory / "state"), **settings}
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(directory),
+        "PORT": "0",
+        "STATE_DIR": str(directory / "state"),
+        **settings,
+    }
 
 
 async def run(directory: Path, *arguments: str, **settings: str) -> Ended:

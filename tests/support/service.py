@@ -88,7 +88,11 @@ class Service:
             raise
 
     def _environment(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+        # A home of its own: what a developer's profile does in a login shell is nobody's business here.
+        home = self.state.parent / "home"
+        home.mkdir(exist_ok=True)
+        kept["HOME"] = str(home)
         own = {"HOST": "127.0.0.1", "PORT": "0", "STATE_DIR": str(self.state), "PYTHONUNBUFFERED": "1"}
         return {**kept, **own, **self._settings}
 
