@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from backends.base import Pty
     from terminal_service.counters import Counters
 
-HIGH_WATER_BYTES = 256 * 1024
-"""Above this the viewers that type are read no further; what they had sent already is still taken."""
-LOW_WATER_BYTES = 64 * 1024
+HIGH_WATER_BYTES = 2 * 1024 * 1024
+"""Above this the viewers that type are read no further; what they had sent already is still taken.
+
+An interrupt is seen only while its viewer is read: this is how much of a paste it never waits behind.
+"""
+LOW_WATER_BYTES = 256 * 1024
 MESSAGE_COST_BYTES = 512
 """The least that a waiting input counts, about what it takes: tiny ones, and empty ones, fill the queue too."""
 INTERRUPT = b"\x03"
@@ -74,12 +77,16 @@ class Keyboard:
 
         The interrupt key does not wait behind a paste that the program does not read: where the terminal
         would act on it, it is acted on now, and what waits is discarded as the line discipline discards
-        its own queue (termios(3), ISIG without NOFLSH).
+        its own queue (termios(3), ISIG without NOFLSH). Also when nothing waits here: behind a few KiB of
+        unread lines in the kernel's queues the line discipline would not see it either.
         """
         discarded = 0
         self._counters.input_bytes += len(data)
         rest = memoryview(data)
-        if not self._queue and self._pty is not None:
+        if data == INTERRUPT and self._pty is not None and self._pty.interrupt():
+            discarded = self._discard()
+            rest = rest[:0]
+        elif not self._queue and self._pty is not None:
             # Nothing waits: straight to the terminal, which nearly always takes all of it.
             taken = self._pty.write(data) if data else 0
             if taken == len(data):
@@ -88,9 +95,6 @@ class Keyboard:
                     self._acknowledge(client, number)
                 return 0
             rest = rest[taken:]
-        elif data == INTERRUPT and self._pty is not None and self._pty.interrupt():
-            discarded = self._discard()
-            rest = rest[:0]
         self._queue.append(_Pending(client, number, rest))
         self.pending_bytes += len(rest)
         self.flush()

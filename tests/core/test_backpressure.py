@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from support.manual import CollectingOutlet, Stage, of
+from terminal_service.keyboard import HIGH_WATER_BYTES as FULL_KEYBOARD_BYTES
 from terminal_service.terminal import HIGH_WATER_BYTES, LOW_WATER_BYTES, STALL_SECONDS
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def test_a_paste_into_a_program_that_echoes_it_does_not_lock_up(stage: Stage) ->
     stage.pty.room = 0
     stage.print(BEHIND * 2)
     assert stage.pty.is_paused
-    stage.terminal.type(of(viewer), 1, b"x" * 500_000)
+    stage.terminal.type(of(viewer), 1, b"x" * (FULL_KEYBOARD_BYTES + 1))
     assert viewer.input_paused
     assert not stage.pty.is_paused
     stage.print(BEHIND)

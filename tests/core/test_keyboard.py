@@ -84,15 +84,15 @@ def test_what_a_full_program_does_not_take_is_written_later_in_order(desk: Desk)
 
 
 def test_a_paste_larger_than_the_queue_arrives_whole(desk: Desk) -> None:
-    paste = bytes(range(256)) * 8192
+    paste = bytes(range(256)) * 16384
     desk.pty.room = 0
     for number, start in enumerate(range(0, len(paste), 65_536), 1):
         desk.type("a", number, paste[start : start + 65_536])
     assert desk.keyboard.is_full
     while desk.keyboard.pending_bytes:
-        desk.read(4095)
+        desk.read(40_950)
     assert bytes(desk.pty.typed) == paste
-    assert desk.acknowledged[-1] == ("a", 32)
+    assert desk.acknowledged[-1] == ("a", 64)
     assert desk.rooms == 1
 
 
@@ -146,10 +146,13 @@ def test_what_is_no_interrupt_key_waits_its_turn(desk: Desk, interrupts: int | N
     assert desk.pty.typed == b"xy" + data
 
 
-def test_an_interrupt_with_nothing_waiting_is_written(desk: Desk) -> None:
+def test_an_interrupt_does_not_wait_behind_what_only_the_system_holds(desk: Desk) -> None:
     desk.pty.interrupts = 0
-    desk.keyboard.type("a", None, b"\x03")
-    assert (bytes(desk.pty.typed), desk.pty.interrupts) == (b"\x03", 0)
+    desk.type("a", 1, b"lines the program does not read")
+    assert desk.keyboard.pending_bytes == 0
+    assert desk.keyboard.type("a", 2, b"\x03") == 0
+    assert (bytes(desk.pty.typed), desk.pty.interrupts) == (b"lines the program does not read", 1)
+    assert desk.acknowledged[-1] == ("a", 2)
 
 
 def test_a_repeated_input_is_acknowledged_again_as_far_as_it_was_written(desk: Desk) -> None:

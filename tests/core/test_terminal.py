@@ -12,6 +12,7 @@ from replay.memory import MemoryStore
 from support.manual import Stage, of
 from terminal_service import wire
 from terminal_service.errors import InvalidRequest, LimitReached, SessionOver
+from terminal_service.keyboard import HIGH_WATER_BYTES as FULL_KEYBOARD_BYTES
 from terminal_service.modes import REST
 from terminal_service.sizes import Size, SizePolicy
 from terminal_service.terminal import PRESENCE_SECONDS
@@ -318,7 +319,7 @@ def test_input_taken_from_an_older_connection_is_acknowledged_to_the_newer(stage
 def test_who_types_into_a_program_that_does_not_read_is_read_no_further(stage: Stage) -> None:
     viewer, other = stage.attach(client_id="a"), stage.attach(client_id="b")
     stage.pty.room = 0
-    stage.terminal.type(of(viewer), None, b"x" * 300_000)
+    stage.terminal.type(of(viewer), None, b"x" * (FULL_KEYBOARD_BYTES + 1))
     assert (viewer.input_paused, other.input_paused) == (True, False)
     with pytest.raises(LimitReached):
         stage.terminal.write(b"y")
@@ -401,7 +402,7 @@ def test_the_end_of_a_program_that_did_not_read_lets_its_viewers_go_on(stage: St
     viewer = stage.attach(window=4096)
     of(viewer).acknowledge(0)
     stage.pty.room = 0
-    stage.terminal.type(of(viewer), 1, b"x" * 300_000)
+    stage.terminal.type(of(viewer), 1, b"x" * (FULL_KEYBOARD_BYTES + 1))
     assert viewer.input_paused
     stage.print(b"y" * 10_000)
     stage.end()
