@@ -162,7 +162,7 @@ class Attachment:
     @property
     def holds_back(self) -> bool:
         """Whether the program should wait for this viewer as for a real terminal."""
-        return self.is_writer and self.mode == "exact" and not (self.is_stalled or self.is_held)
+        return self.is_writer and self.mode == "exact" and not (self.is_stalled or self.is_held or self.is_closed)
 
     # -- delivery
 
@@ -382,6 +382,7 @@ class Attachment:
         if not self.is_closed:
             self.is_closed = True
             self.outlet.close(code, reason)
+            self._host.progressed(self)  # the end of the connection may take seconds: nothing waits for it
 
 
 def line_start(log: Log, position: int) -> int:

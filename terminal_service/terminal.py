@@ -239,7 +239,8 @@ class Terminal:
             return
         self.attachments.remove(attachment)
         self._remember_delivered(attachment)
-        self._apply_policy()
+        if attachment.is_writer and attachment.size is not None:  # no other ever counted: a size set by hand stays
+            self._apply_policy()
         self._tell_viewers()
         self._balance()
 
@@ -333,10 +334,9 @@ class Terminal:
         attachment.size, attachment.size_order = size, self._size_counter
         self._on_activity("resize")
         if not self._apply_policy(attachment.client_id):
-            # Its view of the size may be stale: tell it what holds.
-            attachment.outlet.send(
-                wire.Resized(rows=self.size.rows, cols=self.size.cols, seq=self.log.head, client_id="")
-            )
+            # Its view of the size may be stale: tell it what holds where it is; what comes later comes in its place.
+            rows, cols = self._size_at(attachment.position)
+            attachment.outlet.send(wire.Resized(rows=rows, cols=cols, seq=attachment.position, client_id=""))
         self._tell_viewers()
 
     def resize(self, size: Size, client_id: str = "") -> None:

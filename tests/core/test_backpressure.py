@@ -159,3 +159,11 @@ def test_output_before_anybody_is_connected_is_no_trouble(make_stage: Callable[.
     take(viewer, None)
     stage.time.run()
     assert not stage.pty.is_paused
+
+
+def test_a_viewer_whose_connection_is_being_closed_is_not_waited_for(stage: Stage) -> None:
+    viewer = full(stage)
+    stage.print(BEHIND)
+    assert stage.pty.is_paused
+    of(viewer).close(1000, "detached")
+    assert not stage.pty.is_paused
