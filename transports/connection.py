@@ -25,6 +25,8 @@ NORMAL, SESSION_OVER = 1000, 4410
 STRIKES = 10
 """Unreadable messages in a row after which a client is cut: it speaks something else."""
 SILENT_INTERVALS = 3
+LATE_SHARE = 0.5
+"""A timer that is late by this share of an interval says that this process stood still."""
 MESSAGE_COST_BYTES = 64
 """The least that a message counts against the input rate, so that empty ones are limited too."""
 RESIZE_COST_BYTES = 16 * 1024
@@ -76,7 +78,7 @@ class Connection:
         self._allowance_at = self._heard_at
         self._input_holds: set[str] = set()
         self._backlog: deque[bytes | str] = deque()  # at most what one read from the socket brought
-        self._turn_began = self._acted_at = self._heard_at
+        self._turn_began = self._acted_at = self._beaten_at = self._heard_at
         self._unsent_bytes = 0
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
@@ -291,9 +293,16 @@ class Connection:
         self._heard_at = self._clock.monotonic()
 
     def _beat(self) -> None:
-        """Ask for a sign of life; a client that gave none for three intervals is gone."""
+        """Ask for a sign of life; a client that gave none for three intervals is gone.
+
+        Unless it was this process that stood still (stopped, swapped out, suspended): then it could not hear.
+        """
         interval = self._settings.websocket_ping_interval
-        silence = self._clock.monotonic() - self._heard_at
+        now = self._clock.monotonic()
+        if now - self._beaten_at > interval * (1 + LATE_SHARE):
+            self._heard_at = now
+        self._beaten_at = now
+        silence = now - self._heard_at
         attachment = self._attachment
         if attachment is None:
             return
