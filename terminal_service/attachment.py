@@ -204,6 +204,7 @@ class Attachment:
             or self._acked is not None
             or self._event_index != log.next_index
             or not 0 < log.head - position <= CHUNK_BYTES
+            or position < log.first  # trimmed: `pump` tells the gap
             or self.mode != "exact"
             or self.is_closed
             or not self.outlet.writable
