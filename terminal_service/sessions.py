@@ -162,9 +162,11 @@ class Sessions:
         session.shell = spec.command[0] if spec.command else spec.shell or await self._default_shell(backend)
         session.enter(State.PREPARING, f"starting on {name}")
         session.environment = await backend.open(session.session_id)
-        output = await asyncio.to_thread(
-            self._store.create, log_name(session), spec.retention_bytes or self.settings.retention_bytes
-        )
+        retention_bytes = spec.retention_bytes or self.settings.retention_bytes
+        try:
+            output = await asyncio.to_thread(self._store.create, log_name(session), retention_bytes)
+        except OSError as error:  # not even memory for it: a full disk is no error of `create`
+            raise Unavailable(f"no room for output: {error.strerror or error}") from error
         terminal = self._make_terminal(session, output)
         session.terminal = terminal
         program = Program(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from support.manual import ManualPty
 from terminal_service.counters import Counters
 from terminal_service.inputs import Verdict
-from terminal_service.keyboard import HIGH_WATER_BYTES, LOW_WATER_BYTES, Keyboard
+from terminal_service.keyboard import HIGH_WATER_BYTES, LOW_WATER_BYTES, MESSAGE_COST_BYTES, Keyboard
 
 
 class Desk:
@@ -116,7 +116,7 @@ def test_tiny_and_empty_inputs_fill_the_queue_too(desk: Desk, data: bytes) -> No
     while not desk.keyboard.is_full:
         desk.keyboard.type("a", None, data)
         taken += 1
-        assert taken < 1000
+        assert taken <= HIGH_WATER_BYTES // MESSAGE_COST_BYTES
     desk.read(5)
     desk.read(len(data) * taken)
     assert (desk.keyboard.is_full, desk.rooms) == (False, 1)
