@@ -29,7 +29,7 @@ ECHO = ["sh", "-c", "stty raw -echo; printf READY; exec cat"]
 DEAF = ["sh", "-c", "stty raw -echo; printf READY; exec sleep 600"]
 YES = ["sh", "-c", "exec yes 'the quick brown fox jumps over the lazy dog 0123456789'"]
 GROWTH_BYTES = 32 * MIB
-P99_SECONDS = 0.25
+P99_SECONDS = 1.0
 FLOOD_SECONDS = 2.0
 
 
