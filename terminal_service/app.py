@@ -165,9 +165,9 @@ def _make_backends(environment: Mapping[str, str]) -> dict[str, Backend]:
     else:
         from backends.posix import Limits, PosixBackend
 
-        soft, hard = _raise_descriptor_limit()
-        reserve = min(RESERVED_DESCRIPTORS, hard // RESERVED_SHARE)
-        local = PosixBackend(environment, limits=Limits(inherited=soft, reserve=reserve))
+        before, limit = _raise_descriptor_limit()
+        reserve = min(RESERVED_DESCRIPTORS, max(0, limit) // RESERVED_SHARE)  # without limit, none
+        local = PosixBackend(environment, limits=Limits(inherited=before, reserve=reserve))
     from backends.echo import EchoBackend
 
     echo = EchoBackend()
@@ -175,12 +175,13 @@ def _make_backends(environment: Mapping[str, str]) -> dict[str, Backend]:
 
 
 def _raise_descriptor_limit() -> tuple[int, int]:
-    """Take all descriptors the system allows (a session needs three); return the old limit and the new one."""
+    """Take all descriptors the system allows (a session needs three); return the limit that was, and the one now."""
     import resource
 
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return soft, hard
+    before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS says "unlimited" and then refuses that
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return before, resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def _make_server(app: Any, settings: Settings) -> Server:

@@ -373,10 +373,13 @@ class Sessions:
         """Store what could not be stored, as soon as there is room. Apart from `tick`: a disk may hang."""
         while not await self._stops_within(TICK_SECONDS):
             for session in list(self._sessions.values()):
-                if session.session_id in self._unsaved:
-                    await self._save(session)
-                if _is_degraded(session):
-                    await self._mend_log(session)
+                await _guarded(self._mend(session), f"mend session {session.session_id}")
+
+    async def _mend(self, session: Session) -> None:
+        if session.session_id in self._unsaved:
+            await self._save(session)
+        if _is_degraded(session):
+            await self._mend_log(session)
 
     async def _mend_log(self, session: Session) -> None:
         async with session.storing:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+import structlog
+
 from terminal_service import wire
 from terminal_service.errors import ServiceError
 from terminal_service.policy import Role, may_send
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from transports.channel import Channel
     from transports.codecs import Codec, SharedFrame
 
-NORMAL, SESSION_OVER = 1000, 4410
+NORMAL, INTERNAL_ERROR, SESSION_OVER = 1000, 1011, 4410
 STRIKES = 10
 """Unreadable messages in a row after which a client is cut: it speaks something else."""
 SILENT_INTERVALS = 3
@@ -37,6 +39,9 @@ TURN_SECONDS = 0.001
 """How long one client's messages are acted on before others get their turn."""
 PAUSE_SECONDS = 0.0002
 """A client that sent nothing for this long begins a new turn."""
+
+
+log = structlog.get_logger()
 
 
 class Connection:
@@ -147,11 +152,16 @@ class Connection:
     def _go_on(self) -> None:
         """Act on what waits, for one turn."""
         self._turn_began = self._clock.monotonic()
-        while self._backlog:
-            self._take(self._backlog.popleft())
-            if self._backlog and self._acted_at - self._turn_began > TURN_SECONDS:
-                self._loop.call_soon(self._go_on)
-                return
+        try:
+            while self._backlog:
+                self._take(self._backlog.popleft())
+                if self._backlog and self._acted_at - self._turn_began > TURN_SECONDS:
+                    self._loop.call_soon(self._go_on)
+                    return
+        except Exception:  # the edge of a callback: a fault of ours ends this connection, as the channel does
+            log.exception("message failed", session_id=self._session.session_id)
+            self._backlog.clear()
+            self._channel.close(INTERNAL_ERROR)
         self._release("turn")
 
     def _take(self, data: bytes | str) -> None:
