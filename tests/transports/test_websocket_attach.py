@@ -110,7 +110,7 @@ async def test_a_terminal_can_be_named(service: SharedService) -> None:
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 async def test_an_ended_session_shows_its_output_and_its_end(service: SharedService, encoding: str) -> None:
-    view = await service.create_session(command=["sh", "-c", "printf 'last words'; exit 3"])
+    view = await service.create_session(command=["sh", "-c", "printf 'pid %08d' $$; exit 3"])
     session = view["session_id"]
     async with Talk(service, session, encoding=encoding, control=1) as talk:
         await talk.closed()
@@ -118,11 +118,10 @@ async def test_an_ended_session_shows_its_output_and_its_end(service: SharedServ
     async with Talk(service, session, encoding=encoding, recover_from=0, control=1) as talk:
         code, reason = await talk.closed()
         assert (code, reason) == (1000 if encoding == "plain" else 4410, "session ended")
-        assert talk.data == b"last words"
         attached, ended = talk.one("attached"), talk.one("session_ended")
-        assert (attached["ended"], attached["recover"], attached["head"]) == (True, "exact", 10)
+        assert talk.data == b"pid %08d" % ended["pid"]
+        assert (attached["ended"], attached["recover"], attached["head"]) == (True, "exact", 12)
         assert (ended["reason"], ended["exit_code"], ended["signal"]) == ("Process exited", 3, None)
-        assert ended["pid"] == view["pid"]
         kinds = [message["type"] for message in talk.messages]
         assert kinds[0] == "attached"
         assert kinds[-1] == "session_ended"
