@@ -35,6 +35,8 @@ RESIZE_COST_BYTES = 16 * 1024
 """What a resize counts: every one is an event of the log, and told to all viewers."""
 REPLIES_BYTES = 64 * 1024
 """Replies that wait for a client that does not read; then it is not read either."""
+SHORTEST_BEAT_SECONDS = 0.25
+"""The most often that a client is asked for a sign of life for the sake of a short time to live."""
 TURN_SECONDS = 0.001
 """How long one client's messages are acted on before others get their turn."""
 PAUSE_SECONDS = 0.0002
@@ -92,7 +94,7 @@ class Connection:
         self._attachment = attachment
         self._may_type = may_send(Role(attachment.role), "input")
         self._start_position = attachment.position
-        self._later("ping", self._settings.websocket_ping_interval, self._beat)
+        self._later("ping", self._beat_seconds, self._beat)
         self._later("heartbeat", self._settings.heartbeat_interval, self._tell_heartbeat)
         attachment.pump()
         self._channel.listen(self)
@@ -319,11 +321,24 @@ class Connection:
         if silence > SILENT_INTERVALS * interval and not self._input_holds - {"replies"}:
             attachment.close(1001, "ping timeout")
             return
-        if attachment.is_writer and self._session.spec.keepalive and silence <= 2 * interval:
+        if self._keeps_alive and silence <= 2 * self._beat_seconds:
             self._session.bump("viewer")
         self.send(wire.ServerPing(self._clock.wall()))
         self._channel.ping()
-        self._later("ping", interval, self._beat)
+        self._later("ping", self._beat_seconds, self._beat)
+
+    @property
+    def _keeps_alive(self) -> bool:
+        """Whether being here counts as activity of the session."""
+        return self._attachment is not None and self._attachment.is_writer and self._session.spec.keepalive
+
+    @property
+    def _beat_seconds(self) -> float:
+        """How long to the next ping: soon enough that its answer keeps even a short-lived session alive."""
+        interval = self._settings.websocket_ping_interval
+        if not self._keeps_alive:
+            return interval
+        return min(interval, max(SHORTEST_BEAT_SECONDS, self._session.ttl_seconds / 3))
 
     def _tell_heartbeat(self) -> None:
         self.send(
