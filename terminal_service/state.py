@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
@@ -25,7 +26,7 @@ def hold(directory: Path) -> Iterator[None]:
     """Make the directory if need be and keep every other process out of it. Raises StateError."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory.chmod(0o700)
+        _make_private(directory)
         file = (directory / LOCK_FILE).open("a+", encoding="ascii")
     except OSError as error:
         raise StateError(f"STATE_DIR={str(directory)!r} cannot be used: {error.strerror or error}") from error
@@ -35,6 +36,20 @@ def hold(directory: Path) -> Iterator[None]:
             yield
         finally:
             (directory / SERVICE_FILE).unlink(missing_ok=True)
+
+
+def _make_private(directory: Path) -> None:
+    """Take away everybody else's access, unless others may depend on it: /tmp must not become this user's own.
+
+    Raises OSError, StateError.
+    """
+    is_open = stat.S_IMODE(directory.stat().st_mode) & 0o077
+    if not is_open or sys.platform == "win32":
+        return
+    names = {path.name for path in directory.iterdir()} - {"lost+found"}
+    if names and LOCK_FILE not in names:
+        raise StateError(f"STATE_DIR={str(directory)!r} holds other things and is open to others; name one of its own")
+    directory.chmod(0o700)
 
 
 def announce(directory: Path, url: str) -> None:

@@ -194,6 +194,17 @@ async def test_what_is_written_is_for_this_user_only(service: Service) -> None:
     assert all(mode & 0o077 == 0 for mode in logs.values()), logs
 
 
+async def test_a_directory_that_others_may_depend_on_is_left_as_it_is(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    (shared / "of somebody").touch()
+    assert "STATE_DIR" in (line := await refusal(tmp_path, STATE_DIR=str(shared)))
+    assert "one of its own" in line
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o1777
+    assert [path.name for path in shared.iterdir()] == ["of somebody"]
+
+
 async def test_metrics_are_served_on_a_port_of_their_own_too(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
