@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 
@@ -16,7 +16,7 @@ from support.service import READY_SECONDS, ROOT, STOP_SECONDS, Service
 from support.wait import poll_until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Mapping
     from pathlib import Path
 
 
@@ -41,9 +41,9 @@ class SharedService(Service):
 
 
 @contextlib.contextmanager
-def process(directory: Path, **settings: Any) -> Iterator[SharedService]:
-    """Run a service; its settings are environment variables."""
-    service = SharedService(directory, **{"STOP_GRACE_SECONDS": "0.3", **settings})
+def process(directory: Path, *, headers: Mapping[str, str] | None = None, **settings: str) -> Iterator[SharedService]:
+    """Run a service; its settings are environment variables, `headers` what every request carries."""
+    service = SharedService(directory, headers=headers, **({"STOP_GRACE_SECONDS": "0.3"} | settings))
     with service.log_path.open("ab") as log:
         running = subprocess.Popen(service._command, cwd=ROOT, env=service._environment(), stdout=log, stderr=log)
 

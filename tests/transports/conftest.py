@@ -1,4 +1,4 @@
-"""Fixtures of the ways in: one service process per module, whose settings are the module's SETTINGS."""
+"""Fixtures of the ways in: one service process per module, with the module's SETTINGS, asked with its HEADERS."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def service_process(
 ) -> Iterator[SharedService]:
     """Run a service for the tests of a module."""
     settings: dict[str, str] = getattr(request.module, "SETTINGS", {})
-    with process(tmp_path_factory.mktemp("service"), **settings) as service:
+    headers = getattr(request.module, "HEADERS", None)
+    with process(tmp_path_factory.mktemp("service"), headers=headers, **settings) as service:
         yield service
 
 

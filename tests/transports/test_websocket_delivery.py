@@ -174,6 +174,18 @@ async def test_the_size_follows_the_policy(
         assert await shown(one) == expected[3]
 
 
+async def test_under_the_owners_size_who_attached_as_owner_counts(service: SharedService) -> None:
+    view = await service.create_session(command=["cat"], size_policy="owner", user_id="somebody", rows=25, cols=90)
+    async with Talk(service, view["session_id"]) as writer, Talk(service, view["session_id"], role="owner") as owner:
+        await writer.hear("resize")
+        await writer.send("resize", rows=10, cols=10)
+        assert (await writer.hear("resize"))["rows"] == 25
+        await owner.send("resize", rows=40, cols=120)
+        await writer.hear("resize", rows=40)
+        await writer.send("resize", rows=11, cols=11)
+        assert (await writer.hear("resize"))["rows"] == 40
+
+
 async def test_under_a_fixed_size_a_viewer_is_told_what_holds(service: SharedService) -> None:
     view = await service.create_session(command=["cat"], size_policy="fixed", rows=25, cols=90)
     async with Talk(service, view["session_id"]) as talk:
