@@ -88,7 +88,7 @@ def run_bad(directory: Path, *arguments: str) -> str:
 def test_what_a_test_leaves_behind_fails_it(told: str) -> None:
     assert "ERROR at teardown of test_leaks" in told
     assert re.search(r"descriptor \d+ -> /dev/null", told)
-    assert re.search(r"process \d+ (sleeping|running)", told)
+    assert re.search(r"process \d+ started [\d.]+ '[^']+' (sleeping|running)", told)
     assert "thread 'forgotten'" in told
     assert "ERROR at teardown of test_leaves_a_task" in told
     assert re.search(r"the test left tasks behind:\n\s+<Task pending name='forgotten'", told)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 # Closing is often finished by somebody else: the kernel reaps, a thread ends, a transport closes on the next turn.
-SETTLE_SECONDS = 3.0
+SETTLE_SECONDS = 10.0
 
 
 @contextmanager
@@ -45,38 +45,46 @@ def nothing_left_behind() -> Iterator[None]:
         pytest.fail("the test left behind:\n  " + "\n  ".join(left), pytrace=False)
 
 
-def _leaks(lists: tuple[Callable[[], set[str]], ...], before: list[frozenset[str]]) -> list[str]:
-    return [leak for listed, known in zip(lists, before, strict=True) for leak in sorted(listed() - known)]
+def _leaks(lists: tuple[Callable[[], dict[str, str]], ...], before: list[frozenset[str]]) -> list[str]:
+    return [
+        f"{name} {state}".rstrip()
+        for listed, known in zip(lists, before, strict=True)
+        for name, state in sorted(listed().items())
+        if name not in known
+    ]
 
 
-def descriptors() -> set[str]:
+# Each tells what there is, by a name that stays the same as long as it exists, with what may change.
+
+
+def descriptors() -> dict[str, str]:
     """Name every open file descriptor with its target: `descriptor 7 -> socket:[1234]` (Linux; else none)."""
     if sys.platform != "linux":
-        return set()
-    found = set()
+        return {}
+    found = {}
     for descriptor in Path("/proc/self/fd").iterdir():
         try:
-            found.add(f"descriptor {descriptor.name} -> {descriptor.readlink()}")
+            found[f"descriptor {descriptor.name} -> {descriptor.readlink()}"] = ""
         except FileNotFoundError:  # the descriptor that lists the directory
             continue
     return found
 
 
-def threads() -> set[str]:
+def threads() -> dict[str, str]:
     """Name every live thread of Python."""
     return {
-        f"thread {thread.name!r} ({thread.ident})"
+        f"thread {thread.name!r} ({thread.ident})": ""
         for thread in threading.enumerate()
         if not thread.name.startswith("pytest_timeout")  # its timer, where there is no SIGALRM
     }
 
 
-def children() -> set[str]:
-    """Name every process below this one, zombies too."""
-    found = set()
+def children() -> dict[str, str]:
+    """Name every process below this one, zombies too; what it does and even what it runs may change."""
+    found = {}
     for child in psutil.Process().children(recursive=True):
         try:
-            found.add(f"process {child.pid} {child.status()} {child.name()!r} started {child.create_time():.2f}")
+            found[f"process {child.pid} started {child.create_time():.2f}"] = f"{child.name()!r} {child.status()}"
         except psutil.NoSuchProcess:
             continue
     return found
