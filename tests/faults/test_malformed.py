@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -16,14 +17,16 @@ from wire.generate import CLIENT
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 MIB = 1 << 20
 ECHO = ["sh", "-c", "stty raw -echo; printf READY; exec cat"]
 STRIKES = 10
 REST_SECONDS = 1.0
-"""What nothing may take longer than."""
+"""What nothing may take longer than, in processor time: on a busy machine the clock counts others' work too."""
+HANG_SECONDS = 10.0
+"""What nothing may take longer than by the clock, on any machine."""
 EVERY = 50
 """Messages after which it is looked whether the service still answers, on the same connection and on others."""
 
@@ -43,6 +46,31 @@ def mutate(rng: random.Random, data: bytes) -> bytes:
             case _:
                 mutant[place : place + 1] = rng.choice(b'\0\x81\xff"{}[],:0123456789e-\\').to_bytes()
     return bytes(mutant)
+
+
+class Rest:
+    """The longest that anything took: seconds by the clock, and of the service's processor time."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.seconds = self.processor_seconds = 0.0
+
+    @contextlib.contextmanager
+    def measured(self) -> Iterator[None]:
+        """Measure one answer."""
+        began, used = time.monotonic(), self._used()
+        yield
+        self.seconds = max(self.seconds, time.monotonic() - began)
+        self.processor_seconds = max(self.processor_seconds, self._used() - used)
+
+    def _used(self) -> float:
+        times = self._service.psutil.cpu_times()
+        return times.user + times.system
+
+    def check(self) -> None:
+        """Fail if something took too long."""
+        assert self.seconds < HANG_SECONDS
+        assert self.processor_seconds < REST_SECONDS
 
 
 class Talk:
@@ -78,7 +106,7 @@ class Talk:
         self.raw.send(frame(0x9, token))
         while True:
             try:
-                async with asyncio.timeout(REST_SECONDS * 5):
+                async with asyncio.timeout(HANG_SECONDS):
                     opcode, payload = await self.raw.receive()
             except (ConnectionError, asyncio.IncompleteReadError):
                 break
@@ -118,21 +146,21 @@ async def test_nothing_that_is_sent_over_websocket_does_harm(
         echo = (await service.create_session(command=ECHO))["session_id"]
         async with service.client(echo) as client:
             await client.wait_for_output(b"READY")
-            before, slowest = 0, 0.0
+            before, rest = 0, Rest(service)
             for encoding, opcode, make in kinds:
                 talk = Talk(service, victim["session_id"], encoding)
                 for number in range(count):
                     await talk.say(opcode, make())
                     if number % (EVERY * 4) == 0:
-                        began, position = time.monotonic(), client.position
-                        client.send_unnumbered(b"x")
-                        await client.wait(lambda at=position: client.position > at, "an echo")  # type: ignore[misc]
-                        slowest = max(slowest, time.monotonic() - began)
+                        position = client.position
+                        with rest.measured():
+                            client.send_unnumbered(b"x")
+                            await client.wait(lambda at=position: client.position > at, "an echo")  # type: ignore[misc]
                 await talk.is_heard()
                 await talk.close()
                 assert set(talk.codes) <= {1000, 4400}, talk.codes
                 before = before or service.psutil.memory_info().rss  # after the first kind: all caches are filled
-            assert slowest < REST_SECONDS
+            rest.check()
             assert service.psutil.memory_info().rss - before < 16 * MIB
             assert client.attaches == 1
         log = service.log()
@@ -147,16 +175,18 @@ async def test_strikes_in_a_row_close_and_a_good_message_forgives(
     async with Service(tmp_path) as service:
         session = (await service.create_session(command=["cat"]))["session_id"]
         good = frame(BINARY, msgspec.msgpack.encode({"type": "pong", "timestamp": 1.0}))
+        # A message, for its answer comes behind those to what was sent before; that to a frame overtakes them.
+        last = frame(BINARY, msgspec.msgpack.encode({"type": "ping", "timestamp": 2.0}))
         for _ in range(size(2, 50)):
             async with await Raw.open(service.address[1]) as raw:
                 raw.request(f"/ws/terminal/{session}", Sec_WebSocket_Protocol="terminal.v1.msgpack")
                 assert b" 101 " in await raw.head()
                 for _ in range(5):
                     raw.send(*[frame(BINARY, b"\xc1")] * (STRIKES - 1), good)
-                raw.send(frame(0x9, b"alive"))
+                raw.send(last)
                 errors = 0
-                while (received := await raw.receive()) != (0xA, b"alive"):
-                    errors += b"invalid_message" in received[1]
+                while b"pong" not in (payload := (await raw.receive())[1]):
+                    errors += b"invalid_message" in payload
                 assert errors == 5 * (STRIKES - 1)
                 raw.send(*[frame(BINARY, b"\xc1")] * STRIKES)
                 assert await raw.close_code() == 4400
@@ -207,7 +237,9 @@ HEADERS = (
 
 
 def request(rng: random.Random, session: bytes) -> bytes:
-    """Return a request that is wrong in some ways."""
+    """Return a request that is wrong in some ways, or now and then in none."""
+    if rng.random() < 0.05:
+        return b"GET /api/v1/sessions HTTP/1.1\r\nHost: localhost\r\n\r\n"
     target = rng.choice(TARGETS)
     for mark, values in (
         (b"%s", [session, b"%00", b"%ff", b"..", b"a" * 300]),
@@ -246,15 +278,15 @@ async def test_nothing_that_is_sent_over_http_does_harm(
 ) -> None:
     async with Service(tmp_path, MAX_SESSIONS="5") as service:
         session = (await service.create_session(command=["cat"]))["session_id"].encode()
-        before, statuses = 0, set[int]()
+        before, statuses, rest = 0, set[int](), Rest(service)
         for _ in range(size(600, 100_000) // 100):
             async with asyncio.TaskGroup() as tasks:  # most of those that wait wait together
                 asked = [tasks.create_task(ask(service, request(rng, session))) for _ in range(100)]
             statuses |= {each.result() for each in asked}
-            began = time.monotonic()
-            assert (await service.http.get("/health")).status_code == 200
-            assert time.monotonic() - began < REST_SECONDS
+            with rest.measured():
+                assert (await service.http.get("/health")).status_code == 200
             before = before or service.psutil.memory_info().rss
+        rest.check()
         assert {200, 400, 404} <= statuses
         assert service.psutil.memory_info().rss - before < 16 * MIB
         assert "Traceback" not in service.log()
