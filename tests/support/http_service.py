@@ -15,6 +15,7 @@ from starlette.routing import Mount
 
 from backends.echo import EchoBackend
 from replay.memory import MemoryStore
+from support.service import POOL
 from support.wait import wait_until
 from terminal_service.clock import Clock
 from terminal_service.counters import Counters
@@ -81,7 +82,7 @@ class HttpService:
 
     async def wait_for_end(self, view: dict[str, Any]) -> None:
         """Wait until a session is over."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await self.sessions.get(view["session_id"]).over.wait()
 
     @contextlib.asynccontextmanager
@@ -125,7 +126,7 @@ async def serve(
         host, port = server.servers[0].sockets[0].getsockname()
         url = f"http://{host}:{port}"
         try:
-            async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as http:
+            async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30, limits=POOL) as http:
                 yield HttpService(sessions, http, url, time_)
         finally:
             sessions.stop()

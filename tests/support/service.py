@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 ROOT = Path(__file__).resolve().parents[2]
-READY_SECONDS = 20.0
-STOP_SECONDS = 20.0
+READY_SECONDS = 60.0
+STOP_SECONDS = 30.0
+POOL = httpx.Limits(keepalive_expiry=1)
+"""No request on a connection that the service is about to close: it does that after five seconds without one."""
 
 
 class Service:
@@ -77,7 +79,9 @@ class Service:
             )
             assert found is not None
             self.base_url = found
-            self._http = httpx.AsyncClient(base_url=found, timeout=30, trust_env=False, headers=self._headers)
+            self._http = httpx.AsyncClient(
+                base_url=found, timeout=30, trust_env=False, headers=self._headers, limits=POOL
+            )
             await wait_until(
                 self._is_ready,  # type: ignore[arg-type] # mypy does not solve a union of callables
                 description="the service to be ready",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from support.service import READY_SECONDS, ROOT, STOP_SECONDS, Service
+from support.service import POOL, READY_SECONDS, ROOT, STOP_SECONDS, Service
 from support.wait import poll_until
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ class SharedService(Service):
 
     async def start(self) -> None:
         """Get ready to ask; nothing is started."""
-        self._http = httpx.AsyncClient(base_url=self.base_url, timeout=30, trust_env=False, headers=self._headers)
+        self._http = httpx.AsyncClient(
+            base_url=self.base_url, timeout=30, trust_env=False, headers=self._headers, limits=POOL
+        )
 
     async def end_sessions(self) -> None:
         """End every session: the next test begins without the programs of this one."""
