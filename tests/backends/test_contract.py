@@ -123,7 +123,7 @@ async def test_a_full_terminal_takes_nothing_until_it_is_read(dialect: Dialect, 
     terminal.pty.pause_reading()
     piece = b"x" * 4096
     taken = 0
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while terminal.pty.write(piece) == len(piece) or not await refuses_for_good(terminal):
             taken += 1
             assert taken < 1000, "a terminal has a bound"
@@ -131,7 +131,7 @@ async def test_a_full_terminal_takes_nothing_until_it_is_read(dialect: Dialect, 
     assert not terminal.output
     terminal.sink.room.clear()
     terminal.pty.resume_reading()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         await terminal.sink.room.wait()
     assert terminal.pty.write(b"y") == 1
     await terminal.sink.until(b"y")
@@ -242,7 +242,7 @@ async def test_an_ended_terminal_takes_every_call_and_does_nothing(dialect: Dial
 
 async def test_closing_ends_the_program_for_all_who_wait(dialect: Dialect, terminals: Terminals) -> None:
     terminal = await echoing(dialect, terminals)
-    async with asyncio.timeout(15), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         waits = [group.create_task(terminal.pty.wait()) for _ in range(3)]
         for _ in range(3):
             group.create_task(terminal.pty.close(0.5))
@@ -266,7 +266,7 @@ async def test_giving_up_waiting_changes_nothing(dialect: Dialect, terminals: Te
 async def test_a_refused_write_is_resumed_by_the_end_of_the_program(dialect: Dialect, terminals: Terminals) -> None:
     terminal = await echoing(dialect, terminals)
     terminal.pty.pause_reading()
-    async with asyncio.timeout(15), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         group.create_task(terminal.type(bytes(PASTE_BYTES)))
         await asyncio.sleep(0)
         group.create_task(terminal.pty.close(0.5))

@@ -99,17 +99,22 @@ async def test_a_sink_that_pauses_in_the_middle_of_reading_gets_no_more(local: T
                 self.pty.pause_reading()
 
     sink = Pausing()
-    terminal = await local.run("head", "-c", "3000000", "/dev/zero", sink=sink)
+    terminal = await local.run(
+        "sh", "-c", "stty -echo; printf ready; read line; exec head -c 3000000 /dev/zero", sink=sink
+    )
     sink.pty = terminal.pty  # type: ignore[assignment]
-    await sink.until_size(100_000)
+    await sink.until(b"ready")
+    await terminal.type(b"\n")
+    await sink.until_size(100_001)
     stopped = len(sink.output)
     assert stopped < 110_000
-    await asyncio.sleep(0.1)
+    other = await local.run("head", "-c", "300000", "/dev/zero")  # what another terminal is read meanwhile
+    assert (await other.wait()).code == 0
     assert len(sink.output) == stopped
     sink.pty = None
     terminal.pty.resume_reading()
     assert (await terminal.wait()).code == 0
-    assert len(terminal.output) == 3_000_000
+    assert len(terminal.output) == 3_000_005
 
 
 async def test_a_flood_in_one_terminal_leaves_others_their_turn(local: Terminals) -> None:
@@ -194,13 +199,14 @@ async def test_without_a_foreground_group_there_is_nobody_to_signal(local: Termi
 FOREGROUND_IS_GONE = """
 import os, signal, time
 signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+reader, writer = os.pipe()
 child = os.fork()
 if not child:
-    os.setpgid(0, 0)
-    time.sleep(0.2)
+    os.read(reader, 1)
     os._exit(0)
-time.sleep(0.1)
+os.setpgid(child, child)
 os.tcsetpgrp(0, child)
+os.write(writer, b"x")
 os.waitpid(child, 0)
 os.write(1, b"gone")
 time.sleep(600)

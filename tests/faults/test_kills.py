@@ -87,23 +87,25 @@ def pids(client: Client) -> list[int]:
     return [int(pid) for pid in re.findall(rb"<(\d+)>", client.data)]
 
 
-async def all_gone(family: list[int], *, seconds: float = 10.0) -> None:
+async def all_gone(family: list[int]) -> None:
     """Wait until nothing is left."""
-    await wait_until(lambda: all(map(is_gone, family)), description=f"the end of {family}", timeout=seconds)
+    await wait_until(lambda: all(map(is_gone, family)), description=f"the end of {family}")
 
 
 async def test_the_whole_tree_dies_when_a_session_is_deleted(service: Service) -> None:
     session, family = await start_family(service)
     began = time.monotonic()
     await service.delete(session)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     await all_gone(family)
     assert (await service.info(session))["end_reason"] == "deleted"
     await service.delete(session)  # again: harmless
 
 
 async def test_the_whole_tree_dies_when_the_time_is_over(service: Service) -> None:
-    session, family = await start_family(service, ttl_seconds=1.5, keepalive=False)
+    session, family = await start_family(service, keepalive=False)
+    answer = await service.http.patch(f"/api/v1/sessions/{session}", json={"ttl_seconds": 1})
+    assert answer.status_code == 200, answer.text
     await all_gone(family)
 
     async def is_over() -> bool:
