@@ -94,7 +94,7 @@ def typed(text: str) -> str:
 async def read_until(ws: ClientConnection, wanted: bytes, already: bytes = b"") -> bytes:
     """Return `already` and the output after it, up to the message with which `wanted` is in it."""
     seen = already
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while wanted not in seen:
             seen += await read(ws)
     return seen
@@ -133,7 +133,7 @@ async def test_curl_makes_lists_shows_resizes_and_ends_a_session(service: Servic
     assert (status, shown["rows"], shown["cols"]) == (200, 40, 160)
 
     assert await curl(service, "-X", "DELETE", path=path) == (204, None)
-    await wait_until(lambda: not _lives(shown["pid"]), description="the shell to be gone", timeout=15)
+    await wait_until(lambda: not _lives(shown["pid"]), description="the shell to be gone")
 
 
 def _lives(pid: int) -> bool:
@@ -189,7 +189,7 @@ async def test_a_loop_that_counts_positions_misses_and_doubles_nothing(service: 
     seen, position, connections = b"", 0, 0
     while len(seen) < len(COUNTED):
         url = socket_url(service, session["session_id"], f"?recover_from={position}")
-        async with asyncio.timeout(20), connect(url, proxy=None) as ws:
+        async with asyncio.timeout(30), connect(url, proxy=None) as ws:
             connections += 1
             if 1 < connections <= 1 + COUNT // AT_ONCE:
                 await ws.send(typed("\n"))
@@ -209,7 +209,7 @@ async def test_the_word_last_sequence_continues_for_a_client_with_a_name(service
     url = socket_url(service, session["session_id"], "?recover_from=last_sequence&client_id=newcomer")
     seen, connections = b"", 0
     while len(seen) < len(COUNTED):
-        async with asyncio.timeout(20), connect(url, proxy=None) as ws:
+        async with asyncio.timeout(30), connect(url, proxy=None) as ws:
             connections += 1
             attached = json.loads(await ws.recv())
             assert (attached["type"], attached["recover"], attached["seq"]) == ("attached", "exact", len(seen))

@@ -71,7 +71,7 @@ async def running(directory: Path, backend: Backend | None = None, **settings: A
             yield house
         finally:
             house.sessions.stop()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await work
 
 
@@ -96,7 +96,7 @@ def watch(session: Session, **options: Any) -> CollectingOutlet:
 
 
 async def over(session: Session) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await session.over.wait()
 
 

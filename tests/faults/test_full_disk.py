@@ -43,7 +43,7 @@ async def is_durable(service: Service, session_id: str, *, durable: bool) -> Non
         return (await service.info(session_id))["storage"]["durable"] is durable
 
     description = f"durable={durable}"
-    await wait_until(said, description=description, timeout=10)  # type: ignore[arg-type] # see Service.start
+    await wait_until(said, description=description)  # type: ignore[arg-type] # see Service.start
 
 
 def printing(seed: int) -> list[str]:
@@ -168,7 +168,7 @@ async def test_a_record_that_cannot_be_written_is_told_and_written_later(disk: P
         assert (await service.http.get("/health")).json()["checks"]["storage"]["status"] == "degraded"
         ballast.unlink()
         record = disk / "sessions" / session / "session.json"
-        await wait_until(lambda: "renamed" in record.read_text(), description="the record", timeout=10)
+        await wait_until(lambda: "renamed" in record.read_text(), description="the record")
         assert not fresh.exists()
         await service.kill()
     async with service:

@@ -51,7 +51,7 @@ class Served:
     async def stop(self) -> None:
         """Stop as on a signal, and wait until it has stopped."""
         self.server.should_exit = True
-        await wait_until(lambda: not self.server.started, description="the server to have stopped", timeout=10)
+        await wait_until(lambda: not self.server.started, description="the server to have stopped")
 
 
 @asynccontextmanager
@@ -112,7 +112,7 @@ class Recorder:
 
     async def code(self) -> int:
         """Wait for the end of the WebSocket and return its close code."""
-        await wait_until(lambda: self.codes, description="connection_lost", timeout=10)
+        await wait_until(lambda: self.codes, description="connection_lost")
         return self.codes[0]
 
 

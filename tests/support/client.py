@@ -113,7 +113,7 @@ class Client:
         """How many inputs are not acknowledged."""
         return len(self._unacked)
 
-    async def wait(self, condition: Callable[[], object], what: str, *, seconds: float = 20.0) -> None:
+    async def wait(self, condition: Callable[[], object], what: str, *, seconds: float = 30.0) -> None:
         """Wait until the condition holds; looked at after every message and every disconnect."""
         try:
             async with asyncio.timeout(seconds):
@@ -126,7 +126,7 @@ class Client:
             raise AssertionError(f"not within {seconds} s: {what}; {self}") from None
 
     async def wait_for_output(
-        self, pattern: bytes | re.Pattern[bytes], *, since: int = 0, seconds: float = 20.0
+        self, pattern: bytes | re.Pattern[bytes], *, since: int = 0, seconds: float = 30.0
     ) -> re.Match[bytes]:
         """Wait for a match (bytes: a regular expression) at or after position `since`; return it."""
         wanted = re.compile(pattern) if isinstance(pattern, bytes) else pattern
@@ -139,17 +139,17 @@ class Client:
         assert found is not None
         return found
 
-    async def wait_ended(self, *, seconds: float = 20.0) -> Message:
+    async def wait_ended(self, *, seconds: float = 30.0) -> Message:
         """Wait for `session_ended`; return it."""
         await self.wait(lambda: self.ended, "session_ended", seconds=seconds)
         assert self.ended is not None
         return self.ended
 
-    async def wait_acked(self, *, seconds: float = 20.0) -> None:
+    async def wait_acked(self, *, seconds: float = 30.0) -> None:
         """Wait until every input is acknowledged."""
         await self.wait(lambda: not self._unacked, "input_ack of everything", seconds=seconds)
 
-    async def wait_over(self, *, seconds: float = 20.0) -> None:
+    async def wait_over(self, *, seconds: float = 30.0) -> None:
         """Wait until the client has gone for good: after an end, a final close code, or `detach`."""
         assert self._task is not None
         await asyncio.wait([self._task], timeout=seconds)

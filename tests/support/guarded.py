@@ -86,7 +86,7 @@ class Service:
         reader, writer = await opened
         try:
             writer.write(request)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 return await read_answer(reader)
         finally:
             writer.close()
@@ -100,7 +100,7 @@ class Service:
 
         async def ask(request: bytes) -> Answer:
             writer.write(request)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 return await read_answer(reader)
 
         try:

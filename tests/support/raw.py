@@ -38,7 +38,7 @@ def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, 
 
 
 class Raw:
-    """One connection; every wait ends after 10 s."""
+    """One connection; every wait ends after 30 s."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -73,7 +73,7 @@ class Raw:
 
     async def head(self) -> bytes:
         """Return the response's head."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await self.reader.readuntil(b"\r\n\r\n")
 
     def send(self, *frames: bytes) -> None:
@@ -82,7 +82,7 @@ class Raw:
 
     async def receive(self) -> tuple[int, bytes]:
         """Return the next frame's opcode and payload; the server's are never masked nor in parts."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             first, size = await self.reader.readexactly(2)
             if size == 126:
                 (size,) = struct.unpack("!H", await self.reader.readexactly(2))
@@ -94,7 +94,7 @@ class Raw:
     async def rest(self) -> bytes:
         """Return everything up to the end of the connection, however it ends, and end this side as well."""
         found = bytearray()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             with contextlib.suppress(ConnectionError):
                 while data := await self.reader.read(1 << 16):
                     found += data

@@ -35,14 +35,14 @@ class CollectingSink:
         self.output += data
         self._changed.set()
 
-    async def until(self, wanted: bytes, *, start: int = 0, seconds: float = 15) -> int:
+    async def until(self, wanted: bytes, *, start: int = 0, seconds: float = 30) -> int:
         """Wait until `wanted` was printed after `start`; return the position after it."""
         async with self._deadline(seconds, repr(wanted)):
             while (found := self.output.find(wanted, start)) < 0:
                 await self._change()
         return found + len(wanted)
 
-    async def until_size(self, size: int, *, seconds: float = 15) -> None:
+    async def until_size(self, size: int, *, seconds: float = 30) -> None:
         """Wait until at least `size` bytes were printed."""
         async with self._deadline(seconds, f"{size} bytes"):
             while len(self.output) < size:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from support.service import Service
     from support.speech import Message
 
-SECONDS = 10.0
+SECONDS = 30.0
 
 
 class Talk:

@@ -36,7 +36,7 @@ class Terminal:
                 async with asyncio.timeout(30):
                     await self.sink.room.wait()
 
-    async def wait(self, seconds: float = 15) -> ExitStatus:
+    async def wait(self, seconds: float = 30) -> ExitStatus:
         async with asyncio.timeout(seconds):
             return await self.pty.wait()
 

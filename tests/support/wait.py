@@ -19,7 +19,7 @@ async def wait_until(
     predicate: Callable[[], T] | Callable[[], Awaitable[T]],
     *,
     description: str,
-    timeout: float = 5.0,  # noqa: ASYNC109 - the deadline's message needs the description
+    timeout: float = 30.0,  # noqa: ASYNC109 - the deadline's message needs the description
 ) -> T:
     """Return the predicate's first true value; fail the test with `description` after `timeout` seconds.
 
@@ -39,7 +39,7 @@ async def wait_until(
         await asyncio.sleep(INTERVAL_SECONDS)
 
 
-def poll_until(predicate: Callable[[], T], *, description: str, timeout: float = 5.0) -> T:
+def poll_until(predicate: Callable[[], T], *, description: str, timeout: float = 30.0) -> T:
     """Do what `wait_until` does where there is no event loop."""
     __tracebackhide__ = True
     deadline = time.monotonic() + timeout
