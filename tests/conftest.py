@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from blockbuster import BlockBuster
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from pytest_asyncio import is_async_test
 
 from support.leaks import nothing_left_behind
@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     use_full_size(full=config.option.markexpr.strip() == "full")
     # A failing example is printed with the line that repeats it; time limits are pytest-timeout's business.
-    settings.register_profile("project", deadline=None, print_blob=True)
+    settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
     settings.load_profile("project")
 
 
