@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
 from support.raw import BINARY, CLOSE, TEXT, Raw, frame
+from support.rest import HANG_SECONDS, REST_SECONDS, Rest
 from support.service import Service
 from terminal_service import wire
 from wire.generate import CLIENT
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 MIB = 1 << 20
 ECHO = ["sh", "-c", "stty raw -echo; printf READY; exec cat"]
 STRIKES = 10
-REST_SECONDS = 1.0
-"""What nothing may take longer than, in processor time: on a busy machine the clock counts others' work too."""
-HANG_SECONDS = 10.0
-"""What nothing may take longer than by the clock, on any machine."""
 EVERY = 50
 """Messages after which it is looked whether the service still answers, on the same connection and on others."""
 
@@ -46,31 +41,6 @@ def mutate(rng: random.Random, data: bytes) -> bytes:
             case _:
                 mutant[place : place + 1] = rng.choice(b'\0\x81\xff"{}[],:0123456789e-\\').to_bytes()
     return bytes(mutant)
-
-
-class Rest:
-    """The longest that anything took: seconds by the clock, and of the service's processor time."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self.seconds = self.processor_seconds = 0.0
-
-    @contextlib.contextmanager
-    def measured(self) -> Iterator[None]:
-        """Measure one answer."""
-        began, used = time.monotonic(), self._used()
-        yield
-        self.seconds = max(self.seconds, time.monotonic() - began)
-        self.processor_seconds = max(self.processor_seconds, self._used() - used)
-
-    def _used(self) -> float:
-        times = self._service.psutil.cpu_times()
-        return times.user + times.system
-
-    def check(self) -> None:
-        """Fail if something took too long."""
-        assert self.seconds < HANG_SECONDS
-        assert self.processor_seconds < REST_SECONDS
 
 
 class Talk:
