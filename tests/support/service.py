@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 60.0
 STOP_SECONDS = 30.0
-POOL = httpx.Limits(keepalive_expiry=1)
+POOL = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2)
 """No request on a connection that the service is about to close: it does that after five seconds without one."""
 
 
