@@ -9,6 +9,7 @@ import pytest
 
 from backends.echo import EchoBackend
 from support.http_service import serve
+from support.wait import wait_until
 from transports import idempotency
 from transports.idempotency import Answers
 
@@ -63,6 +64,7 @@ async def test_repetitions_at_the_same_time_wait_for_the_first() -> None:
     backend = SlowBackend()
     async with serve(backends={"slow": backend}) as service, asyncio.TaskGroup() as tasks:
         asking = [tasks.create_task(service.http.post(SESSIONS, json={}, headers=key("k"))) for _ in range(20)]
+        await wait_until(lambda: backend.asked, description="the first to be acted on")
         done, _ = await asyncio.wait(asking, timeout=0.3)
         assert (len(done), backend.asked) == (0, 1)
         backend.go_on.set()
