@@ -112,7 +112,9 @@ async def test_nothing_that_is_sent_over_websocket_does_harm(
         ("msgpack", TEXT, lambda: rng.randbytes(rng.randrange(60)).decode("latin-1").encode()),
     ]
     async with Service(tmp_path) as service:
-        victim = await service.create_session(command=["sh", "-c", "trap '' INT QUIT TERM HUP; exec cat"])
+        # What is typed by chance may be the end of input, or a signal.
+        deaf = "trap '' INT QUIT TERM HUP; while cat; do :; done"
+        victim = await service.create_session(command=["sh", "-c", deaf])
         echo = (await service.create_session(command=ECHO))["session_id"]
         async with service.client(echo) as client:
             await client.wait_for_output(b"READY")
