@@ -98,10 +98,10 @@ def limit(): pass
 
 PROCESSES = """
 def prepare():
-    # The limit does not hold for root, and counts threads too.
+    # The limit does not hold for root, and counts threads too, and those of other tests of the same user.
     os.setgroups([])
     os.setgid(65534)
-    os.setuid(65534)
+    os.setuid(300_000 + os.getpid())
 
 def limit():
     resource.setrlimit(resource.RLIMIT_NPROC, (6, 6))
@@ -116,7 +116,7 @@ def program(limit: str, loop: str, *arguments: str, before: tuple[str, ...] = ()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [*before, sys.executable, "-W", "error", "-c", text, *arguments]
     result = subprocess.run(
-        command, env=environment, cwd=Path.cwd(), capture_output=True, text=True, timeout=60, check=False
+        command, env=environment, cwd=Path.cwd(), capture_output=True, text=True, timeout=100, check=False
     )
     assert result.returncode == 0, result.stderr
     refused, end = result.stdout.splitlines()
@@ -158,7 +158,7 @@ def test_out_of_processes_refuses_and_recovers() -> None:
 
 
 OTHER_USER = """
-import asyncio, os
+import asyncio, os, shlex, sys
 from backends.base import Lost
 from backends.local_pty import Patience
 from backends.posix import PosixBackend
@@ -171,13 +171,17 @@ def is_reaped(pid):
 async def main():
     backend = PosixBackend(plain_environment(), patience=Patience(leftover=0.1), pidfd=PIDFD)
     async with opened(backend) as local:
-        terminal = await local.sh("trap '' HUP TERM INT; echo ready; exec sleep 2.5")
+        path = sys.argv[1]
+        told = os.open(path, os.O_WRONLY | os.O_CREAT)
+        waits = f"while [ ! -s {shlex.quote(path)} ]; do sleep 0.1; done"
+        terminal = await local.sh(f"trap '' HUP TERM INT; echo ready; {waits}")
         await terminal.sink.until(b"ready")
         os.setuid(65534)
         await terminal.pty.close(0.1)
         assert (await terminal.wait()).lost is Lost.NODE
         pid = terminal.pty.pid
         assert not is_reaped(pid)
+        os.write(told, b"end")
         await wait_until(lambda: is_reaped(pid), description="it was reaped when it ended")
 
 asyncio.run(main())
@@ -186,10 +190,11 @@ asyncio.run(main())
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs a program that this user may not signal")
 @pytest.mark.parametrize("pidfd", [True, False])
-def test_a_program_that_may_not_be_ended_is_let_go_and_reaped_later(*, pidfd: bool) -> None:
+def test_a_program_that_may_not_be_ended_is_let_go_and_reaped_later(tmp_path: Path, *, pidfd: bool) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     text = OTHER_USER.replace("PIDFD", str(pidfd))
-    subprocess.run([sys.executable, "-W", "error", "-c", text], env=environment, timeout=30, check=True)
+    command = [sys.executable, "-W", "error", "-c", text, str(tmp_path / "told")]
+    subprocess.run(command, env=environment, timeout=60, check=True)
 
 
 async def cycle(local: Terminals, number: int) -> None:
