@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from replay.errors import Trimmed
 from terminal_service import wire
+from terminal_service.entry import line_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -384,16 +385,3 @@ class Attachment:
             self.is_closed = True
             self.outlet.close(code, reason)
             self._host.progressed(self)  # the end of the connection may take seconds: nothing waits for it
-
-
-def line_start(log: Log, position: int) -> int:
-    """Return a position at or soon after `position` where decoding can begin: after a newline, if one is near."""
-    position = max(position, log.first)
-    near = bytes(log.read(position, 4096))
-    newline = near.find(b"\n")
-    if newline >= 0:
-        return position + newline + 1
-    continuation = 0
-    while continuation < min(3, len(near)) and near[continuation] & 0xC0 == 0x80:  # noqa: PLR2004 - UTF-8, RFC 3629
-        continuation += 1
-    return position + continuation

@@ -9,12 +9,15 @@ from msgspec import UNSET
 
 from replay.log import SLACK_BYTES
 from terminal_service import wire
-from terminal_service.attachment import Attachment, line_start
+from terminal_service.attachment import Attachment
+from terminal_service.backpressure import Backpressure
+from terminal_service.entry import Bookmarks, find_entry
 from terminal_service.errors import InvalidRequest, LimitReached, SessionOver
 from terminal_service.inputs import Verdict
 from terminal_service.keyboard import Keyboard
 from terminal_service.modes import Modes, ModeScanner
-from terminal_service.sizes import Size, SizePolicy, choose_size
+from terminal_service.presence import Presence
+from terminal_service.sizes import Size, SizePolicy, Sizes
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,18 +28,10 @@ if TYPE_CHECKING:
     from terminal_service.attachment import Outlet
     from terminal_service.clock import Clock
     from terminal_service.counters import Counters
+    from terminal_service.entry import Entry
 
-HIGH_WATER_BYTES = 128 * 1024
-"""A program waits while every viewer it has to wait for is further behind than this."""
-LOW_WATER_BYTES = 32 * 1024
-STALL_SECONDS = 10.0
-"""A viewer without progress for this long is not waited for; it catches up from the log."""
-NUDGE_SECONDS = 0.05
 SCAN_BYTES = 64 * 1024
 """How far ahead of what is trimmed the modes are learned, so that it is not done for every read."""
-PRESENCE_SECONDS = 0.1
-"""Changes of who is attached, and how large, are told at most this often: of N viewers each is told of N."""
-CLIENTS_LIMIT = 4096
 
 
 class Terminal:
@@ -61,8 +56,6 @@ class Terminal:
         """Begin without a PTY; `on_activity` is called with what happened ("input", "resize", "viewer")."""
         self.terminal_id = terminal_id
         self.log = log
-        self.size = size
-        self.size_policy = size_policy
         self.attachments: list[Attachment] = []
         self.pty: Pty | None = None
         self.keyboard = Keyboard(acknowledge=self._acknowledge_input, room=self._resume_inputs, counters=counters)
@@ -72,16 +65,21 @@ class Terminal:
         self._clock = clock
         self._on_activity = on_activity
         self._scanner = ModeScanner(log)
-        self._delivered: dict[str, int] = {}
-        self._size_counter = 0
-        self._is_paused = False
-        self._stall_check: asyncio.TimerHandle | None = None
-        self._presence_told_at = float("-inf")
-        self._presence_timer: asyncio.TimerHandle | None = None
+        self._sizes = Sizes(log, size, size_policy, viewers=self.attachments, loop=loop, clock=clock)
+        self._backpressure = Backpressure(self.attachments, loop=loop, clock=clock, counters=counters)
+        self._presence = Presence(self.attachments, loop=loop, clock=clock)
+        self._bookmarks = Bookmarks()
         self._ended: wire.SessionEnded | None = None
-        if log.last_event("resize", log.head) is None:
-            log.add_event("resize", _resize_fields(size, ""), clock.wall())
-        self.size = self._size_at(log.head)  # of a log that was there before, its last
+
+    @property
+    def size(self) -> Size:
+        """How large it is now."""
+        return self._sizes.current
+
+    @property
+    def size_policy(self) -> SizePolicy:
+        """Whose size counts."""
+        return self._sizes.policy
 
     # -- the PTY's side (backends.base.Sink)
 
@@ -107,7 +105,7 @@ class Terminal:
     def drained(self) -> None:
         """Deliver what was appended; then let the program wait if every viewer is behind."""
         self.log.notify()
-        self._balance()
+        self._backpressure.balance()
 
     def _keep_modes(self) -> None:
         """Learn the modes from what the next output might push out of the log, some time ahead."""
@@ -122,8 +120,9 @@ class Terminal:
     def connect(self, pty: Pty) -> None:
         """Take the PTY that was started for this terminal."""
         self.pty = pty
+        self._sizes.connect(pty)
         self.keyboard.connect(pty)
-        self._balance()
+        self._backpressure.connect(pty)
 
     def finish(self, status: ExitStatus | None, reason: str, *, at: float | None = None) -> None:
         """Note how it ended (and when: now, if not given); viewers learn of it after the last byte of output."""
@@ -137,8 +136,8 @@ class Terminal:
             timestamp=self._clock.wall() if at is None else at,
             message=status.message if status and status.message else UNSET,
         )
-        if self._stall_check is not None:
-            self._stall_check.cancel()
+        self._backpressure.close()
+        self._sizes.close()
         self.keyboard.close()
         self.log.notify()
 
@@ -168,8 +167,9 @@ class Terminal:
         if len(self.attachments) - len(older) >= self._viewers_limit:
             raise LimitReached("viewers of a session", self._viewers_limit)
         for attachment in older:
-            self._remember_delivered(attachment)
-        position, recover, lost_bytes = self._starting_point(recover_from, epoch, tail_bytes, f"{user}\0{client_id}")
+            self._bookmarks.put(attachment.key, attachment.delivered)
+        bookmark = self._bookmarks.get(f"{user}\0{client_id}")
+        entry = find_entry(self.log, recover_from, epoch=epoch, tail_bytes=tail_bytes, bookmark=bookmark)
         self._supersede(older)
         attachment = Attachment(
             self,
@@ -180,17 +180,24 @@ class Terminal:
             is_owner=is_owner,
             mode=mode,
             window=window,
-            position=position,
+            position=entry.position,
             event_index=0,
         )
-        size = self._size_at(position)
-        outlet.send(
+        self._greet(attachment, entry, session_id=session_id, heartbeat_interval=heartbeat_interval)
+        self._join(attachment, is_exact=entry.recover == "exact")
+        return attachment
+
+    def _greet(self, attachment: Attachment, entry: Entry, *, session_id: str, heartbeat_interval: float) -> None:
+        """Tell a viewer where it begins, and what is missing before that."""
+        position, recover, lost_bytes = entry
+        size = self._sizes.at(position)
+        attachment.outlet.send(
             wire.Attached(
                 session_id=session_id,
                 terminal_id=self.terminal_id,
-                client_id=client_id,
-                role=role,
-                mode=mode,
+                client_id=attachment.client_id,
+                role=attachment.role,
+                mode=attachment.mode,
                 recover=recover,
                 seq=position,
                 head=self.log.head,
@@ -198,7 +205,7 @@ class Terminal:
                 epoch=self.log.epoch,
                 rows=size.rows,
                 cols=size.cols,
-                window=window,
+                window=attachment.window,
                 heartbeat_interval=heartbeat_interval,
                 input_n=self.keyboard.ledger.count(attachment.key).taken,
                 ended=True if self._ended else UNSET,
@@ -208,8 +215,6 @@ class Terminal:
         )
         if recover == "gap":
             self.told_gap("trimmed", lost_bytes)
-        self._join(attachment, is_exact=recover == "exact")
-        return attachment
 
     def _preamble(self, position: int, recover: wire.RecoverName) -> bytes:
         """Return what restores the modes: an emulator that has seen part of the output is not at rest."""
@@ -220,16 +225,14 @@ class Terminal:
 
     def _join(self, attachment: Attachment, *, is_exact: bool) -> None:
         self.counters.attaches += 1
-        self.counters.reconnections += attachment.key in self._delivered
+        self.counters.reconnections += attachment.key in self._bookmarks
         attachment.unsubscribe = self.log.subscribe(attachment.pump)
         self.attachments.append(attachment)
         if attachment.is_writer and self._ended is None:
             self._on_activity("viewer")
-        self._tell_viewers()
-        if self._presence_timer is not None:  # the others will be told; it must not wait
-            attachment.tell_viewers(self._presence())
+        self._presence.welcome(attachment)
         if not is_exact and self.pty is not None and self.modes_at(self.log.head).alternate:
-            self._nudge()
+            self._sizes.nudge()
 
     def detach(self, attachment: Attachment) -> None:
         """Forget a viewer; detaching twice is harmless."""
@@ -238,45 +241,17 @@ class Terminal:
         if attachment not in self.attachments:
             return
         self.attachments.remove(attachment)
-        self._remember_delivered(attachment)
+        self._bookmarks.put(attachment.key, attachment.delivered)
         if attachment.is_writer and attachment.size is not None:  # no other ever counted: a size set by hand stays
-            self._apply_policy()
-        self._tell_viewers()
-        self._balance()
+            self._sizes.apply_policy()
+        self._presence.tell()
+        self._backpressure.balance()
 
     def _supersede(self, older: list[Attachment]) -> None:
         """End older connections of the same client: they are half-open at best."""
         for other in older:
             self.detach(other)
             other.outlet.close(4409, "superseded by a newer connection of this client")
-
-    def _starting_point(
-        self, recover_from: int | str | None, epoch: str | None, tail_bytes: int, key: str
-    ) -> tuple[int, wire.RecoverName, int]:
-        """Return the position to begin at, what that is called, and how many bytes are missing before it."""
-        log = self.log
-        if recover_from is None:
-            start = log.head - tail_bytes
-            return (log.first if start <= log.first else line_start(log, start)), "tail", 0
-        if recover_from == "last_sequence":
-            known = self._delivered.get(key)
-            if known is None:
-                return log.first, ("exact" if log.first == 0 else "gap"), log.first
-            recover_from = known
-        asked = int(recover_from)
-        if epoch is not None and epoch != log.epoch:
-            return log.first, "gap", log.first  # positions of another history mean nothing here
-        if asked > log.head:
-            raise InvalidRequest("recover_from", f"position {asked} is beyond the end of the output, {log.head}")
-        if asked < log.first:
-            return log.first, "gap", log.first - asked
-        return asked, "exact", 0
-
-    def _remember_delivered(self, attachment: Attachment) -> None:
-        self._delivered.pop(attachment.key, None)
-        self._delivered[attachment.key] = attachment.delivered
-        if len(self._delivered) > CLIENTS_LIMIT:
-            del self._delivered[next(iter(self._delivered))]
 
     # -- what viewers do
 
@@ -297,7 +272,7 @@ class Terminal:
         if self.keyboard.is_full:
             attachment.is_held = True
             attachment.outlet.pause_input()
-            self._balance()  # its acknowledgements wait behind its input: the program must not wait for them
+            self._backpressure.balance()  # its acknowledgements wait behind its input: do not wait for them
         self._on_activity("input")
 
     def write(self, data: bytes) -> None:
@@ -330,34 +305,21 @@ class Terminal:
         """Take a viewer's size; the policy decides what becomes of it."""
         if self._ended is not None:
             return
-        self._size_counter += 1
-        attachment.size, attachment.size_order = size, self._size_counter
         self._on_activity("resize")
-        if not self._apply_policy(attachment.client_id):
+        if not self._sizes.report(attachment, size):
             # Its view of the size may be stale: tell it what holds where it is; what comes later comes in its place.
-            rows, cols = self._size_at(attachment.position)
+            rows, cols = self._sizes.at(attachment.position)
             attachment.outlet.send(wire.Resized(rows=rows, cols=cols, seq=attachment.position, client_id=""))
-        self._tell_viewers()
+        self._presence.tell()
 
     def resize(self, size: Size, client_id: str = "") -> None:
         """Set the size, whatever the policy; viewers' next reports count again. Nothing once it has ended."""
-        if size != self.size and self._ended is None:
-            self.size = size
-            if self.pty is not None:
-                self.pty.resize(*size)
-            self.log.add_event("resize", _resize_fields(size, client_id), self._clock.wall())
+        self._sizes.resize(size, client_id)
 
     def set_policy(self, policy: SizePolicy) -> None:
         """Change the size policy and apply it."""
-        self.size_policy = policy
-        self._apply_policy()
-
-    def _apply_policy(self, client_id: str = "") -> bool:
-        """Resize if the policy says so; return whether the size changed."""
-        before = self.size
-        writers = [a for a in self.attachments if a.is_writer]
-        self.resize(choose_size(self.size_policy, writers, self.size), client_id)
-        return self.size != before
+        self._sizes.policy = policy
+        self._sizes.apply_policy()
 
     def _refuse(self, attachment: Attachment, code: str, text: str, expected: int | None = None) -> None:
         attachment.outlet.send(
@@ -379,38 +341,6 @@ class Terminal:
             attachment.is_held = False
             attachment.outlet.resume_input()
 
-    def _tell_viewers(self) -> None:
-        """Tell everybody who is attached: now, or soon if that was told just now."""
-        if self._presence_timer is not None:
-            return
-        wait = self._presence_told_at + PRESENCE_SECONDS - self._clock.monotonic()
-        if wait <= 0:
-            self._tell_viewers_now()
-        else:
-            self._presence_timer = self._loop.call_later(wait, self._tell_viewers_now)
-
-    def _tell_viewers_now(self) -> None:
-        self._presence_timer = None
-        self._presence_told_at = self._clock.monotonic()
-        message = self._presence()
-        for attachment in list(self.attachments):
-            attachment.tell_viewers(message)
-
-    def _presence(self) -> wire.Viewers:
-        responder = next((a.client_id for a in self.attachments if a.is_writer), None)
-        viewers: list[dict[str, object]] = [
-            {
-                "client_id": a.client_id,
-                "user": a.user,
-                "role": a.role,
-                "rows": a.size.rows if a.size else None,
-                "cols": a.size.cols if a.size else None,
-                "position": a.position,
-            }
-            for a in self.attachments
-        ]
-        return wire.Viewers(viewers=viewers, responder=responder)
-
     # -- what attachments ask (attachment.Host)
 
     def modes_at(self, position: int) -> Modes:
@@ -431,8 +361,8 @@ class Terminal:
 
     def progressed(self, attachment: Attachment) -> None:
         """Let the program go on if it waited for this viewer."""
-        if self._is_paused and (attachment.lag <= LOW_WATER_BYTES or not attachment.holds_back):
-            self._balance()
+        if self._backpressure.is_holding:
+            self._backpressure.progressed(attachment)
 
     def told_gap(self, reason: str, lost_bytes: int) -> None:
         """Count a gap."""
@@ -442,54 +372,6 @@ class Terminal:
     def told_pause(self) -> None:
         """Count a pause of delivery."""
         self.counters.flow_pauses += 1
-
-    # -- backpressure
-
-    def _balance(self) -> None:
-        """Pause the program while every viewer it waits for is far behind; go on when one is near."""
-        if self.pty is None or (not self.attachments and not self._is_paused):
-            return
-        waited_for = [a.lag for a in self.attachments if a.holds_back]
-        if not self._is_paused and waited_for and min(waited_for) > HIGH_WATER_BYTES:
-            self._is_paused = True
-            self.counters.pty_pauses += 1
-            self.pty.pause_reading()
-            self._stall_check = self._loop.call_later(1.0, self._check_stalled)
-        elif self._is_paused and (not waited_for or min(waited_for) <= LOW_WATER_BYTES):
-            self._is_paused = False
-            self.pty.resume_reading()
-            if self._stall_check is not None:
-                self._stall_check.cancel()
-
-    def _check_stalled(self) -> None:
-        for attachment in self.attachments:
-            if self._clock.monotonic() - attachment.progressed_at >= STALL_SECONDS:
-                attachment.is_stalled = True
-        self._balance()
-        if self._is_paused:
-            self._stall_check = self._loop.call_later(1.0, self._check_stalled)
-
-    # -- repainting
-
-    def _nudge(self) -> None:
-        """Have a full-screen program repaint: one row less, and back. No event: the size does not change."""
-        if self.pty is not None and self.size.rows > 1 and self._ended is None:
-            self.pty.resize(self.size.rows - 1, self.size.cols)
-            self._loop.call_later(NUDGE_SECONDS, self._unnudge)
-
-    def _unnudge(self) -> None:
-        if self.pty is not None and self._ended is None:
-            self.pty.resize(*self.size)
-
-    def _size_at(self, position: int) -> Size:
-        event = self.log.last_event("resize", position)
-        if event is None:
-            return self.size
-        return Size(int(str(event.fields["rows"])), int(str(event.fields["cols"])))
-
-
-def _resize_fields(size: Size, client_id: str) -> dict[str, object]:
-    return {"rows": size.rows, "cols": size.cols, "client_id": client_id}
 
 
 def _signal_name(number: int) -> str:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from support.manual import CollectingOutlet, Stage, of
 from terminal_service import wire
-from terminal_service.attachment import CHUNK_BYTES, LIVE_LAG_BYTES, LIVE_TAIL_BYTES, TURN_BYTES, line_start
+from terminal_service.attachment import CHUNK_BYTES, LIVE_LAG_BYTES, LIVE_TAIL_BYTES, TURN_BYTES
+from terminal_service.entry import line_start
 from terminal_service.modes import REST
 from terminal_service.sizes import Size
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from support.manual import CollectingOutlet, Stage, of
+from terminal_service.backpressure import HIGH_WATER_BYTES, LOW_WATER_BYTES, STALL_SECONDS
 from terminal_service.keyboard import HIGH_WATER_BYTES as FULL_KEYBOARD_BYTES
-from terminal_service.terminal import HIGH_WATER_BYTES, LOW_WATER_BYTES, STALL_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,8 +14,8 @@ from terminal_service import wire
 from terminal_service.errors import InvalidRequest, LimitReached, SessionOver
 from terminal_service.keyboard import HIGH_WATER_BYTES as FULL_KEYBOARD_BYTES
 from terminal_service.modes import REST
+from terminal_service.presence import PRESENCE_SECONDS
 from terminal_service.sizes import Size, SizePolicy
-from terminal_service.terminal import PRESENCE_SECONDS
 
 if TYPE_CHECKING:
     import random
