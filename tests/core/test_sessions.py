@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,16 +32,19 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from backends.base import Backend, Environment, Program, Pty, Sink
+    from replay.log import Log
     from terminal_service.terminal import Terminal
 
 
 class House:
     """The component with its clocks, its directory and its backend."""
 
-    def __init__(self, directory: Path, backend: Backend | None = None, **settings: Any) -> None:
+    def __init__(
+        self, directory: Path, backend: Backend | None = None, make_store: type[FileStore] = FileStore, **settings: Any
+    ) -> None:
         self.time = ManualTime()
         self.directory = directory
-        self.store = FileStore(directory)
+        self.store = make_store(directory)
         self.records = FileRecords(directory)
         self.backend: Backend = backend or EchoBackend()
         self.sessions = Sessions(
@@ -62,8 +66,8 @@ class House:
 
 
 @asynccontextmanager
-async def running(directory: Path, backend: Backend | None = None, **settings: Any) -> AsyncIterator[House]:
-    house = await asyncio.to_thread(House, directory, backend, **settings)
+async def running(directory: Path, backend: Backend | None = None, **options: Any) -> AsyncIterator[House]:
+    house = await asyncio.to_thread(House, directory, backend, **options)
     async with asyncio.TaskGroup() as tasks:
         work = tasks.create_task(house.sessions.run(), name="sessions")
         await house.sessions.ready.wait()
@@ -85,8 +89,8 @@ def terminal_of(session: Session) -> Terminal:
     return session.terminal
 
 
-def watch(session: Session, **options: Any) -> CollectingOutlet:
-    outlet = CollectingOutlet()
+def watch(session: Session, outlet: CollectingOutlet | None = None, **options: Any) -> CollectingOutlet:
+    outlet = outlet or CollectingOutlet()
     settings = {"client_id": "c", "user": "ann", "role": "writer", "is_owner": True, "mode": "exact"}
     settings |= {"recover_from": 0, "epoch": None, "tail_bytes": 0, "window": 65536, "heartbeat_interval": 60.0}
     attachment = terminal_of(session).attach(outlet, session_id=session.session_id, **{**settings, **options})
@@ -252,6 +256,45 @@ async def test_one_ended_while_it_starts_leaves_nothing(directory: Path, by: str
         assert list(house.sessions.all()) == []
         assert not backend._open, "its program was ended"
         assert await asyncio.to_thread(house.files) == []
+
+
+class SlowStore(FileStore):
+    """Makes a log only once somebody has tried to delete it, or clearly nobody will before it is made."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.entered = threading.Event()
+        self.deleted = threading.Event()
+        self.made: list[Log] = []
+
+    def create(self, name: str, retention_bytes: int) -> Log:
+        self.entered.set()
+        self.deleted.wait(0.3)
+        self.made.append(super().create(name, retention_bytes))
+        return self.made[-1]
+
+    def delete(self, name: str) -> None:
+        super().delete(name)
+        self.deleted.set()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_one_cancelled_while_its_log_is_made_leaves_no_log(directory: Path, times: int) -> None:
+    async with running(directory, make_store=SlowStore) as house:
+        store = house.store
+        assert isinstance(store, SlowStore)
+        creating = asyncio.create_task(house.create(), name="creating")
+        await wait_until(store.entered.is_set, description="its log is being made")
+        for _ in range(times):
+            creating.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await creating
+        await wait_until(lambda: store.made, description="its log was made")
+        assert await asyncio.to_thread(house.files) == []
+        with pytest.raises(ValueError, match="released"):
+            store.made[0].read(0, 1)
+        assert list(house.sessions.all()) == []
 
 
 @pytest.mark.parametrize(
@@ -518,9 +561,10 @@ from terminal_service.settings import Settings
 from terminal_service.sizes import Size
 
 async def main(directory):
+    records = FileRecords(directory)
     sessions = Sessions(
         settings=Settings(state_dir=directory.parent), backends={"echo": EchoBackend()},
-        store=FileStore(directory), records=FileRecords(directory), clock=Clock(), counters=Counters(),
+        store=FileStore(directory), records=records, clock=Clock(), counters=Counters(),
     )
     running = asyncio.get_running_loop().create_task(sessions.run())
     await sessions.ready.wait()
@@ -529,7 +573,7 @@ async def main(directory):
     await ended.over.wait()
     alive.terminal.resize(Size(33, 44))
     alive.terminal.write(b"echo this\\r")
-    while alive.terminal.log.head < 10 or "ended" not in dict(sessions._records.all())[ended.session_id]["history"][-1]:
+    while alive.terminal.log.head < 10 or "ended" not in dict(records.all())[ended.session_id]["history"][-1]:
         await asyncio.sleep(0.01)
     print(alive.session_id, ended.session_id, flush=True)
     await running

@@ -1,0 +1,185 @@
+"""From a caller's wish to a running session: its log, its environment, its terminal, its program."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import TYPE_CHECKING
+
+import structlog
+
+from backends.base import (
+    BackendError,
+    DirectoryNotFound,
+    InvalidProgram,
+    OutOfResources,
+    Program,
+    ShellNotFound,
+)
+from terminal_service.errors import InvalidRequest, LimitReached, SessionOver, Unavailable
+from terminal_service.recovery import TERMINAL_ID
+from terminal_service.session import Session, SessionSpec, State
+from terminal_service.sizes import SizePolicy
+from terminal_service.terminal import Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+    from backends.base import Backend, Pty, Sink
+    from replay.log import Log
+    from terminal_service.clock import Clock
+    from terminal_service.counters import Counters
+    from terminal_service.settings import Settings
+    from terminal_service.storage import Storage
+
+log = structlog.get_logger()
+
+
+class Launcher:
+    """Makes and starts sessions. Keeps none: whoever asked for one ends it, started or not."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        backends: Mapping[str, Backend],
+        storage: Storage,
+        clock: Clock,
+        counters: Counters,
+    ) -> None:
+        """Start sessions on these backends; the first is the default one."""
+        self._settings = settings
+        self._backends = backends
+        self._storage = storage
+        self._clock = clock
+        self._counters = counters
+
+    def check_limits(self, owner: str, sessions: Iterable[Session]) -> None:
+        """Raise LimitReached if, beside these, there may be no other session of this owner."""
+        living = [session for session in sessions if session.is_living]
+        if len(living) >= self._settings.max_sessions:
+            raise LimitReached("sessions", self._settings.max_sessions)
+        limit = self._settings.max_concurrent_sessions_per_user
+        if sum(session.owner == owner for session in living) >= limit:
+            raise LimitReached("sessions per user", limit)
+
+    def make_session(self, spec: SessionSpec, owner: str) -> Session:
+        """Return a session that has not been started."""
+        settings = self._settings
+        return Session(
+            str(uuid.uuid4()),
+            owner,
+            spec,
+            ttl_seconds=settings.session_ttl_seconds if spec.ttl_seconds is None else spec.ttl_seconds,
+            max_lifetime_seconds=settings.session_max_lifetime_seconds,
+            clock=self._clock,
+        )
+
+    async def start(self, session: Session) -> None:
+        """Provision what a session needs and start its program.
+
+        Raises InvalidRequest (with the field), Unavailable, SessionOver (ended meanwhile). What the session has
+        got by then, its environment and its terminal, is the caller's to close.
+        """
+        try:
+            await self._start(session)
+        except BackendError as error:
+            raise self._refusal(session, error) from error
+        self._counters.pty_spawns[_shell_type(session)] += 1
+        if not session.enter(State.RUNNING, "started"):
+            raise SessionOver(session.session_id, session.end_reason)  # ended while it was being started
+
+    async def _start(self, session: Session) -> None:
+        name = session.spec.backend or next(iter(self._backends))
+        backend = self._backends.get(name)
+        if backend is None:
+            raise InvalidRequest("backend", f"{name!r} is not one of: {', '.join(self._backends)}")
+        session.backend = name
+        session.shell = await self._choose_shell(session.spec, backend)
+        session.enter(State.PREPARING, f"starting on {name}")
+        environment = session.environment = await backend.open(session.session_id)
+        output = await self._begin_log(session)
+        program = _make_program(session)
+        await self.connect(session, output, lambda sink: environment.spawn(program, sink))
+
+    async def connect(self, session: Session, output: Log, open_pty: Callable[[Sink], Awaitable[Pty]]) -> None:
+        """Give a session its terminal over an open log, and a PTY that `open_pty` has pushing into it.
+
+        The program may be a new one or one that has long been running. Raises what `open_pty` raises.
+        """
+        terminal = self.make_terminal(session, output)
+        terminal.connect(await open_pty(terminal))
+
+    def make_terminal(self, session: Session, output: Log) -> Terminal:
+        """Give a session its terminal over an open log; without a PTY it only shows what is in there."""
+        spec, settings = session.spec, self._settings
+        session.terminal = Terminal(
+            TERMINAL_ID,
+            output,
+            size=spec.size,
+            size_policy=spec.size_policy or SizePolicy(settings.size_policy),
+            viewers_limit=settings.max_viewers_per_session,
+            loop=asyncio.get_running_loop(),
+            clock=self._clock,
+            counters=self._counters,
+            on_activity=session.bump,
+        )
+        if output.degraded is not None:
+            self._storage.tell(output, durable=False, reason=str(output.degraded))
+        return session.terminal
+
+    async def _choose_shell(self, spec: SessionSpec, backend: Backend) -> str:
+        if spec.command:
+            return spec.command[0]
+        if spec.shell:
+            return spec.shell
+        configured = self._settings.default_shell
+        if configured is not None and backend is next(iter(self._backends.values())):
+            return configured
+        return next(iter(await backend.shells()), "")
+
+    async def _begin_log(self, session: Session) -> Log:
+        try:
+            output = await self._storage.begin(session, session.spec.retention_bytes or self._settings.retention_bytes)
+        except OSError as error:  # not even memory for it: a full disk is no error of the store
+            raise Unavailable(f"no room for output: {error.strerror or error}") from error
+        if session.state is not State.PREPARING:
+            raise SessionOver(session.session_id, session.end_reason)  # with a stop its log may be closed already
+        return output
+
+    def _refusal(self, session: Session, error: BackendError) -> Exception:
+        kind = "resources" if isinstance(error, OutOfResources) else type(error).__name__
+        known_shell = "unknown" if isinstance(error, ShellNotFound) else _shell_type(session)
+        self._counters.pty_failures[(known_shell, kind)] += 1  # a name that anybody made up is no label
+        if isinstance(error, OutOfResources):
+            log.warning("session refused", session_id=session.session_id, reason=str(error))
+            return Unavailable(str(error))
+        return InvalidRequest(*_wrong_field(error))
+
+
+def _make_program(session: Session) -> Program:
+    spec = session.spec
+    return Program(
+        session_id=session.session_id,
+        shell=None if spec.command else session.shell or None,
+        command=spec.command,
+        cwd=spec.cwd,
+        env=spec.env,
+        rows=spec.size.rows,
+        cols=spec.size.cols,
+    )
+
+
+def _wrong_field(error: BackendError) -> tuple[str, str]:
+    match error:
+        case ShellNotFound():
+            return "shell", str(error)
+        case DirectoryNotFound():
+            return "cwd", str(error)
+        case InvalidProgram():
+            return error.field, error.reason
+    return "backend", str(error)
+
+
+def _shell_type(session: Session) -> str:
+    return "command" if session.spec.command else session.shell
