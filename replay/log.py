@@ -218,6 +218,11 @@ class Log:
 
         return unsubscribe
 
+    @property
+    def has_readers(self) -> bool:
+        """Whether somebody has subscribed and not left."""
+        return bool(self._readers)
+
     def notify(self) -> None:
         """Tell all readers that there is more."""
         for reader in tuple(self._readers):

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from terminal_service.terminal import Terminal
 
 TICK_SECONDS = 1.0
+FAREWELL_SECONDS = 60.0
+"""An ended session stays for at least so long while somebody still reads its last output."""
 RETRY_AFTER_MS = 1000
 """When clients may expect the service back after a restart; they add jitter of their own."""
 
@@ -200,9 +202,15 @@ class Sessions:
                 reason = session.expiry_reason
                 if reason is not None:
                     self._end_soon(session, reason)
-            elif session.seconds_since_end >= self.settings.ended_session_seconds:
+            elif self._is_past(session):
                 self._sessions.pop(session.session_id)
                 self._start_task(self._forget(session), f"forget session {session.session_id}")
+
+    def _is_past(self, session: Session) -> bool:
+        """Whether an ended session has been readable for its time, and for whoever still reads it."""
+        age = session.seconds_since_end
+        is_read = session.terminal is not None and session.terminal.log.has_readers
+        return age >= self.settings.ended_session_seconds and (age >= FAREWELL_SECONDS or not is_read)
 
     async def end(self, session: Session, reason: str) -> None:
         """End a session and its whole process tree; returns when it has ended. Ending twice is harmless."""

@@ -25,7 +25,7 @@ from terminal_service.counters import Counters
 from terminal_service.errors import InvalidRequest, LimitReached, SessionOver, Unavailable, UnknownSession
 from terminal_service.records import FileRecords
 from terminal_service.session import Session, SessionSpec, State
-from terminal_service.sessions import Sessions
+from terminal_service.sessions import FAREWELL_SECONDS, Sessions
 from terminal_service.settings import Settings
 
 if TYPE_CHECKING:
@@ -432,6 +432,42 @@ async def test_an_ended_session_is_readable_for_its_time_then_nothing_is_left(di
         await files_gone(house)
         assert stuck.closed == (4410, "session ended")
         of(stuck).pump()
+
+
+async def test_an_ended_session_stays_until_its_last_output_is_read(directory: Path) -> None:
+    async with running(directory, ended_session_seconds=0) as house:
+        session = await house.create()
+        slow = CollectingOutlet()
+        slow.room = 0
+        watch(session, outlet=slow)
+        terminal_of(session).write(b"last words\rexit\r")
+        await over(session)
+        house.sessions.tick()
+        assert house.sessions.get(session.session_id) is session
+        slow.room = None
+        of(slow).pump()
+        assert slow.output == b"last words\rexit\r"
+        assert slow.of(wire.SessionEnded)
+        terminal_of(session).detach(of(slow))
+        house.sessions.tick()
+        with pytest.raises(UnknownSession):
+            house.sessions.get(session.session_id)
+        await files_gone(house)
+
+
+async def test_one_that_never_reads_does_not_keep_an_ended_session(directory: Path) -> None:
+    async with running(directory, ended_session_seconds=0) as house:
+        session = await house.create()
+        stuck = watch(session, mode="frozen")
+        terminal_of(session).write(b"last words\rexit\r")
+        await over(session)
+        house.time.advance(FAREWELL_SECONDS - 1)
+        house.sessions.tick()
+        assert house.sessions.get(session.session_id) is session
+        house.time.advance(1)
+        house.sessions.tick()
+        await files_gone(house)
+        assert stuck.closed == (4410, "session ended")
 
 
 class BrokenPty:
