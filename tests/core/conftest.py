@@ -1,4 +1,4 @@
-"""One terminal on manual time."""
+"""One terminal on manual time; a directory for sessions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from support.manual import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -28,3 +29,8 @@ def make_stage() -> Iterator[Callable[..., Stage]]:
 @pytest.fixture
 def stage(make_stage: Callable[..., Stage]) -> Stage:
     return make_stage().start()
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "sessions"

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import uvicorn
 
 from support.wait import wait_until
@@ -159,3 +160,24 @@ async def echo(_scope: Message, receive: Receive, send: Send) -> None:
     await send({"type": "websocket.accept"})
     while (message := await receive())["type"] != "websocket.disconnect":
         await send({"type": "websocket.send", "bytes": message.get("bytes"), "text": message.get("text")})
+
+
+class Late:
+    """An application that accepts, and listens only when told."""
+
+    def __init__(self) -> None:
+        self.listener = Recorder()
+        self.channel: Channel
+        self.accepted = asyncio.Event()
+        self.listen = asyncio.Event()
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        await receive()
+        self.channel = scope["extensions"][EXTENSION]
+        with pytest.raises(RuntimeError):
+            self.channel.listen(self.listener)
+        await send({"type": "websocket.accept"})
+        self.accepted.set()
+        await self.listen.wait()
+        self.channel.listen(self.listener)
+        assert (await receive())["type"] == "websocket.disconnect"
