@@ -22,6 +22,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
 from websockets.typing import Subprotocol
 
+from support.outbox import Outbox
 from support.speech import SUBPROTOCOLS, decode, encode
 from support.transcript import Deviation, Request, Transcript
 
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
     from support.speech import Message
 
-UNACKED_LIMIT_BYTES = 1 << 20
-"""Numbered input kept until it is acknowledged; beyond it `send_input` is refused (AssertionError)."""
 FINAL_CODES = {1000, 1008, 1009, 4400, 4401, 4403, 4404, 4409, 4410, 4429}
 """Close codes after which coming back makes no sense."""
 
@@ -81,14 +80,10 @@ class Client:
         self.close_codes: deque[tuple[int, str]] = deque(maxlen=1000)
         self.attaches = 0
         self.failures = 0
-        self.acked_n = 0
         self.is_attached = False
         self._query = {"role": role, "mode": mode, "tail_bytes": tail_bytes}
         self._headers = dict(headers or {})
-        self._unacked: deque[tuple[int, bytes]] = deque()
-        self._unacked_bytes = 0
-        self._next_n = 1
-        self._unsent = 0  # index into _unacked: inputs from here on were not sent on this connection
+        self._outbox = Outbox()
         self._controls: deque[Message] = deque()
         self._wake = asyncio.Event()
         self._is_leaving = False
@@ -111,7 +106,7 @@ class Client:
     @property
     def unacked(self) -> int:
         """How many inputs are not acknowledged."""
-        return len(self._unacked)
+        return len(self._outbox)
 
     async def wait(self, condition: Callable[[], object], what: str, *, seconds: float = 30.0) -> None:
         """Wait until the condition holds; looked at after every message and every disconnect."""
@@ -147,7 +142,7 @@ class Client:
 
     async def wait_acked(self, *, seconds: float = 30.0) -> None:
         """Wait until every input is acknowledged."""
-        await self.wait(lambda: not self._unacked, "input_ack of everything", seconds=seconds)
+        await self.wait(lambda: not self._outbox, "input_ack of everything", seconds=seconds)
 
     async def wait_over(self, *, seconds: float = 30.0) -> None:
         """Wait until the client has gone for good: after an end, a final close code, or `detach`."""
@@ -165,11 +160,7 @@ class Client:
 
     def send_input(self, data: bytes) -> int:
         """Send numbered input, again after every disconnect until it is acknowledged; return its number."""
-        number = self._next_n
-        self._next_n += 1
-        self._unacked.append((number, data))
-        self._unacked_bytes += len(data)
-        assert self._unacked_bytes <= UNACKED_LIMIT_BYTES, "too much unacknowledged input"
+        number = self._outbox.put(data)
         self._wake.set()
         return number
 
@@ -291,9 +282,8 @@ class Client:
                 self._wake.clear()
                 while self._controls and self.is_attached:
                     await connection.send(encode(self._codec, self._controls.popleft()))
-                while self._unsent < len(self._unacked) and self.is_attached and not self.attached.get("ended"):
-                    number, data = self._unacked[self._unsent]
-                    self._unsent += 1
+                while self.is_attached and not self.attached.get("ended") and (unsent := self._outbox.take_unsent()):
+                    number, data = unsent
                     await connection.send(encode(self._codec, {"type": "input", "data": data, "n": number}))
                 if self._controls and self.is_attached:
                     continue
@@ -344,7 +334,7 @@ class Client:
             case "attached":
                 self._begin(message)
             case "input_ack":
-                self._forget_input(message["n"])
+                self._outbox.acknowledge(message["n"])
             case "ping":
                 self.send(type="pong", timestamp=message["timestamp"])
             case "session_ended":
@@ -358,24 +348,9 @@ class Client:
         self.attached = message
         self.attaches += 1
         self._controls = deque(control for control in self._controls if control["type"] not in {"ack", "pong"})
-        # All that is not acknowledged is sent again, though the server may have taken it (`input_n`): only what is
-        # written counts, and an acknowledgement that was lost comes again for a number that is repeated.
-        self._unsent = 0
-        if self._next_n == 1:  # an earlier client of this id has typed: its numbers go on
-            self.acked_n, self._next_n = message["input_n"], message["input_n"] + 1
-        if not self.acked_n <= message["input_n"] < self._next_n:
-            raise Deviation(f"input_n {message['input_n']}, acknowledged {self.acked_n}, sent {self._next_n - 1}")
+        self._outbox.begin(message["input_n"])
         self.is_attached = True
         self._wake.set()
-
-    def _forget_input(self, number: int) -> None:
-        if not self.acked_n <= number < self._next_n:
-            raise Deviation(f"input_ack {number}, was {self.acked_n}, sent {self._next_n - 1}")
-        self.acked_n = number
-        while self._unacked and self._unacked[0][0] <= number:
-            _, data = self._unacked.popleft()
-            self._unacked_bytes -= len(data)
-            self._unsent = max(0, self._unsent - 1)
 
     def _notify(self) -> None:
         waiters, self._waiters = self._waiters, []
@@ -416,6 +391,6 @@ class Client:
         """Tell what a failed test needs to know."""
         return (
             f"<Client {self.encoding} at {self.transcript.position}, {self.attaches} attaches, "
-            f"{self.failures} failures, {len(self._unacked)} unacked, closes {list(self.close_codes)[-3:]}, "
+            f"{self.failures} failures, {len(self._outbox)} unacked, closes {list(self.close_codes)[-3:]}, "
             f"errors {self.errors[-3:]}, ended {self.ended}>"
         )
