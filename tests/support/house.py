@@ -64,7 +64,7 @@ async def running(directory: Path, backend: Backend | None = None, **options: An
             yield house
         finally:
             house.sessions.stop()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await work
 
 
@@ -84,7 +84,7 @@ def watch(session: Session, outlet: CollectingOutlet | None = None, **options: A
 
 
 async def over(session: Session) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await session.over.wait()
 
 
