@@ -364,5 +364,12 @@ def test_a_quick_look_can_be_cut_anywhere_in_a_private_mode() -> None:
         assert modes.preamble() == b"\x1b[?1000h\x1b[?1006h"
 
 
+def test_a_quick_look_finds_private_modes_at_any_distance_from_a_question_mark() -> None:
+    for distance in range(2100):
+        modes = Modes()
+        modes.feed_quickly(b"?" + b"x" * distance + b"\x1b[?1049h" + b"?" * (distance % 7) + b"\x1b[?25l")
+        assert modes.preamble() == b"\x1b[?1049h\x1b[?25l"
+
+
 def test_rest_is_rest() -> None:
     assert modes_after(REST) == Modes()
