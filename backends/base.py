@@ -135,11 +135,11 @@ class Sink(Protocol):
     """
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Return writable memory of at least one byte; valid until `buffer_updated`."""
+        """Return writable memory of at least one byte; valid until the next call of this, or `drained`."""
         ...
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take the first `nbytes` of the memory last returned."""
+        """Take the next `nbytes` of the memory last returned: several reads may fill it, one behind the other."""
         ...
 
     def data_received(self, data: bytes | bytearray | memoryview) -> None:

@@ -126,15 +126,17 @@ class Master:
         """
         descriptor, sink = self._descriptor, self._sink
         hung_up = taken = False
+        buffer = sink.get_buffer(-1)  # once: what comes in one wake-up goes into it piece by piece
         try:
             for _ in range(_READS):
-                count = os.readv(descriptor, (sink.get_buffer(-1),))
+                count = os.readv(descriptor, (buffer,))
                 if not count:
                     hung_up = True  # the BSDs' way to say it
                     break
                 taken = True
                 sink.buffer_updated(count)
-                if count < _INTERACTIVE or not self._watched:  # the sink may have paused us
+                buffer = buffer[count:]
+                if count < _INTERACTIVE or not buffer or not self._watched:  # the sink may have paused us
                     break
         except BlockingIOError:
             pass

@@ -126,7 +126,7 @@ class Log:
     # -- appending
 
     def get_buffer(self) -> memoryview:
-        """Return memory for the next output, 1 to SLACK_BYTES bytes; store into it, then call `commit`."""
+        """Return memory for the next output, 1 to SLACK_BYTES bytes; store into it and `commit`, at once or in steps."""
         offset = self.head % self._size
         end = min(offset + SLACK_BYTES, self._size)
         try:
@@ -136,7 +136,7 @@ class Log:
         return self._view[offset:end]
 
     def commit(self, nbytes: int) -> None:
-        """Append the first `nbytes` of the buffer last returned; readers learn of it by `notify`."""
+        """Append the next `nbytes` of the buffer last returned; readers learn of it by `notify`."""
         self.head += nbytes
         self._region.publish(self._start, self.head)
 

@@ -13,14 +13,17 @@ class CollectingSink:
         self.batches = 0
         self.room = asyncio.Event()
         self._memory = memoryview(bytearray(memory_bytes))
+        self._free = self._memory
         self._changed = asyncio.Event()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the shape of asyncio.BufferedProtocol
+        self._free = self._memory
         return self._memory
 
     def buffer_updated(self, nbytes: int) -> None:
-        assert 0 < nbytes <= len(self._memory)
-        self._take(self._memory[:nbytes])
+        assert 0 < nbytes <= len(self._free)
+        self._take(self._free[:nbytes])
+        self._free = self._free[nbytes:]
 
     def data_received(self, data: bytes | bytearray | memoryview) -> None:
         self._take(data)
