@@ -101,7 +101,8 @@ class Log:
         self._view = region.view
         self._size = len(self._view)
         self._events = list(events)
-        self._next_index = events[-1].index + 1 if events else 1
+        self.next_index = events[-1].index + 1 if events else 1
+        """The index that the next event will have."""
         self._recorded_index = 1
         """While in memory: events from this index on are not in the storage."""
         self._readers: list[Callable[[], None]] = []
@@ -118,15 +119,10 @@ class Log:
         """How many bytes are kept."""
         return self._retention
 
-    @property
-    def next_index(self) -> int:
-        """The index that the next event will have."""
-        return self._next_index
-
     # -- appending
 
     def get_buffer(self) -> memoryview:
-        """Return memory for the next output, 1 to SLACK_BYTES bytes; store into it and `commit`, at once or in steps."""
+        """Return memory for the next output, 1 to SLACK_BYTES bytes; store into it, `commit` at once or in steps."""
         offset = self.head % self._size
         end = min(offset + SLACK_BYTES, self._size)
         try:
@@ -153,8 +149,8 @@ class Log:
 
     def add_event(self, kind: str, fields: Mapping[str, object], at: float) -> Event:
         """Append an event at the head and notify. One of the same kind at the same position is replaced."""
-        event = Event(self._next_index, self.head, kind, fields, at)
-        self._next_index += 1
+        event = Event(self.next_index, self.head, kind, fields, at)
+        self.next_index += 1
         self._events = [
             other for other in self._events if (other.position, other.kind) != (event.position, event.kind)
         ][-(EVENTS_LIMIT - 1) :]
@@ -236,7 +232,7 @@ class Log:
         filled = min(self.head, self._size)
         spare.view[:filled] = self._view[:filled]
         self._region, self._view = spare, spare.view
-        self._recorded_index = self._next_index
+        self._recorded_index = self.next_index
         self.degraded = error
 
     def reserve_storage(self) -> bool:

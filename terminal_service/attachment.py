@@ -205,13 +205,15 @@ class Attachment:
             or self._acked is not None
             or self._event_index != log.next_index
             or not 0 < log.head - position <= CHUNK_BYTES
-            or position < log.first  # trimmed: `pump` tells the gap
             or self.mode != "exact"
             or self.is_closed
             or not self.outlet.writable
         ):
             return
-        data = log.read(position, CHUNK_BYTES)
+        try:
+            data = log.read(position, CHUNK_BYTES)
+        except Trimmed:
+            return  # `pump` tells the gap
         self.position = position = position + len(data)
         self.outlet.send_output(data, position, replay=False)
         self.progressed_at = self._host.now()

@@ -45,17 +45,13 @@ class Keyboard:
         """Begin without a PTY: what is typed before it is there waits."""
         self.ledger = InputLedger()
         self.pending_bytes = 0
+        self.is_full = False
+        """Whether viewers should be read no further; `room` is called when that has passed."""
         self._queue: deque[_Pending] = deque()
         self._pty: Pty | None = None
         self._acknowledge = acknowledge
         self._room = room
         self._counters = counters
-        self._was_full = False
-
-    @property
-    def is_full(self) -> bool:
-        """Whether viewers should be read no further; `room` is called when that has passed."""
-        return self._was_full
 
     def connect(self, pty: Pty) -> None:
         """Begin to write."""
@@ -139,8 +135,8 @@ class Keyboard:
 
     def _watch_marks(self) -> None:
         held = max(self.pending_bytes, MESSAGE_COST_BYTES * len(self._queue))
-        if not self._was_full:
-            self._was_full = held > HIGH_WATER_BYTES
+        if not self.is_full:
+            self.is_full = held > HIGH_WATER_BYTES
         elif held <= LOW_WATER_BYTES:
-            self._was_full = False
+            self.is_full = False
             self._room()

@@ -116,7 +116,7 @@ class Session:
     @property
     def is_living(self) -> bool:
         """Whether it has not ended yet, in whatever way."""
-        return self.state in LIVING
+        return self.ended_monotonic is None
 
     def enter(self, state: State, reason: str) -> bool:
         """Move forward to a state; return False, changing nothing, where that would be backward or after the end."""
@@ -137,7 +137,7 @@ class Session:
         self._created = self._clock.monotonic() - age
         if history:
             self.history = [Change(*change) for change in history]
-        if not self.is_living:
+        if self.state not in LIVING:
             since_end = max(0.0, self._clock.wall() - self.history[-1].at)
             self.ended_monotonic = self._clock.monotonic() - since_end
             self.over.set()

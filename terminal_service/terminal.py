@@ -65,6 +65,7 @@ class Terminal:
         self._clock = clock
         self._on_activity = on_activity
         self._scanner = ModeScanner(log)
+        self._modes_kept_to = 0
         self._sizes = Sizes(log, size, size_policy, viewers=self.attachments, loop=loop, clock=clock)
         self._backpressure = Backpressure(self.attachments, loop=loop, clock=clock, counters=counters)
         self._presence = Presence(self.attachments, loop=loop, clock=clock)
@@ -109,9 +110,12 @@ class Terminal:
 
     def _keep_modes(self) -> None:
         """Learn the modes from what the next output might push out of the log, some time ahead."""
-        next_first = self.log.head + SLACK_BYTES - self.log.retention_bytes
-        if next_first > self._scanner.needed:
-            self._scanner.release(next_first + SCAN_BYTES)
+        log = self.log
+        if log.head > self._modes_kept_to:
+            kept_bytes = log.retention_bytes - SLACK_BYTES
+            if log.head - kept_bytes > self._scanner.needed:
+                self._scanner.release(log.head - kept_bytes + SCAN_BYTES)
+            self._modes_kept_to = self._scanner.needed + kept_bytes
 
     def resume_writing(self) -> None:
         """Write on what waits."""

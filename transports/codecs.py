@@ -118,7 +118,10 @@ def make_codec(subprotocol: str | None, *, control: bool) -> Codec:
 
 
 class SharedFrame:
-    """The last output frame of a terminal in one encoding: many viewers at the same place cost one encoding."""
+    """The last output frame of a terminal in one encoding: many viewers at the same place cost one encoding.
+
+    It holds memory, so a terminal's only viewer does without.
+    """
 
     def __init__(self, codec: Codec) -> None:
         """Begin empty."""
@@ -126,10 +129,8 @@ class SharedFrame:
         self._key: tuple[int, int, bool] = (-1, -1, False)
         self._frame = b""
 
-    def encode(self, data: memoryview, seq: int, *, replay: bool, shared: bool) -> bytes:
-        """Encode output, or return what was encoded for another viewer; kept only if there are others."""
-        if not shared:
-            return self._codec.output(data, seq, replay=replay)
+    def encode(self, data: memoryview, seq: int, *, replay: bool) -> bytes:
+        """Encode output, or return what was encoded for another viewer."""
         key = (seq, len(data), replay)
         if key != self._key:
             self._frame = self._codec.output(data, seq, replay=replay)

@@ -116,9 +116,9 @@ class Connection:
 
     def send_output(self, data: memoryview, seq: int, *, replay: bool) -> None:
         """Send output."""
-        counters = self._counters
-        shared = len(self._terminal.attachments) > 1
-        self._channel.send(self._frame.encode(data, seq, replay=replay, shared=shared), text=self._codec.output_is_text)
+        counters, codec = self._counters, self._codec
+        encode = self._frame.encode if len(self._terminal.attachments) > 1 else codec.output
+        self._channel.send(encode(data, seq, replay=replay), text=codec.output_is_text)
         counters.delivered_bytes += len(data)
         counters.output_messages += 1
         if replay:
@@ -140,10 +140,10 @@ class Connection:
 
     def message_received(self, data: bytes | str) -> None:
         """Act on one message, in its turn: one read may bring thousands, and each may be much work."""
-        self._heard()
-        if self._heard_at - self._acted_at > PAUSE_SECONDS:
-            self._turn_began = self._heard_at
-        if self._backlog or self._heard_at - self._turn_began > TURN_SECONDS:
+        now = self._heard_at = self._clock.monotonic()
+        if now - self._acted_at > PAUSE_SECONDS:
+            self._turn_began = now
+        if self._backlog or now - self._turn_began > TURN_SECONDS:
             if not self._backlog:
                 self._hold("turn")
                 self._loop.call_soon(self._go_on)
@@ -204,7 +204,7 @@ class Connection:
 
     def pong_received(self) -> None:
         """Note a sign of life."""
-        self._heard()
+        self._heard_at = self._clock.monotonic()
 
     def resume_writing(self) -> None:
         """Go on delivering."""
@@ -300,9 +300,6 @@ class Connection:
             self._channel.resume_reading()
 
     # -- signs of life
-
-    def _heard(self) -> None:
-        self._heard_at = self._clock.monotonic()
 
     def _beat(self) -> None:
         """Ask for a sign of life; a client that gave none for three intervals is gone.

@@ -86,7 +86,7 @@ class PicowsChannel(WSListener):
         self._queue: deque[bytes | str] = deque()
         self._fragments: Fragments | None = None
         self._held = False  # the application has paused reading
-        self._full = False  # the transport holds more than its high-water mark
+        self.writable = True  # the transport holds less than its high-water mark
         self._pong: bytes | None = None  # answer to the last ping that was not answered at once
         self._answered_at = 0.0
         self._answers = 0
@@ -95,11 +95,6 @@ class PicowsChannel(WSListener):
         self._wire: WSTransport  # from `open` until the connection is lost; used while OPEN only
 
     # The application's side: transports.channel.Channel
-
-    @property
-    def writable(self) -> bool:
-        """Tell whether the transport holds less than its high-water mark."""
-        return not self._full
 
     def listen(self, listener: Listener) -> None:
         """Deliver what waits, then every message as it arrives; raises RuntimeError before acceptance."""
@@ -229,11 +224,11 @@ class PicowsChannel(WSListener):
 
     def pause_writing(self) -> None:
         """Learn that the transport holds more than its high-water mark."""
-        self._full = True
+        self.writable = False
 
     def resume_writing(self) -> None:
         """Learn that the transport's buffer has drained."""
-        self._full = False
+        self.writable = True
         self._answer_latest()
         self._owner.wake()
         if self._listener is not None and self.code is None:
@@ -303,15 +298,15 @@ class PicowsChannel(WSListener):
         if now != self._answered_at:
             self._answered_at, self._answers = now, 0
         self._answers += 1
-        if not self._full and self._answers <= _PONGS_PER_TURN:
+        if self.writable and self._answers <= _PONGS_PER_TURN:
             self._wire.send_pong(payload)
             return
-        if self._pong is None and not self._full:
+        if self._pong is None and self.writable:
             self._loop.call_soon(self._answer_latest)
         self._pong = payload
 
     def _answer_latest(self) -> None:
-        if self._full:
+        if not self.writable:
             return
         if self._pong is not None and self._state is _State.OPEN:
             self._wire.send_pong(self._pong)
