@@ -93,13 +93,13 @@ class PosixBackend:
         return await asyncio.to_thread(available_shells, self._place.environment)
 
     async def open(self, session_id: str) -> PosixEnvironment:
-        """Return an environment: nothing is provisioned. Raises OutOfResources (no thread or descriptor left)."""
+        """Return an environment: nothing is provisioned. Raises OutOfResources (no thread left)."""
         check_text("session_id", session_id)
         try:
             # Now, because `submit` queues the work even when it cannot start the thread; and so that terminals
             # can be ended when there are no threads left to be had.
             await asyncio.wrap_future(self._place.launcher.submit(os.getpid))
-            await self._place.processes.look()
+            await self._place.processes.start()
         except (RuntimeError, OSError) as error:
             raise OutOfResources(str(error)) from None
         return PosixEnvironment(self._place)

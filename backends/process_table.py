@@ -39,6 +39,10 @@ class ProcessTable:
         self._begun = 0.0
         self._seen: list[Process] = []
 
+    async def start(self) -> None:
+        """Have the thread there, so that it cannot be missing later. Raises RuntimeError (there are no more)."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, os.getpid)
+
     async def look(self) -> list[Process]:
         """Return the processes that existed at some time after this call. Raises OSError (no descriptor left)."""
         asked = time.monotonic()
