@@ -79,6 +79,7 @@ class RingFile:
             raise StorageFull(str(error)) from error
         finally:
             os.close(descriptor)
+        _read_ahead(ring._map, wanted=False)
         ring._allocated = min(size, FIRST_STEP_BYTES)
         words = ring._words
         words[_MAGIC], words[_VERSION], words[_SIZE] = MAGIC, VERSION, size
@@ -159,6 +160,8 @@ class RingFile:
                         raise StorageFull(str(error)) from error
                 else:
                     self._allocated = target
+                    if step == LARGEST_STEP_BYTES:
+                        _read_ahead(self._map, wanted=True)
                     return
         finally:
             os.close(descriptor)
@@ -224,6 +227,9 @@ _ALLOCATING_KEEPS_CONTENT = sys.platform not in ("win32", "darwin")
 
 if sys.platform in ("win32", "darwin"):
 
+    def _read_ahead(mapping: mmap.mmap, *, wanted: bool) -> None:
+        """Leave it to the system."""
+
     def _allocate(descriptor: int, offset: int, length: int) -> None:
         """Write zeros where the system has no posix_fallocate; these blocks were never stored to before."""
         os.lseek(descriptor, offset, os.SEEK_SET)
@@ -231,6 +237,14 @@ if sys.platform in ("win32", "darwin"):
         while length > 0:
             length -= os.write(descriptor, step[:length])
 else:
+
+    def _read_ahead(mapping: mmap.mmap, *, wanted: bool) -> None:
+        """Choose whether the first store to a page prepares the pages around it too (madvise(2)).
+
+        How many is the disk's read_ahead_kb. That makes the first lap of a flood cheaper by a third; but where it
+        is 8 MiB, the first byte of every session cost 3 ms and 4 MiB of memory.
+        """
+        mapping.madvise(mmap.MADV_NORMAL if wanted else mmap.MADV_RANDOM)
 
     def _allocate(descriptor: int, offset: int, length: int) -> None:
         """Allocate blocks without changing what they hold (posix_fallocate(3); raises OSError ENOSPC)."""
