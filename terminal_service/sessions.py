@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from terminal_service.terminal import Terminal
 
 TICK_SECONDS = 1.0
-FAREWELL_SECONDS = 60.0
+FAREWELL_SECONDS = 10.0
 """An ended session stays for at least so long while somebody still reads its last output."""
 RETRY_AFTER_MS = 1000
 """When clients may expect the service back after a restart; they add jitter of their own."""
