@@ -13,18 +13,8 @@ import termios
 # (MIPS, PowerPC, SPARC) the calls fail and the portable way is taken.
 _TIOCSIG = 0x40045436
 _TIOCGPTPEER = 0x5441
-IUTF8 = 0x4000
-"""Input flag (the same number on Linux and macOS): backspace erases a character, not a byte."""
-
 # pty_signal() of drivers/tty/pty.c refuses all others.
 _TTY_SIGNALS = frozenset({signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP})
-
-
-def use_utf8(descriptor: int) -> None:
-    """Let the line discipline count UTF-8 characters; called in the child, before exec."""
-    attributes = termios.tcgetattr(descriptor)
-    attributes[0] |= IUTF8
-    termios.tcsetattr(descriptor, termios.TCSANOW, attributes)
 
 
 def set_size(master: int, rows: int, cols: int) -> None:

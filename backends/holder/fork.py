@@ -16,28 +16,27 @@ import pty
 import resource
 import signal
 import sys
+import termios
 import warnings
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ptyprocess import PtyProcess
 
-from backends.base import DirectoryNotFound, OutOfResources
-from backends.line_discipline import use_utf8
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
 EXHAUSTED = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.ENOBUFS})
 """What the system answers when it has no process, memory, descriptor or PTY left."""
 
+IUTF8 = 0x4000
+"""Input flag (the same number on Linux and macOS): backspace erases a character, not a byte."""
+
 _NO_PTY = "out of pty devices"  # the message of the standard library's pty module, which has lost the errno
 _RESETTABLE = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 
-class ExecError(Exception):
+class ExecFailed(Exception):
     """The child could not execute its program."""
 
     def __init__(self, number: int) -> None:
@@ -46,12 +45,37 @@ class ExecError(Exception):
         self.number = number
 
 
-@dataclass(frozen=True)
-class Forked:
-    """A program that has just been executed; the caller owns both and must reap and close."""
+class PrepareFailed(Exception):
+    """The child could not become what it should be: the directory cannot be entered, or the user not be changed to."""
+
+
+class Exhausted(Exception):
+    """The system has no PTY, descriptor, process or memory left; the message is its reason."""
+
+
+class Plan(NamedTuple):
+    """What to execute: all checked to be passable to execve."""
+
+    file: str
+    """An absolute path; also argv[0]."""
+    arguments: list[str]
+    cwd: str
+    env: dict[str, str]
+    size: tuple[int, int]
+    """Rows, cols."""
+    descriptors: int | None = None
+    """The child's soft limit of open files; None: this process's."""
+    user: str | None = None
+    """The name of the user to become; needs the right to. None: this process's."""
+
+
+class Forked(NamedTuple):
+    """A program that has just been executed; the caller owns all and must reap and close."""
 
     pid: int
     master: int
+    hopper: tuple[int, int] | None = None
+    """Both ends of the pipe that input goes through, read end first; None where the system cannot splice."""
 
 
 class _Child(PtyProcess):  # type: ignore[misc]  # ptyprocess has no type information
@@ -63,33 +87,23 @@ class _Child(PtyProcess):  # type: ignore[misc]  # ptyprocess has no type inform
         self.closed = True  # for the destructor: nothing of ours is its business
 
 
-def fork(
-    file: str,
-    arguments: Sequence[str],
-    *,
-    cwd: str,
-    env: Mapping[str, str],
-    size: tuple[int, int],
-    descriptors: int | None = None,
-) -> Forked:
-    """Execute `file` (an absolute path) at a new PTY of `size` (rows, cols), as leader of a session of its own.
+def fork(plan: Plan) -> Forked:
+    """Execute a program at a new PTY, as leader of a session of its own; blocks until it has been executed.
 
-    The child has three descriptors, default signals, nothing blocked. All text was checked to be passable to
-    execve. argv[0] is `file`. `descriptors` is its soft limit of open files (None: this process's). Raises
-    ExecError, DirectoryNotFound, OutOfResources; then nothing is left behind.
+    The child has three descriptors, default signals, nothing blocked. Raises ExecFailed, PrepareFailed, Exhausted;
+    then nothing is left behind.
     """
     parent = os.getpid()
     if sys.version_info >= (3, 12):
         warnings.filterwarnings("ignore", r"This process .* is multi-threaded, use of fork", DeprecationWarning)
+    become = partial(_become_ordinary, plan.cwd, plan.descriptors, plan.user)
     try:
-        child = _Child.spawn(
-            [file, *arguments], env=dict(env), dimensions=size, preexec_fn=partial(_become_ordinary, cwd, descriptors)
-        )
+        child = _Child.spawn([plan.file, *plan.arguments], env=plan.env, dimensions=plan.size, preexec_fn=become)
     except BaseException as error:
         if os.getpid() != parent:
-            os._exit(127)  # a forked copy of the service must never go on running the service's code
+            os._exit(127)  # a forked copy must never go on running this process's code
         # Before the clean-up: it would hide what there was too little of.
-        meaning = _meaning(error, cwd) if isinstance(error, OSError) else None
+        meaning = _meaning(error) if isinstance(error, OSError) else None
         _clean_up(error.__traceback__)
         if meaning is None:
             raise
@@ -101,13 +115,14 @@ def fork(
 
 def discard(forked: Forked) -> None:
     """End a program that nobody will use; blocks until it is reaped."""
-    os.close(forked.master)
+    for descriptor in (forked.master, *(forked.hopper or ())):
+        os.close(descriptor)
     os.kill(forked.pid, signal.SIGKILL)  # not reaped yet, so the number is still the child's
     os.waitpid(forked.pid, 0)
 
 
-def _become_ordinary(cwd: str, descriptors: int | None) -> None:
-    """Run in the child: undo what makes a Python service's process special, then change directory.
+def _become_ordinary(cwd: str, descriptors: int | None, user: str | None) -> None:
+    """Run in the child: undo what makes this process special, become `user`, then change directory.
 
     Python ignores SIGPIPE and SIGXFSZ, and a service started by nohup ignores SIGHUP: what is ignored stays
     ignored over exec, and so does the signal mask.
@@ -117,19 +132,37 @@ def _become_ordinary(cwd: str, descriptors: int | None) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     if descriptors is not None:  # programs that use select(2) fail above 1024: they must not inherit a raised one
         resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-    use_utf8(0)
+    attributes = termios.tcgetattr(0)
+    attributes[0] |= IUTF8  # the line discipline counts characters
+    termios.tcsetattr(0, termios.TCSANOW, attributes)
+    if user is not None:
+        _become(user)
     os.chdir(cwd)
 
 
-def _meaning(error: OSError, cwd: str) -> Exception:
+def _become(user: str) -> None:
+    """Give up every right but those of `user`. Raises OSError."""
+    import pwd  # noqa: PLC0415 - only a holder with the right to change users needs it
+
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        raise OSError(f"there is no user {user!r}") from None
+    os.fchown(0, entry.pw_uid, -1)  # the terminal is theirs
+    os.initgroups(entry.pw_name, entry.pw_gid)
+    os.setgid(entry.pw_gid)
+    os.setuid(entry.pw_uid)
+
+
+def _meaning(error: OSError) -> Exception:
     """Return what an error of ptyprocess's spawn is to our caller."""
     if error.errno in EXHAUSTED:
-        return OutOfResources(os.strerror(error.errno))
+        return Exhausted(os.strerror(error.errno))
     if str(error) == _NO_PTY:
-        return OutOfResources(_why_no_pty())
+        return Exhausted(_why_no_pty())
     if error.errno:
-        return ExecError(error.errno)  # only a failed execve travels through the pipe with its number
-    return DirectoryNotFound(cwd, str(error))  # from `_become_ordinary`: chdir is what can fail there
+        return ExecFailed(error.errno)  # only a failed execve travels through the pipe with its number
+    return PrepareFailed(str(error))  # from `_become_ordinary`
 
 
 def _why_no_pty() -> str:

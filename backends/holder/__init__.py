@@ -1,0 +1,5 @@
+"""The holder: a small process that owns shells, so that the service may die.
+
+This package uses the standard library and ptyprocess, nothing else, and runs on Python >= 3.8: it is also packed
+as one file that runs on other machines.
+"""

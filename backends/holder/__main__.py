@@ -1,0 +1,106 @@
+"""Run a holder: `python -m backends.holder DIRECTORY`.
+
+It listens on `DIRECTORY/holder.sock` and ends when it holds nothing and nobody is connected. Exit codes: 0 after
+that (or at once, in the background: it is ready), 3 if the directory has a holder already.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import fcntl
+import os
+import signal
+import socket
+import sys
+
+from backends.holder.daemon import Holder, log
+
+SOCKET, LOCK, LOG = "holder.sock", "holder.lock", "holder.log"
+EXIT_HELD = 3
+IDLE_SECONDS = 5.0
+BACKLOG = 16
+
+
+def main() -> int:
+    """Run in the foreground or in the background; return the exit code."""
+    options = _parse()
+    options.directory = os.path.abspath(options.directory)
+    mask = os.umask(0o077)
+    os.makedirs(options.directory, mode=0o700, exist_ok=True)
+    os.chdir(options.directory)  # names are short now: a socket's may have 107 bytes
+    os.chmod(".", 0o700 if options.allow_user is None else 0o711)
+    if not _lock():
+        return EXIT_HELD
+    users = {os.geteuid(), 0}
+    listener = _listen()
+    if options.allow_user is not None:
+        os.chown(SOCKET, options.allow_user, -1)  # nobody else can change what is in this directory
+        users.add(options.allow_user)
+    if not (options.foreground or options.allow_user is not None):
+        _go_to_background()
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)  # what a terminal sends to everything started from it
+    os.umask(mask)  # what the programs inherit
+    os.chdir("/")
+    log("ready")
+    Holder(listener, frozenset(users), None if options.stay else IDLE_SECONDS).run()
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(options.directory, SOCKET))
+    log("ended")
+    return 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m backends.holder", description="Own shells, so that the service may restart."
+    )
+    parser.add_argument("directory", help="where its socket and its log are")
+    parser.add_argument("--foreground", action="store_true", help="stay in the foreground; log to standard error")
+    parser.add_argument("--stay", action="store_true", help="do not end when idle")
+    parser.add_argument(
+        "--allow-user",
+        type=int,
+        metavar="UID",
+        help="the service's user, if it is another one than this holder's: implies --foreground",
+    )
+    return parser.parse_args()
+
+
+def _lock() -> bool:
+    """Become the directory's one holder; the descriptor stays open as long as the process lives."""
+    descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            raise
+        return False
+    return True
+
+
+def _listen() -> socket.socket:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(SOCKET)  # of a holder that was killed: we have its lock
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(SOCKET)  # mode 0600: umask
+    listener.listen(BACKLOG)
+    return listener
+
+
+def _go_to_background() -> None:
+    """Let go of whoever started this process: its session, its terminal, its standard files."""
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDWR)
+    journal = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    for number, descriptor in ((0, null), (1, null), (2, journal)):
+        os.dup2(descriptor, number)
+    for descriptor in (null, journal):
+        os.close(descriptor)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,328 @@
+"""The holder's one loop: it forks programs, keeps their terminals open, learns how they end, and hands them out.
+
+It never reads or writes a terminal: whoever owns it gets duplicates of the descriptors and does that. One
+connection at a time is the owner; others wait, and may ask but not change anything. What the owner says:
+
+========= ==================================== ==================================================================
+op        fields                               answer
+========= ==================================== ==================================================================
+hello                                          version, pid, operations
+list                                           programs: [{key, pid, exit, note}], payload: their notes in a row
+spawn     file arguments cwd env size          key, pid; descriptors: master, hopper. The payload is the note
+          descriptor_limit user
+take      key                                  pid, exit; descriptors: master, hopper
+annotate  key                                  the payload is the new note
+release   key                                  the terminal is closed, the program reaped (now or when it ends)
+adopt     pid; descriptors: master, hopper     key: a program whose holder died; how it ends is not known here
+signal    pids signum                          refused: pids that could not be signalled; for another user's programs
+stop                                           the holder ends; terminals it has hang up
+========= ==================================== ==================================================================
+
+Events: `owner` (this connection is it now) and `exited` (key, exit). `exit` is {code} or {signal}, null while the
+program lives.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import signal
+import struct
+import sys
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from backends.holder import fork
+from backends.holder.connection import Connection, peer_user
+from backends.holder.frames import VERSION, BadFrame
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+
+_HARMLESS = ("hello", "list")
+"""What everybody connected may ask, the owner or not."""
+
+
+class Held:
+    """One program and what is kept of it."""
+
+    def __init__(self, key: int, forked: fork.Forked, note: bytes, *, is_child: bool = True) -> None:
+        self.key = key
+        self.pid = forked.pid
+        self.descriptors = [forked.master, *(forked.hopper or ())]
+        self.note = note
+        self.is_child = is_child
+        self.exit: dict[str, int] | None = None
+
+    def close(self) -> None:
+        """Let go of the terminal; it hangs up unless somebody else has it."""
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+        self.descriptors = []
+
+
+class Refusal(Exception):
+    """An operation cannot be done; `kind` is for programs, the rest for people."""
+
+    def __init__(self, kind: str, **fields: Any) -> None:
+        super().__init__(kind)
+        self.error = {"kind": kind, **fields}
+
+
+class Answer(NamedTuple):
+    """What an operation gives back."""
+
+    fields: dict[str, Any]
+    payload: bytes = b""
+    descriptors: Sequence[int] = ()
+
+
+class Holder:
+    """See the module. `listener` is a bound and listening Unix socket; `users` are the ids that may connect."""
+
+    def __init__(self, listener: socket.socket, users: frozenset[int], idle_seconds: float | None) -> None:
+        self._listener = listener
+        self._users = users
+        self._idle_seconds = idle_seconds
+        self._selector = selectors.DefaultSelector()
+        self._connections: list[Connection] = []
+        self._programs: dict[int, Held] = {}
+        self._orphans: set[int] = set()
+        self._last_key = 0
+        self._stops = False
+        self._operations: dict[str, Callable[..., Answer]] = {
+            "hello": self._hello,
+            "list": self._list,
+            "spawn": self._spawn,
+            "take": self._take,
+            "annotate": self._annotate,
+            "release": self._release,
+            "adopt": self._adopt,
+            "signal": self._signal,
+            "stop": self._stop,
+        }
+
+    def run(self) -> None:
+        """Serve until told to stop, or until idle (nothing held, nobody connected) for `idle_seconds`."""
+        wake, woken = os.pipe()
+        for descriptor in (wake, woken):
+            os.set_blocking(descriptor, False)
+        signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: self._stop())
+        self._listener.settimeout(0)
+        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        self._selector.register(wake, selectors.EVENT_READ, lambda: self._notice_exits(wake))
+        while not self._stops:
+            idle = not self._programs and not self._connections
+            ready = self._selector.select(self._idle_seconds if idle else None)
+            if idle and not ready:
+                return
+            for key, _ in ready:
+                key.data()
+
+    # -- connections
+
+    def _accept(self) -> None:
+        try:
+            channel, _address = self._listener.accept()
+        except OSError as error:
+            if error.errno not in fork.EXHAUSTED | {errno.ECONNABORTED, errno.EINTR}:
+                raise
+            return
+        if peer_user(channel) not in self._users:
+            channel.close()
+            return
+        connection = Connection(channel)
+        self._connections.append(connection)
+        self._selector.register(channel, selectors.EVENT_READ, lambda: self._serve(connection))
+        if self._is_owner(connection):
+            self._tell({"event": "owner"})
+
+    def _serve(self, connection: Connection) -> None:
+        try:
+            for header, payload in connection.receive():
+                self._answer(connection, header, payload)
+        except (OSError, EOFError, BadFrame) as error:
+            if isinstance(error, BadFrame):
+                log(f"connection ended: {error}")
+            self._drop(connection)
+
+    def _answer(self, connection: Connection, header: dict[str, Any], payload: bytes) -> None:
+        """Do what is asked. A connection that ends in the middle has got nothing: what was forked for it goes."""
+        descriptors = connection.take_descriptors(int(header.get("descriptors", 0)))
+        reply = {"id": header.get("id")}
+        try:
+            answer = self._do(connection, header, payload, descriptors)
+        except Refusal as refusal:
+            connection.send({**reply, "error": refusal.error})
+            return
+        try:
+            connection.send({**reply, "ok": True, **answer.fields}, answer.payload, answer.descriptors)
+        except OSError:
+            if header["op"] == "spawn":
+                self._end(self._programs[answer.fields["key"]])
+            raise
+
+    def _drop(self, connection: Connection) -> None:
+        if connection not in self._connections:
+            return
+        was_owner = self._is_owner(connection)
+        self._connections.remove(connection)
+        self._selector.unregister(connection.channel)
+        connection.close()
+        if was_owner and self._connections:
+            self._tell({"event": "owner"})
+
+    def _is_owner(self, connection: Connection) -> bool:
+        return bool(self._connections) and self._connections[0] is connection
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        """Tell the owner, if there is one; who is owner later asks for a list."""
+        if not self._connections:
+            return
+        try:
+            self._connections[0].send(event)
+        except OSError:
+            self._drop(self._connections[0])
+
+    # -- operations
+
+    def _do(self, connection: Connection, header: dict[str, Any], payload: bytes, descriptors: list[int]) -> Answer:
+        name = str(header.get("op"))
+        try:
+            if name not in self._operations:
+                raise Refusal("unknown_op")
+            if name not in _HARMLESS and not self._is_owner(connection):
+                raise Refusal("not_owner")
+            return self._operations[name](header, payload, descriptors)
+        except (KeyError, TypeError, ValueError, struct.error) as error:
+            raise Refusal("bad_request", reason=repr(error)) from None
+        finally:
+            for descriptor in descriptors:  # those that were not taken
+                os.close(descriptor)
+
+    def _hello(self, *_: object) -> Answer:
+        return Answer({"version": VERSION, "pid": os.getpid(), "operations": sorted(self._operations)})
+
+    def _list(self, *_: object) -> Answer:
+        held = list(self._programs.values())
+        shown = [{"key": one.key, "pid": one.pid, "exit": one.exit, "note": len(one.note)} for one in held]
+        return Answer({"programs": shown}, b"".join(one.note for one in held))
+
+    def _spawn(self, header: dict[str, Any], note: bytes, _: object) -> Answer:
+        rows, cols = header["size"]
+        plan = fork.Plan(
+            file=str(header["file"]),
+            arguments=[str(word) for word in header["arguments"]],
+            cwd=str(header["cwd"]),
+            env=dict(header["env"]),
+            size=(int(rows), int(cols)),
+            descriptors=header.get("descriptor_limit"),
+            user=header.get("user"),
+        )
+        try:
+            forked = fork.fork(plan)
+        except fork.ExecFailed as error:
+            raise Refusal("exec", errno=error.number) from None
+        except fork.PrepareFailed as error:
+            raise Refusal("prepare", reason=str(error)) from None
+        except fork.Exhausted as error:
+            raise Refusal("exhausted", reason=str(error)) from None
+        held = self._keep(forked, note)
+        return Answer({"key": held.key, "pid": held.pid}, descriptors=held.descriptors)
+
+    def _take(self, header: dict[str, Any], *_: object) -> Answer:
+        held = self._find(header)
+        return Answer({"pid": held.pid, "exit": held.exit}, descriptors=held.descriptors)
+
+    def _annotate(self, header: dict[str, Any], note: bytes, _: object) -> Answer:
+        self._find(header).note = note
+        return Answer({})
+
+    def _release(self, header: dict[str, Any], *_: object) -> Answer:
+        held = self._find(header)
+        del self._programs[held.key]
+        held.close()
+        if held.is_child and not reap(held.pid):
+            self._orphans.add(held.pid)
+        return Answer({})
+
+    def _adopt(self, header: dict[str, Any], note: bytes, descriptors: list[int]) -> Answer:
+        master, *hopper = descriptors
+        pair = (hopper[0], hopper[1]) if hopper else None
+        held = self._keep(fork.Forked(int(header["pid"]), master, pair), note, is_child=False)
+        descriptors.clear()  # they are kept
+        return Answer({"key": held.key})
+
+    def _signal(self, header: dict[str, Any], *_: object) -> Answer:
+        refused = []
+        for pid in header["pids"]:
+            try:
+                os.kill(int(pid), int(header["signum"]))
+            except ProcessLookupError:
+                continue
+            except PermissionError:
+                refused.append(pid)
+        return Answer({"refused": refused})
+
+    def _stop(self, *_: object) -> Answer:
+        self._stops = True
+        return Answer({})
+
+    # -- programs
+
+    def _keep(self, forked: fork.Forked, note: bytes, *, is_child: bool = True) -> Held:
+        self._last_key += 1
+        held = self._programs[self._last_key] = Held(self._last_key, forked, note, is_child=is_child)
+        return held
+
+    def _find(self, header: dict[str, Any]) -> Held:
+        try:
+            return self._programs[header["key"]]
+        except KeyError:
+            raise Refusal("unknown_key", key=header.get("key")) from None
+
+    def _end(self, held: Held) -> None:
+        """End a program that nobody has heard of."""
+        os.kill(held.pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
+        self._release({"key": held.key})
+
+    def _notice_exits(self, wake: int) -> None:
+        """Learn which programs have ended. They stay zombies until released: their numbers remain their own."""
+        os.read(wake, 4096)
+        self._orphans = {pid for pid in self._orphans if not reap(pid)}
+        for held in list(self._programs.values()):
+            if held.is_child and held.exit is None:
+                held.exit = peek(held.pid)
+                if held.exit is not None:
+                    self._tell({"event": "exited", "key": held.key, "exit": held.exit})
+
+
+def peek(pid: int) -> dict[str, int] | None:
+    """Return how a child ended, leaving it a zombie where the system can; None while it lives."""
+    if not hasattr(os, "waitid"):  # macOS before Python 3.13
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if not ended:
+            return None
+        return {"signal": os.WTERMSIG(status)} if os.WIFSIGNALED(status) else {"code": os.WEXITSTATUS(status)}
+    result = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+    if result is None:
+        return None
+    return {"code" if result.si_code == os.CLD_EXITED else "signal": result.si_status}
+
+
+def reap(pid: int) -> bool:
+    """Release a child's number if it has ended; tell whether that is done."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True
+
+
+def log(text: str) -> None:
+    """Write a line to the log."""
+    sys.stderr.write("{} holder {}: {}\n".format(time.strftime("%Y-%m-%dT%H:%M:%S%z"), os.getpid(), text))
+    sys.stderr.flush()
