@@ -124,6 +124,19 @@ class Program:
     env: Mapping[str, str] = field(default_factory=dict)
     rows: int = 24
     cols: int = 80
+    note: str = ""
+    """Kept with the program where that outlives this process, and given back as `Survivor.note`."""
+
+
+@dataclass(frozen=True)
+class Survivor:
+    """A program that was started by an earlier process and runs on (or has ended meanwhile, unheard)."""
+
+    session_id: str
+    note: str
+    """What was kept with it last; see `Pty.annotate`."""
+    handle: object
+    """The backend's own."""
 
 
 class Sink(Protocol):
@@ -213,6 +226,17 @@ class Pty(Protocol):
         """Wait for the end of the program and of its output; may be awaited by many."""
         ...
 
+    def annotate(self, note: str) -> None:
+        """Keep a note with the program, in place of the last; nothing where programs end with this process."""
+        ...
+
+    async def detach(self) -> None:
+        """Let go of the program, which runs on for a later process's `Environment.adopt`, and read no more of it.
+
+        Where it cannot run on (`Capabilities.reattach`) this does nothing. Whoever waits is cancelled.
+        """
+        ...
+
     async def close(self, grace_seconds: float) -> None:
         """End the whole process tree: HUP, then TERM, then KILL, each after `grace_seconds`; then release all."""
         ...
@@ -227,6 +251,13 @@ class Environment(Protocol):
         A command that cannot be executed is no error here: the reason goes to the sink as output and the exit
         code is 127 (not found) or 126 (found, not executable). Raises ShellNotFound, DirectoryNotFound,
         InvalidProgram, OutOfResources; then nothing was started. Cancelled: what was started is ended.
+        """
+        ...
+
+    async def adopt(self, survivor: Survivor, sink: Sink) -> Pty:
+        """Take over a program of an earlier process; what it has printed since goes to the sink first.
+
+        Raises BackendError: it cannot be had.
         """
         ...
 
@@ -256,6 +287,14 @@ class Backend(Protocol):
         """Provision an environment for a session. Raises BackendError."""
         ...
 
+    async def survivors(self) -> Sequence[Survivor]:
+        """Return what earlier processes left running; empty where nothing can. Raises BackendError."""
+        ...
+
+    async def stop(self) -> None:
+        """End what would keep programs running beyond this process: all of them have ended. Raises BackendError."""
+        ...
+
     async def close(self) -> None:
-        """Release everything; environments must have been closed before."""
+        """Release everything; environments have been closed before, or their terminals detached."""
         ...

@@ -25,7 +25,7 @@ from backends.executable import NOT_FOUND
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from backends.base import Program, Pty, Sink
+    from backends.base import Program, Pty, Sink, Survivor
 
 BUFFER_BYTES = 64 * 1024
 """Output that waits, at most; while it is full `write` takes nothing."""
@@ -56,6 +56,13 @@ class EchoBackend:
         """Return an environment."""
         return EchoEnvironment(self._open, self._limit)
 
+    async def survivors(self) -> Sequence[Survivor]:
+        """Return none: nothing outlives its process."""
+        return ()
+
+    async def stop(self) -> None:
+        """Nothing runs on."""
+
     async def close(self) -> None:
         """Do nothing: there is nothing but the environments."""
 
@@ -84,6 +91,10 @@ class EchoEnvironment:
         if program.command is not None:
             pty.run(" ".join(program.command))
         return pty
+
+    async def adopt(self, survivor: Survivor, sink: Sink) -> Pty:  # noqa: ARG002
+        """Never called: there are no survivors."""
+        raise AssertionError("nothing outlives this process")
 
     async def close(self) -> None:
         """End what is open."""
@@ -176,6 +187,12 @@ class EchoPty:
         self._flood = 0
         self._end(ExitStatus(signal=1))  # SIGHUP, which Windows' signal module does not name
         await self.wait()
+
+    def annotate(self, note: str) -> None:
+        """Do nothing: it ends with this process."""
+
+    async def detach(self) -> None:
+        """Do nothing: it ends with this process."""
 
     def run(self, line: str) -> None:
         """Do what a line says; as a command of its own the program ends after it."""

@@ -53,3 +53,9 @@ class FailedPty:
 
     async def close(self, grace_seconds: float) -> None:
         """Do nothing."""
+
+    def annotate(self, note: str) -> None:
+        """Do nothing."""
+
+    async def detach(self) -> None:
+        """Do nothing."""

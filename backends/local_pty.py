@@ -10,14 +10,13 @@ import structlog
 
 from backends import line_discipline
 from backends.base import ExitStatus, Lost
-from backends.exit_watch import ExitWatch
 from backends.master import Master
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from backends.base import Sink
-    from backends.fork import Forked
+    from backends.child import Child
     from backends.process_tree import ProcessTree
 
 _log = structlog.get_logger(__name__)
@@ -38,31 +37,26 @@ class Patience:
 class LocalPty:
     """A `Pty` on a forked child; closed, reaped and its tree ended by one task of its own, whoever waits."""
 
-    def __init__(self, forked: Forked, sink: Sink, tree: ProcessTree, patience: Patience, *, pidfd: bool) -> None:
-        """Take over the child and start to read. Raises OSError (no descriptor left); then nothing was taken."""
+    def __init__(self, child: Child, sink: Sink, tree: ProcessTree, patience: Patience) -> None:
+        """Take over the child and start to read."""
         loop = asyncio.get_running_loop()
-        self._watch = ExitWatch(loop, forked.pid, pidfd=pidfd)
-        try:
-            self._master = Master(loop, forked.master, sink)
-        except BaseException:
-            self._watch.release()
-            raise
-        self._pid = forked.pid
+        self._child = child
+        self._master = Master(loop, child.master, sink)
         self._tree = tree
         self._patience = patience
         self._closing = asyncio.Lock()
         # The end of a program comes whether or not anybody waits for it, so this is a task; `wait` and `close`
         # await it and so learn of every error in it. It is bounded once the program has exited.
-        self._life = loop.create_task(self._live(), name=f"terminal of process {forked.pid}")
+        self._life = loop.create_task(self._live(), name=f"terminal of process {child.pid}")
 
     @property
     def pid(self) -> int | None:
         """Process id."""
-        return self._pid
+        return self._child.pid
 
     @property
     def _over(self) -> bool:
-        return self._watch.exited.done() or self._master.descriptor < 0
+        return self._child.exited.done() or self._master.descriptor < 0
 
     def write(self, data: bytes | memoryview) -> int:
         """Write without blocking; see `Pty.write` and `Master.write`."""
@@ -70,7 +64,7 @@ class LocalPty:
 
     def interrupt(self) -> bool:
         """Do what the interrupt key does, ahead of all queued input; see `line_discipline.interrupt`."""
-        return True if self._over else line_discipline.interrupt(self._master.descriptor, self._pid)
+        return True if self._over else line_discipline.interrupt(self._master.descriptor, self._child.pid)
 
     def resize(self, rows: int, cols: int) -> None:
         """Set the size; the foreground programs get SIGWINCH."""
@@ -80,7 +74,7 @@ class LocalPty:
     def signal(self, signum: int) -> None:
         """Signal the foreground process group; see `line_discipline.signal_foreground` for errors."""
         if not self._over:
-            line_discipline.signal_foreground(self._master.descriptor, self._pid, signum)
+            line_discipline.signal_foreground(self._master.descriptor, self._child.pid, signum)
 
     def pause_reading(self) -> None:
         """Stop reading."""
@@ -106,7 +100,7 @@ class LocalPty:
         async with self._closing:
             if not self._life.done():
                 await self._tree.end(grace_seconds)
-            if not self._watch.exited.done():
+            if not self._child.exited.done():
                 await self._expect_death()
         await self.wait()
 
@@ -114,18 +108,36 @@ class LocalPty:
         """Wait a little for a killed process; it is gone at once unless the kernel is stuck in it (a dead disk)."""
         try:
             async with asyncio.timeout(self._patience.leftover):
-                await asyncio.shield(self._watch.exited)
+                await asyncio.shield(self._child.exited)
         except TimeoutError:
-            _log.warning("a killed process does not end", pid=self._pid)
-            self._watch.give_up(ExitStatus(lost=Lost.NODE, message="the process cannot be ended"))
+            _log.warning("a killed process does not end", pid=self._child.pid)
+            self._child.give_up(ExitStatus(lost=Lost.NODE, message="the process cannot be ended"))
+
+    def annotate(self, note: str) -> None:
+        """Keep a note with the program; see `Pty.annotate`."""
+        self._child.annotate(note)
+
+    async def detach(self) -> None:
+        """Let go of the program; see `Pty.detach`."""
+        self._life.cancel()
+        await asyncio.wait([self._life])
 
     async def _live(self) -> ExitStatus:
         try:
-            status = await self._watch.exited
+            status = await self._child.exited
             await self._master.drain(quiet_seconds=self._patience.quiet, limit_seconds=self._patience.drain)
             await self._tree.end(self._patience.leftover)
             self._master.sweep()
-            return status
-        finally:
-            self._master.close()  # the kernel hangs up on whoever still has the terminal
-            self._watch.reap()
+        except asyncio.CancelledError:
+            self._master.close()
+            self._child.release()
+            raise
+        except BaseException:
+            self._release_all()
+            raise
+        self._release_all()
+        return status
+
+    def _release_all(self) -> None:
+        self._master.close()  # the kernel hangs up on whoever still has the terminal
+        self._child.reap()

@@ -9,20 +9,17 @@ import pwd
 import resource
 import secrets
 import stat
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backends.base import (
-    Capabilities,
-    DirectoryNotFound,
-    InvalidProgram,
-    OutOfResources,
-)
+from backends.base import Capabilities, DirectoryNotFound, InvalidProgram, OutOfResources, Survivor
 from backends.environment import check_text, child_environment, posix_base
 from backends.executable import CannotExecute, exec_failed, find_executable, is_text
 from backends.failed_pty import tell_failure
-from backends.fork import EXHAUSTED, ExecError, Forked, discard, fork
+from backends.forkers import Held
+from backends.held_child import Tag
+from backends.holder.fork import EXHAUSTED, ExecFailed, Exhausted, Plan, PrepareFailed
 from backends.local_pty import LocalPty, Patience
 from backends.process_table import ProcessTable
 from backends.process_tree import ProcessTree
@@ -32,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from backends.base import Program, Pty, Sink
+    from backends.child import Child
+    from backends.forkers import Forker
 
 _MAX_SIZE = 0xFFFF  # struct winsize holds unsigned shorts
 
@@ -41,10 +40,10 @@ class _Place:
     """What all terminals of a backend share."""
 
     environment: Mapping[str, str]
-    launcher: ThreadPoolExecutor
+    checker: ThreadPoolExecutor
+    forker: Forker
     processes: ProcessTable
     patience: Patience
-    pidfd: bool
     limits: Limits
 
 
@@ -59,32 +58,32 @@ class Limits:
 
 
 class PosixBackend:
-    """This machine, as the user the service runs as. Used on one event loop; `close` ends its two threads.
+    """This machine, as the user the service runs as. Used on one event loop; `close` ends its threads.
 
     `environment` is where the allow-listed variables of every child are taken from; nothing below reads the
-    process's own. Starting a program (fork, exec, a look at PATH) takes turns in one thread: a file system that
-    hangs holds up the starts after it, and nothing else.
+    process's own. Checks before a start (a look at PATH and at directories) take turns in one thread: a file
+    system that hangs holds up the starts after it, and nothing else.
     """
 
     name = "local"
-    capabilities = Capabilities(signals=True)
 
     def __init__(
         self,
         environment: Mapping[str, str],
+        forker: Forker,
         *,
         patience: Patience = Patience(),  # noqa: B008 - frozen
-        pidfd: bool = True,
         limits: Limits = Limits(),
     ) -> None:
-        """Keep what is needed; reads the user database once. `pidfd=False`: watch exits by threads."""
+        """Keep what is needed; reads the user database once."""
         user = pwd.getpwuid(os.geteuid())
+        self.capabilities = Capabilities(signals=True, reattach=forker.outlives)
         self._place = _Place(
             environment=posix_base(environment, user=user.pw_name, home=user.pw_dir, shell=user.pw_shell),
-            launcher=ThreadPoolExecutor(1, thread_name_prefix="launcher"),
+            checker=ThreadPoolExecutor(1, thread_name_prefix="checker"),
+            forker=forker,
             processes=ProcessTable(),
             patience=patience,
-            pidfd=pidfd,
             limits=limits,
         )
 
@@ -98,15 +97,25 @@ class PosixBackend:
         try:
             # Now, because `submit` queues the work even when it cannot start the thread; and so that terminals
             # can be ended when there are no threads left to be had.
-            await asyncio.wrap_future(self._place.launcher.submit(os.getpid))
+            await asyncio.wrap_future(self._place.checker.submit(os.getpid))
+            await self._place.forker.start()
             await self._place.processes.start()
         except (RuntimeError, OSError) as error:
             raise OutOfResources(str(error)) from None
         return PosixEnvironment(self._place)
 
+    async def survivors(self) -> Sequence[Survivor]:
+        """Return what the holder has."""
+        return [Survivor(held.tag.session_id, held.tag.note, held) for held in await self._place.forker.survivors()]
+
+    async def stop(self) -> None:
+        """End the holder."""
+        await self._place.forker.stop()
+
     async def close(self) -> None:
         """Let the threads, idle by now, end."""
-        self._place.launcher.shutdown(wait=False)
+        await self._place.forker.close()
+        self._place.checker.shutdown(wait=False)
         self._place.processes.close()
 
 
@@ -120,24 +129,49 @@ class PosixEnvironment:
 
     async def spawn(self, program: Program, sink: Sink) -> Pty:
         """Start a program; see `Environment.spawn`. argv[0] is the path of the file that is executed."""
-        mark = secrets.token_hex(16)
         place = self._place
-        launch = place.launcher.submit(_launch, program, place.environment, mark, place.limits)
+        tag = Tag(program.session_id, secrets.token_hex(16), program.note)
+        checking = place.checker.submit(_make_plan, program, place.environment, tag.mark, place.limits)
         try:
-            forked = await asyncio.wrap_future(launch)
-        except asyncio.CancelledError:
-            self._place.launcher.submit(_discard, launch)  # after it, in the one thread
-            raise
+            plan, word = await asyncio.wrap_future(checking)
+            child = await self._fork(plan, word, tag)
         except CannotExecute as failure:
             return tell_failure(failure, sink)
-        tree = ProcessTree(self._place.processes, forked.pid, mark)
-        try:
-            pty = LocalPty(forked, sink, tree, self._place.patience, pidfd=self._place.pidfd)
+        except Exhausted as error:
+            raise OutOfResources(str(error)) from None
+        except PrepareFailed as error:
+            raise DirectoryNotFound(plan.cwd, str(error)) from None
         except OSError as error:
-            await asyncio.wrap_future(self._place.launcher.submit(discard, forked))
             if error.errno in EXHAUSTED:
-                raise OutOfResources(os.strerror(error.errno)) from None
+                raise OutOfResources(os.strerror(error.errno or 0)) from None
             raise
+        return self._connect(child, tag.mark, sink)
+
+    async def _fork(self, plan: Plan, word: str, tag: Tag) -> Child:
+        """Execute a program; a text without an interpreter is a shell script, as for execvp(3)."""
+        try:
+            return await self._place.forker.fork(plan, tag)
+        except ExecFailed as error:
+            failed = error
+        if failed.number == errno.ENOEXEC and await asyncio.wrap_future(self._place.checker.submit(is_text, plan.file)):
+            plan = plan._replace(file="/bin/sh", arguments=[plan.file, *plan.arguments])
+            try:
+                return await self._place.forker.fork(plan, tag)
+            except ExecFailed as error:
+                failed = error
+        if failed.number in EXHAUSTED:
+            raise OutOfResources(str(failed))
+        raise exec_failed(word, plan.file, failed.number)
+
+    async def adopt(self, survivor: Survivor, sink: Sink) -> Pty:
+        """Take over a program that the holder has; see `Environment.adopt`."""
+        held = survivor.handle
+        if not isinstance(held, Held):
+            raise TypeError("a survivor of another backend")
+        return self._connect(await self._place.forker.take(held), held.tag.mark, sink)
+
+    def _connect(self, child: Child, mark: str, sink: Sink) -> LocalPty:
+        pty = LocalPty(child, sink, ProcessTree(self._place.processes, child.pid, mark), self._place.patience)
         self._open.add(pty)
         pty.when_over(self._open.discard)
         return pty
@@ -149,14 +183,8 @@ class PosixEnvironment:
                 closing.create_task(pty.close(self._place.patience.leftover))
 
 
-def _discard(launch: Future[Forked]) -> None:
-    """End what a cancelled spawn has started."""
-    if not launch.cancelled() and launch.exception() is None:
-        discard(launch.result())
-
-
-def _launch(program: Program, base: Mapping[str, str], mark: str, limits: Limits) -> Forked:
-    """Check and start a program, in the launcher's thread.
+def _make_plan(program: Program, base: Mapping[str, str], mark: str, limits: Limits) -> tuple[Plan, str]:
+    """Check what is to be started; return it and the word it is known by. In the checker's thread.
 
     Raises CannotExecute, ShellNotFound, DirectoryNotFound, InvalidProgram, OutOfResources.
     """
@@ -173,19 +201,7 @@ def _launch(program: Program, base: Mapping[str, str], mark: str, limits: Limits
     _check_reserve(limits.reserve)
     word, *arguments = command
     file = find_executable(word, path=environment["PATH"], cwd=cwd)
-    try:
-        return fork(file, arguments, cwd=cwd, env=environment, size=size, descriptors=limits.inherited)
-    except ExecError as error:
-        if error.number in EXHAUSTED:
-            raise OutOfResources(str(error)) from None
-        if error.number != errno.ENOEXEC or not is_text(file):
-            raise exec_failed(word, file, error.number) from None
-    try:
-        return fork(
-            "/bin/sh", [file, *arguments], cwd=cwd, env=environment, size=size, descriptors=limits.inherited
-        )  # as execvp(3) does
-    except ExecError as error:
-        raise exec_failed(word, "/bin/sh", error.number) from None
+    return Plan(file, arguments, cwd, environment, size, limits.inherited), word
 
 
 def _check_reserve(reserve: int) -> None:

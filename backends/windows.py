@@ -22,7 +22,7 @@ from backends.windows_pty import WindowsPty, end_tree
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from backends.base import Program, Pty, Sink
+    from backends.base import Program, Pty, Sink, Survivor
 
 _SHELLS: Mapping[str, tuple[str, ...]] = {
     "powershell": ("-NoLogo",),
@@ -52,6 +52,13 @@ class WindowsBackend:
         check_text("session_id", session_id)
         return WindowsEnvironment(self._environment)
 
+    async def survivors(self) -> Sequence[Survivor]:
+        """Return none: nothing outlives its process."""
+        return ()
+
+    async def stop(self) -> None:
+        """Nothing runs on."""
+
     async def close(self) -> None:
         """Do nothing: nothing is kept here."""
 
@@ -77,6 +84,10 @@ class WindowsEnvironment:
         pty = WindowsPty(terminal, sink, self._open.discard)
         self._open.add(pty)
         return pty
+
+    async def adopt(self, survivor: Survivor, sink: Sink) -> Pty:  # noqa: ARG002
+        """Never called: there are no survivors."""
+        raise AssertionError("nothing outlives this process")
 
     async def close(self) -> None:
         """End all terminals that are still open, at the same time."""

@@ -120,6 +120,12 @@ class WindowsPty:
 
     # -- the threads
 
+    def annotate(self, note: str) -> None:
+        """Do nothing: it ends with this process."""
+
+    async def detach(self) -> None:
+        """Do nothing: it ends with this process."""
+
     def _read(self) -> None:
         """Hand output to the loop, until the end of the console; never more than a bound ahead of it."""
         while True:

@@ -90,7 +90,7 @@ async def main(settings: Settings, environment: Mapping[str, str], *, announce: 
         log.warning("settings without effect", names=list(settings.ignored))
     with state.hold(settings.state_dir):
         _start_threads()
-        backends = _make_backends(environment)
+        backends = _make_backends(settings, environment)
         directory = settings.state_dir / "sessions"
         sessions = Sessions(
             settings=settings,
@@ -101,21 +101,23 @@ async def main(settings: Settings, environment: Mapping[str, str], *, announce: 
             counters=Counters(),
         )
         with _listen(settings) as (listener, url):
-            await _serve(settings, sessions, listener, lambda: _say_where(settings, url, announce))
+            ends_all = await _serve(settings, sessions, listener, lambda: _say_where(settings, url, announce))
         for backend in backends.values():
+            if ends_all and settings.holder == "on":
+                await backend.stop()
             await backend.close()
 
 
 async def _serve(
     settings: Settings, sessions: Sessions, listener: socket.socket, announce: Callable[[], Awaitable[None]]
-) -> None:
+) -> bool:
+    """Serve until a signal; return whether that ended all sessions."""
     metrics = Metrics(sessions)
     servers = {_make_server(make_application(settings, sessions, metrics), settings): listener}
     if settings.prometheus_port is not None:
         metrics_listener, _ = listen_tcp("127.0.0.1", settings.prometheus_port, setting="PROMETHEUS_PORT")
         servers[_make_server(make_metrics_application(settings, metrics), settings)] = metrics_listener
-    stop = asyncio.Event()
-    async with _signals(stop), asyncio.TaskGroup() as tasks:
+    async with _signals() as stop, asyncio.TaskGroup() as tasks:
         work = tasks.create_task(sessions.run(), name="sessions")
         work.add_done_callback(lambda _: _leave(servers))
         await sessions.ready.wait()
@@ -124,9 +126,11 @@ async def _serve(
             await server.ready.wait()
         gc.freeze()  # or each full collection would look at all of this again: every terminal waits 60 ms then
         await announce()
-        await stop.wait()
-        log.info("stopping")
-        sessions.stop()
+        number = await stop
+        ends_all = number == signal.SIGINT or settings.stop_sessions_on_exit
+        log.info("stopping", signal=number.name, sessions="end" if ends_all else "go on")
+        sessions.stop(end_all=ends_all)
+    return ends_all
 
 
 async def _say_where(settings: Settings, url: str, announce: Callable[[str], None]) -> None:
@@ -157,7 +161,7 @@ def _leave(servers: Iterable[Server]) -> None:
         server.leave()
 
 
-def _make_backends(environment: Mapping[str, str]) -> dict[str, Backend]:
+def _make_backends(settings: Settings, environment: Mapping[str, str]) -> dict[str, Backend]:
     """Return the backends by name, the default one first."""
     local: Backend
     if sys.platform == "win32":
@@ -165,11 +169,13 @@ def _make_backends(environment: Mapping[str, str]) -> dict[str, Backend]:
 
         local = WindowsBackend(environment)
     else:
+        from backends.forkers import HolderForker, OwnForker
         from backends.posix import Limits, PosixBackend
 
         before, limit = _raise_descriptor_limit()
         reserve = min(RESERVED_DESCRIPTORS, max(0, limit) // RESERVED_SHARE)  # without limit, none
-        local = PosixBackend(environment, limits=Limits(inherited=before, reserve=reserve))
+        forker = OwnForker() if settings.holder_dir is None else HolderForker(settings.holder_dir)
+        local = PosixBackend(environment, forker, limits=Limits(inherited=before, reserve=reserve))
     from backends.echo import EchoBackend
 
     echo = EchoBackend()
@@ -214,16 +220,22 @@ def _listen(settings: Settings) -> Iterator[tuple[socket.socket, str]]:
 
 
 @contextlib.asynccontextmanager
-async def _signals(stop: asyncio.Event) -> AsyncIterator[None]:
-    """Set `stop` on SIGINT or SIGTERM."""
+async def _signals() -> AsyncIterator[asyncio.Future[signal.Signals]]:
+    """Give the first signal that comes: SIGINT or SIGTERM."""
     loop = asyncio.get_running_loop()
+    came: asyncio.Future[signal.Signals] = loop.create_future()
+
+    def note(number: signal.Signals) -> None:
+        if not came.done():
+            came.set_result(number)
+
     for number in (signal.SIGINT, signal.SIGTERM):
         if sys.platform == "win32":
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+            signal.signal(number, lambda number, _: loop.call_soon_threadsafe(note, signal.Signals(number)))
         else:
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, note, number)
     try:
-        yield
+        yield came
     finally:
         if sys.platform != "win32":
             for number in (signal.SIGINT, signal.SIGTERM):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,3 +17,13 @@ class Clock:
 
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
+    boot: str = field(default_factory=lambda: _boot_id())
+    """Names the start of this machine: `monotonic` goes on over a restart of the process, not of the machine."""
+
+
+def _boot_id() -> str:
+    """Return the kernel's own name of it (random(4)); empty where there is none: then nothing is compared."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

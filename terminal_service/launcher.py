@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -17,7 +18,7 @@ from backends.base import (
     ShellNotFound,
 )
 from terminal_service.errors import InvalidRequest, LimitReached, SessionOver, Unavailable
-from terminal_service.recovery import TERMINAL_ID
+from terminal_service.recovery import TERMINAL_ID, make_record, restore_session
 from terminal_service.session import Session, SessionSpec, State
 from terminal_service.sizes import SizePolicy
 from terminal_service.terminal import Terminal
@@ -25,7 +26,7 @@ from terminal_service.terminal import Terminal
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-    from backends.base import Backend, Pty, Sink
+    from backends.base import Backend, Pty, Sink, Survivor
     from replay.log import Log
     from terminal_service.clock import Clock
     from terminal_service.counters import Counters
@@ -54,6 +55,10 @@ class Launcher:
         self._clock = clock
         self._counters = counters
 
+    def backend_of(self, session: Session) -> Backend | None:
+        """Return where a session runs; None: no such backend (any more)."""
+        return self._backends.get(session.backend)
+
     def check_limits(self, owner: str, sessions: Iterable[Session]) -> None:
         """Raise LimitReached if, beside these, there may be no other session of this owner."""
         living = [session for session in sessions if session.is_living]
@@ -74,6 +79,39 @@ class Launcher:
             max_lifetime_seconds=settings.session_max_lifetime_seconds,
             clock=self._clock,
         )
+
+    def restore(self, session_id: str, record: dict[str, Any]) -> Session:
+        """Return a session that an earlier process had; see `restore_session`."""
+        return restore_session(
+            session_id,
+            record,
+            clock=self._clock,
+            ttl_seconds=self._settings.session_ttl_seconds,
+            max_lifetime_seconds=self._settings.session_max_lifetime_seconds,
+        )
+
+    async def find_survivors(self) -> dict[str, tuple[Backend, Survivor]]:
+        """Return the programs that earlier processes left running, by session; what cannot be asked is logged."""
+        found: dict[str, tuple[Backend, Survivor]] = {}
+        for backend in self._backends.values():
+            try:
+                survivors = await backend.survivors()
+            except BackendError as error:
+                log.error("running programs cannot be found", backend=backend.name, reason=str(error))  # noqa: TRY400 - no bug of ours to trace
+                continue
+            found |= {survivor.session_id: (backend, survivor) for survivor in survivors}
+        return found
+
+    async def resume(self, session: Session, output: Log | None, backend: Backend, survivor: Survivor) -> None:
+        """Go on with a session whose program still runs. Raises BackendError, Unavailable.
+
+        Without the log of the earlier process a new one begins: viewers are told by its epoch.
+        """
+        if output is None:
+            output = await self._begin_log(session)
+        environment = session.environment = await backend.open(session.session_id)
+        await self.connect(session, output, lambda sink: environment.adopt(survivor, sink))
+        session.resume("taken over by a new process of the service")
 
     async def start(self, session: Session) -> None:
         """Provision what a session needs and start its program.
@@ -99,7 +137,7 @@ class Launcher:
         session.enter(State.PREPARING, f"starting on {name}")
         environment = session.environment = await backend.open(session.session_id)
         output = await self._begin_log(session)
-        program = _make_program(session)
+        program = _make_program(session, json.dumps(make_record(session)))
         await self.connect(session, output, lambda sink: environment.spawn(program, sink))
 
     async def connect(self, session: Session, output: Log, open_pty: Callable[[Sink], Awaitable[Pty]]) -> None:
@@ -143,7 +181,7 @@ class Launcher:
             output = await self._storage.begin(session, session.spec.retention_bytes or self._settings.retention_bytes)
         except OSError as error:  # not even memory for it: a full disk is no error of the store
             raise Unavailable(f"no room for output: {error.strerror or error}") from error
-        if session.state is not State.PREPARING:
+        if not session.is_living or session.state is State.ENDING:
             raise SessionOver(session.session_id, session.end_reason)  # with a stop its log may be closed already
         return output
 
@@ -157,7 +195,7 @@ class Launcher:
         return InvalidRequest(*_wrong_field(error))
 
 
-def _make_program(session: Session) -> Program:
+def _make_program(session: Session, note: str) -> Program:
     spec = session.spec
     return Program(
         session_id=session.session_id,
@@ -167,6 +205,7 @@ def _make_program(session: Session) -> Program:
         env=spec.env,
         rows=spec.size.rows,
         cols=spec.size.cols,
+        note=note,
     )
 
 

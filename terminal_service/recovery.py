@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -9,9 +10,11 @@ import structlog
 from backends.base import ExitStatus
 from replay.errors import LogDamaged, LogMissing
 from terminal_service.session import Session, SessionSpec, State
-from terminal_service.sizes import Size
+from terminal_service.sizes import Size, SizePolicy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from replay.log import Log
     from replay.store import Store
     from terminal_service.clock import Clock
@@ -30,17 +33,24 @@ def log_name(session: Session) -> str:
 
 def make_record(session: Session) -> dict[str, Any]:
     """Return what is kept of a session. Its environment variables are not: they may hold secrets."""
-    size = session.terminal.size if session.terminal else session.spec.size
+    spec = session.spec
+    size = session.terminal.size if session.terminal else spec.size
+    policy = session.terminal.size_policy if session.terminal else spec.size_policy
     return {
         "owner": session.owner,
         "name": session.name,
         "labels": session.labels,
         "backend": session.backend,
         "shell": session.shell,
-        "command": list(session.spec.command) if session.spec.command else None,
+        "command": list(spec.command) if spec.command else None,
+        "cwd": spec.cwd,
         "rows": size.rows,
         "cols": size.cols,
+        "size_policy": policy.value if policy else None,
+        "keepalive": spec.keepalive,
+        "retention_bytes": spec.retention_bytes,
         "ttl_seconds": session.ttl_seconds,
+        "times": session.times(),
         "created_at": session.created_at,
         "last_activity": session.last_activity,
         "last_bump": session.last_bump,
@@ -60,34 +70,63 @@ def _restore_exit(kept: dict[str, Any] | None) -> ExitStatus | None:
     return ExitStatus(**kept) if kept else None
 
 
-def recover_sessions(records: Records, store: Store, clock: Clock) -> list[tuple[Session, Log | None]]:
-    """Return the sessions an earlier process left, ended or lost, with their logs (None: no readable log).
+def recover_sessions(
+    records: Records, store: Store, restore: Callable[[str, dict[str, Any]], Session], notes: Mapping[str, str]
+) -> list[tuple[Session, Log | None]]:
+    """Return the sessions an earlier process left, living or ended, with their logs (None: no readable log).
 
-    May block for file operations. Logs without a record belong to nobody and are shown to administrators only.
+    `notes` are the records kept with programs that still run, by session: newer than those on disk, if these could
+    not be written. May block for file operations. Logs without a record belong to nobody and are shown to
+    administrators only.
     """
     known = dict(records.all())
     for name in store.names():
         known.setdefault(name.partition("/")[0], {})
+    known |= {
+        session_id: _parse_note(session_id, note) or known.get(session_id, {}) for session_id, note in notes.items()
+    }
     found = []
     for session_id, record in known.items():
-        session = _restore_or_begin(session_id, record, clock)
+        session = _restore_or_begin(session_id, record, restore)
         found.append((session, _open_log(session, store)))
     return found
 
 
-def _restore_or_begin(session_id: str, record: dict[str, Any], clock: Clock) -> Session:
+def _parse_note(session_id: str, note: str) -> dict[str, Any]:
+    try:
+        record = json.loads(note)
+    except (ValueError, RecursionError) as error:
+        log.error("note of a running program is damaged", session_id=session_id, reason=str(error))  # noqa: TRY400 - no bug of ours to trace
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _restore_or_begin(
+    session_id: str, record: dict[str, Any], restore: Callable[[str, dict[str, Any]], Session]
+) -> Session:
     """Restore from a record; one that is not what this version writes must not keep the service from starting."""
     try:
-        return _restore(session_id, record, clock)
+        return restore(session_id, record)
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         log.error("session record is damaged", session_id=session_id, reason=str(error))  # noqa: TRY400 - no bug of ours to trace
-        return _restore(session_id, {}, clock)
+        return restore(session_id, {})
 
 
-def _restore(session_id: str, record: dict[str, Any], clock: Clock) -> Session:
+def restore_session(
+    session_id: str, record: dict[str, Any], *, clock: Clock, ttl_seconds: float, max_lifetime_seconds: float
+) -> Session:
+    """Return a session as a record says it was, in the state it was in.
+
+    `ttl_seconds` is for one whose record was lost. Raises ValueError and the like for a record that is none.
+    """
+    policy = record.get("size_policy")
     spec = SessionSpec(
         shell=record.get("shell"),
         command=record.get("command"),
+        cwd=record.get("cwd"),
+        size_policy=SizePolicy(policy) if policy else None,
+        keepalive=bool(record.get("keepalive", True)),
+        retention_bytes=record.get("retention_bytes"),
         backend=record.get("backend"),
         size=Size(int(record.get("rows", 24)), int(record.get("cols", 80))),
         name=str(record.get("name", "")),
@@ -97,20 +136,19 @@ def _restore(session_id: str, record: dict[str, Any], clock: Clock) -> Session:
         session_id,
         str(record.get("owner", "")),
         spec,
-        ttl_seconds=float(record.get("ttl_seconds", 0)),
-        max_lifetime_seconds=0,
+        ttl_seconds=float(record.get("ttl_seconds", ttl_seconds)),
+        max_lifetime_seconds=max_lifetime_seconds,
         clock=clock,
     )
     session.restore_history(
         [(State(state), str(reason), float(at)) for state, reason, at in record.get("history", [])],
         created_at=float(record.get("created_at", session.created_at)),
         last_activity=float(record.get("last_activity", session.created_at)),
+        times=dict(record.get("times", {})),
     )
     session.last_bump = str(record.get("last_bump", "created"))
     session.end_reason = str(record.get("end_reason", ""))
     session.exit_status = _restore_exit(record.get("exit"))
-    if session.enter(State.LOST, "the service stopped while the session was running"):
-        session.end_reason = session.history[-1].reason
     return session
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from terminal_service.sizes import Size, SizePolicy
 
@@ -128,13 +128,31 @@ class Session:
             self.over.set()
         return True
 
+    def resume(self, reason: str) -> None:
+        """Note that another process goes on with a session that lives."""
+        state = max(State.RUNNING, self.state, key=_ORDER.__getitem__)
+        self.history.append(Change(state, reason, self._clock.wall()))
+
+    def times(self) -> dict[str, Any]:
+        """Return when it was created and last bumped, for a process that goes on with it on the same machine."""
+        return {"boot": self._clock.boot, "created": self._created, "bumped": self._bumped}
+
     def restore_history(
-        self, history: Sequence[tuple[State, str, float]], *, created_at: float, last_activity: float
+        self,
+        history: Sequence[tuple[State, str, float]],
+        *,
+        created_at: float,
+        last_activity: float,
+        times: Mapping[str, Any],
     ) -> None:
-        """Take over what an earlier process knew; wall-clock times only, its monotonic clock is gone."""
+        """Take over what an earlier process knew: by the monotonic clock, or the wall's if that was restarted."""
         self.created_at, self.last_activity = created_at, last_activity
-        age = max(0.0, self._clock.wall() - created_at)
-        self._created = self._clock.monotonic() - age
+        now = self._clock.monotonic()
+        if self._clock.boot and times.get("boot") == self._clock.boot:
+            self._created, self._bumped = float(times["created"]), float(times["bumped"])
+        else:
+            self._created = now - max(0.0, self._clock.wall() - created_at)
+            self._bumped = now - max(0.0, self._clock.wall() - last_activity)
         if history:
             self.history = [Change(*change) for change in history]
         if self.state not in LIVING:

@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from backends.base import BackendError
 from terminal_service.errors import SessionOver, Unavailable, UnknownSession
 from terminal_service.launcher import Launcher
+from terminal_service.nowhere import Nowhere
 from terminal_service.session import Session, SessionSpec, State
 from terminal_service.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
 
-    from backends.base import Backend, ExitStatus
+    from backends.base import Backend, ExitStatus, Survivor
+    from replay.log import Log
     from replay.store import Store
     from terminal_service.clock import Clock
     from terminal_service.counters import Counters
@@ -57,12 +60,16 @@ class Sessions:
         )
         self._sessions: dict[str, Session] = {}
         self._stopping = asyncio.Event()
+        self._ends_all = True
         self._tasks: asyncio.TaskGroup | None = None
 
     # -- life of the component
 
     async def run(self) -> None:
-        """Find what an earlier process left, then keep time until `stop`; at the end every session has ended."""
+        """Find what an earlier process left, then keep time until `stop`.
+
+        At the end every session has ended, or goes on without this process.
+        """
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
@@ -71,21 +78,70 @@ class Sessions:
                 self._start_task(self._mend_until_stopped(), "mend storage")
                 while not await self._stops_within(TICK_SECONDS):
                     self.tick()
-                self._tell_restart()
-                for session in list(self._sessions.values()):
-                    self._end_soon(session, "shutdown")
+                await self._leave()
         finally:
             self._tasks = None
             self._storage.close()
 
     async def _recover(self) -> None:
-        """Make the sessions of an earlier process known: their shells are gone, what they printed is not."""
-        for session, output in await self._storage.recover():
-            if output is not None:
-                terminal = self._launcher.make_terminal(session, output)
-                terminal.finish(session.exit_status, session.end_reason, at=session.history[-1].at)
+        """Make the sessions of an earlier process known, and go on with those whose programs still run."""
+        survivors = await self._launcher.find_survivors()
+        notes = {session_id: survivor.note for session_id, (_, survivor) in survivors.items()}
+        for session, output in await self._storage.recover(self._launcher.restore, notes):
             self._sessions[session.session_id] = session
+            if session.session_id in survivors:
+                await self._resume(session, output, *survivors[session.session_id])
+            if session.terminal is None:
+                self._lay_out(session, output)
             await self._storage.save(session)
+
+    async def _resume(self, session: Session, output: Log | None, backend: Backend, survivor: Survivor) -> None:
+        """Go on with a session; one that had ended, or cannot go on, has its program ended."""
+        if session.is_living:
+            try:
+                await self._launcher.resume(session, output, backend, survivor)
+            except (BackendError, Unavailable) as error:
+                log.error("session cannot go on", session_id=session.session_id, reason=str(error))  # noqa: TRY400 - no bug of ours to trace
+                session.end_reason = f"could not go on after a restart: {error}"
+            else:
+                self._start_task(self._watch(session), f"watch session {session.session_id}")
+                if session.state is State.ENDING:
+                    self._start_task(self._close_pty(session), f"end session {session.session_id}")
+                log.info("session goes on", session_id=session.session_id)
+                return
+        self._start_task(self._end_program(backend, survivor), f"end program of session {session.session_id}")
+
+    async def _end_program(self, backend: Backend, survivor: Survivor) -> None:
+        """End a program that no session has."""
+        environment = await backend.open(survivor.session_id)
+        await environment.adopt(survivor, Nowhere())
+        await environment.close()
+
+    def _lay_out(self, session: Session, output: Log | None) -> None:
+        """Show what is left of a session that has ended, in whatever way: its program is gone, its output is not."""
+        reason = session.end_reason or "the service and the holder of the shell stopped while it was running"
+        if session.enter(State.LOST, reason):
+            session.end_reason = reason
+        if output is not None:
+            terminal = self._launcher.make_terminal(session, output)
+            terminal.finish(session.exit_status, session.end_reason, at=session.history[-1].at)
+
+    async def _leave(self) -> None:
+        """Tell every viewer to come back; let go of the programs that go on, and end the others."""
+        self._tell_restart()
+        for session in list(self._sessions.values()):
+            if self._ends_all or not await self._detach(session):
+                self._end_soon(session, "shutdown")
+
+    async def _detach(self, session: Session) -> bool:
+        """Let go of a session whose program goes on without this process; tell whether it does."""
+        backend = self._launcher.backend_of(session)
+        pty = session.terminal.pty if session.terminal else None
+        if session.state is not State.RUNNING or pty is None or backend is None or not backend.capabilities.reattach:
+            return False
+        await pty.detach()
+        await self._storage.save(session)
+        return True
 
     async def _mend_until_stopped(self) -> None:
         """Store what could not be stored, as soon as there is room. Apart from `tick`: a disk may hang."""
@@ -100,8 +156,12 @@ class Sessions:
         except TimeoutError:
             return False
 
-    def stop(self) -> None:
-        """Refuse new sessions and end all; `run` returns when that is done."""
+    def stop(self, *, end_all: bool = True) -> None:
+        """Refuse new sessions and end all, or only those that cannot go on without this process.
+
+        `run` returns when that is done.
+        """
+        self._ends_all = end_all
         self._stopping.set()
 
     @property

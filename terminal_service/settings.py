@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_state_path
@@ -21,7 +22,6 @@ from terminal_service.values import Reader, choice, seconds, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 DAY = 86400.0
@@ -87,6 +87,15 @@ class Settings:
     workers: int = _setting(1, whole(1, 1024), "Processes that serve; only 1 for now: more need Redis.")
     default_shell: str | None = _setting(
         None, values.WORD, "Shell of a session that names none; empty: the first one found."
+    )
+    holder: str = _setting(
+        "on",
+        values.HOLDER,
+        "Who owns the shells: on (a small process, so they outlive this one), off (this process), or the "
+        "directory of a holder that is started elsewhere. Windows: always off.",
+    )
+    stop_sessions_on_exit: bool = _setting(
+        False, values.SWITCH, "End the shells when this process is told to end (SIGTERM): true or false."
     )
     stop_grace_seconds: float = _setting(
         5.0,
@@ -193,6 +202,13 @@ class Settings:
         """Names the service goes by beside those of loopback: ALLOWED_HOSTS, and HOST where it is an address."""
         return self.allowed_hosts if self.host in _WILDCARDS else (*self.allowed_hosts, self.host)
 
+    @property
+    def holder_dir(self) -> Path | None:
+        """Where the holder is reached; None: there is none."""
+        if self.holder == "off" or sys.platform == "win32":
+            return None
+        return self.state_dir / "holder" if self.holder == "on" else Path(self.holder)
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], env_file: Path | None = None) -> Settings:
         """Read the variables, in any case, and a `.env` file if there is one; the environment wins.
@@ -231,6 +247,8 @@ def example() -> str:
 def _shown(default: object) -> str:
     if default is dataclasses.MISSING or default is None or default == ():
         return ""
+    if isinstance(default, bool):
+        return str(default).lower()
     return f"{default:.12g}" if isinstance(default, float) else str(default)
 
 

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, TypeVar
+import json
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
 from terminal_service.recovery import log_name, make_record, recover_sessions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from replay.log import Log
     from replay.store import Store
@@ -41,9 +42,11 @@ class Storage:
         """Those whose record could not be written as it is now."""
         self._logs: dict[str, Log] = {}
 
-    async def recover(self) -> list[tuple[Session, Log | None]]:
-        """Return the sessions an earlier process left, with their logs (None: no readable log)."""
-        found = await asyncio.to_thread(recover_sessions, self._records, self._store, self._clock)
+    async def recover(
+        self, restore: Callable[[str, dict[str, Any]], Session], notes: Mapping[str, str]
+    ) -> list[tuple[Session, Log | None]]:
+        """Return the sessions an earlier process left, with their logs (None: no readable log); see `recover_sessions`."""
+        found = await asyncio.to_thread(recover_sessions, self._records, self._store, restore, notes)
         for session, output in found:
             self._kept.add(session.session_id)
             if output is not None:
@@ -65,12 +68,15 @@ class Storage:
 
     async def save(self, session: Session) -> None:
         """Write a session's record as it is now; what fails is tried again until it is written."""
+        record = make_record(session)
+        if session.is_living and session.terminal is not None and session.terminal.pty is not None:
+            session.terminal.pty.annotate(json.dumps(record))
         async with session.storing:
             if session.session_id not in self._kept:
                 return
             self._unsaved.discard(session.session_id)
             try:
-                await _call_to_the_end(self._records.save, session.session_id, make_record(session))
+                await _call_to_the_end(self._records.save, session.session_id, record)
             except OSError as error:
                 self._unsaved.add(session.session_id)
                 log.warning("session record not saved", session_id=session.session_id, reason=str(error))

@@ -115,6 +115,22 @@ def _socket_path(text: str) -> Path:
     return path
 
 
+def _switch(text: str) -> bool:
+    switches = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+    if text.lower() not in switches:
+        raise ValueError(text)
+    return switches[text.lower()]
+
+
+def _holder(text: str) -> str:
+    if text.lower() in ("on", "off"):
+        return text.lower()
+    path = _path(text)
+    if not Path(text).expanduser().is_absolute():
+        raise ValueError(text)
+    return str(path)
+
+
 def _word(text: str) -> str:
     if not text.isprintable():
         raise ValueError
@@ -162,6 +178,8 @@ def _api_key(item: str) -> ApiKey:
 NAME = Reader(_listen_name, "a host name or IP address")
 PATH = Reader(_path, "a path")
 SOCKET_PATH = Reader(_socket_path, f"a path of at most {_MAX_SOCKET_PATH_BYTES} bytes")
+SWITCH = Reader(_switch, "true or false")
+HOLDER = Reader(_holder, "on, off, or an absolute path")
 WORD = Reader(_word, "printable text")
 HOST_NAMES = Reader(_host_names, "host names or IP addresses without port, comma separated (no *)")
 ORIGINS = Reader(_origins, "origins like https://app.example.com, comma separated (no *, no path)")

@@ -12,8 +12,6 @@ from backends.holder.frames import Decoder, encode
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PATIENCE_SECONDS = 5.0
-"""A connection whose other side does not read for so long is ended: nobody else waits longer for it."""
 _READ_BYTES = 256 * 1024
 _ANCILLARY_BYTES = socket.CMSG_SPACE(4 * 64)
 
@@ -22,7 +20,6 @@ class Connection:
     """Somebody who speaks to the holder."""
 
     def __init__(self, channel: socket.socket) -> None:
-        channel.settimeout(PATIENCE_SECONDS)
         self.channel = channel
         self._decoder = Decoder()
         self._received: list[int] = []
@@ -47,8 +44,7 @@ class Connection:
         if descriptors:
             header["descriptors"] = len(descriptors)
         frame = encode(header, payload)
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(descriptors)}i", *descriptors))]
-        sent = self.channel.sendmsg([frame], rights if descriptors else [])
+        sent = self.channel.sendmsg([frame], rights(descriptors))
         self.channel.sendall(memoryview(frame)[sent:])
 
     def close(self) -> None:
@@ -56,6 +52,12 @@ class Connection:
         for descriptor in self._received:
             os.close(descriptor)
         self.channel.close()
+
+
+def rights(descriptors: Sequence[int]) -> list[tuple[int, int, bytes]]:
+    """Return the ancillary data that makes descriptors travel (unix(7), SCM_RIGHTS)."""
+    packed = struct.pack(f"{len(descriptors)}i", *descriptors)
+    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)] if descriptors else []
 
 
 def peer_user(channel: socket.socket) -> int:

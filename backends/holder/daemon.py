@@ -13,6 +13,7 @@ spawn     file arguments cwd env size          key, pid; descriptors: master, ho
 take      key                                  pid, exit; descriptors: master, hopper
 annotate  key                                  the payload is the new note
 release   key                                  the terminal is closed, the program reaped (now or when it ends)
+discard   key                                  as release, after killing it
 adopt     pid; descriptors: master, hopper     key: a program whose holder died; how it ends is not known here
 signal    pids signum                          refused: pids that could not be signalled; for another user's programs
 stop                                           the holder ends; terminals it has hang up
@@ -40,6 +41,9 @@ from backends.holder.frames import VERSION, BadFrame
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
+
+PATIENCE_SECONDS = 5.0
+"""A connection that does not read its answer for so long is ended: nobody else waits longer for it."""
 
 _HARMLESS = ("hello", "list")
 """What everybody connected may ask, the owner or not."""
@@ -99,6 +103,7 @@ class Holder:
             "take": self._take,
             "annotate": self._annotate,
             "release": self._release,
+            "discard": self._discard,
             "adopt": self._adopt,
             "signal": self._signal,
             "stop": self._stop,
@@ -135,6 +140,7 @@ class Holder:
         if peer_user(channel) not in self._users:
             channel.close()
             return
+        channel.settimeout(PATIENCE_SECONDS)
         connection = Connection(channel)
         self._connections.append(connection)
         self._selector.register(channel, selectors.EVENT_READ, lambda: self._serve(connection))
@@ -163,7 +169,7 @@ class Holder:
             connection.send({**reply, "ok": True, **answer.fields}, answer.payload, answer.descriptors)
         except OSError:
             if header["op"] == "spawn":
-                self._end(self._programs[answer.fields["key"]])
+                self._discard(answer.fields)
             raise
 
     def _drop(self, connection: Connection) -> None:
@@ -250,6 +256,12 @@ class Holder:
             self._orphans.add(held.pid)
         return Answer({})
 
+    def _discard(self, header: dict[str, Any], *_: object) -> Answer:
+        held = self._find(header)
+        if held.is_child and held.exit is None:
+            os.kill(held.pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
+        return self._release(header)
+
     def _adopt(self, header: dict[str, Any], note: bytes, descriptors: list[int]) -> Answer:
         master, *hopper = descriptors
         pair = (hopper[0], hopper[1]) if hopper else None
@@ -284,11 +296,6 @@ class Holder:
             return self._programs[header["key"]]
         except KeyError:
             raise Refusal("unknown_key", key=header.get("key")) from None
-
-    def _end(self, held: Held) -> None:
-        """End a program that nobody has heard of."""
-        os.kill(held.pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
-        self._release({"key": held.key})
 
     def _notice_exits(self, wake: int) -> None:
         """Learn which programs have ended. They stay zombies until released: their numbers remain their own."""

@@ -1,4 +1,4 @@
-"""Learn how a child of this process ended, without a SIGCHLD handler and without touching any other child."""
+"""A child of this process: how it ended, without a SIGCHLD handler and without touching any other child."""
 
 from __future__ import annotations
 
@@ -14,23 +14,27 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from backends.holder.fork import Forked
+
 _NO_PIDFD = frozenset({errno.ENOSYS, errno.EPERM, errno.EINVAL})
 """pidfd_open on a kernel before 5.3, under a seccomp filter that forbids it, in gVisor."""
 
 _UNKNOWN = ExitStatus(lost=Lost.NODE, message="the exit status was taken by something else")
 
 
-class ExitWatch:
-    """One child's end, as a future; the child stays a zombie until `reap`.
+class OwnChild:
+    """A `Child` that this process has forked itself; it stays a zombie until `reap`.
 
     While it is a zombie its pid, which is also the id of its session, cannot become somebody else's: what is
     left of its session can be signalled without a doubt. (macOS before Python 3.13 has no waitid: there the
     child is reaped at once.) Uses a pidfd, or one thread where there is none.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, pid: int, *, pidfd: bool = True) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, forked: Forked, *, pidfd: bool = True) -> None:
         """Start to watch; `pidfd=False` takes the thread. Raises OSError if there is no descriptor left."""
-        self.pid = pid
+        self.pid = pid = forked.pid
+        self.master = forked.master
+        self.hopper = forked.hopper
         self.exited: asyncio.Future[ExitStatus] = loop.create_future()
         self._loop = loop
         self._is_awaited = True
@@ -68,6 +72,9 @@ class ExitWatch:
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = -1
+
+    def annotate(self, note: str) -> None:
+        """Nobody outlives this process with it."""
 
     def _ended(self) -> None:
         self._loop.remove_reader(self._pidfd)

@@ -1,0 +1,38 @@
+"""The program at a PTY as `LocalPty` knows it: forked by this process, or by the holder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from backends.base import ExitStatus
+
+
+class Child(Protocol):
+    """A process that leads a session at a PTY. Its number stays its own until `reap`."""
+
+    pid: int
+    master: int
+    """This process's descriptor of the PTY's master; whoever has the child closes it."""
+    hopper: tuple[int, int] | None
+    """Both ends of the pipe that input goes through, read end first; likewise."""
+    exited: asyncio.Future[ExitStatus]
+    """How it ended, once it has."""
+
+    def give_up(self, status: ExitStatus) -> None:
+        """Report `status` now: the child does not die."""
+        ...
+
+    def annotate(self, note: str) -> None:
+        """Keep a note where the child is kept, in place of an older one."""
+        ...
+
+    def reap(self) -> None:
+        """Release the child's number and what watches it; harmless twice. Never blocks."""
+        ...
+
+    def release(self) -> None:
+        """Stop to watch; the child is not reaped."""
+        ...

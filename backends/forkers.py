@@ -1,0 +1,231 @@
+"""Who forks: this process itself, or the holder, so that programs outlive this process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
+
+from backends.base import OutOfResources
+from backends.held_child import HeldChild, Tag
+from backends.holder.fork import ExecFailed, Exhausted, Forked, Plan, PrepareFailed, discard, fork
+from backends.holder_link import HolderError, HolderGone, HolderLink
+from backends.own_child import OwnChild
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from backends.child import Child
+    from backends.holder_link import Reply
+
+_log = structlog.get_logger(__name__)
+
+
+class Forker(Protocol):
+    """Starts programs."""
+
+    @property
+    def outlives(self) -> bool:
+        """Whether what it starts outlives this process."""
+        ...
+
+    async def start(self) -> None:
+        """Have ready what forking needs. Raises BackendError, OSError, RuntimeError (no thread left)."""
+        ...
+
+    async def fork(self, plan: Plan, tag: Tag) -> Child:
+        """Execute a program at a new PTY.
+
+        Raises ExecFailed, PrepareFailed, Exhausted, OSError; then nothing is left of it. Cancelled: neither.
+        """
+        ...
+
+    async def survivors(self) -> Sequence[Held]:
+        """Return what runs already, started by an earlier process."""
+        ...
+
+    async def take(self, held: Held) -> Child:
+        """Take over what runs already. Raises BackendError: it is gone meanwhile."""
+        ...
+
+    async def stop(self) -> None:
+        """End what keeps programs beyond this process; they have ended."""
+        ...
+
+    async def close(self) -> None:
+        """Release what this process has; what is held elsewhere goes on."""
+        ...
+
+
+class Held:
+    """A program that a holder keeps."""
+
+    def __init__(self, key: int, pid: int, tag: Tag, status: dict[str, int] | None) -> None:
+        """`status` is how it ended, if it has."""
+        self.key, self.pid, self.tag, self.status = key, pid, tag, status
+
+
+class OwnForker:
+    """Forks from this process, in a thread of its own; programs end with this process."""
+
+    outlives = False
+
+    def __init__(self, *, pidfd: bool = True) -> None:
+        """`pidfd=False`: watch exits by threads."""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="fork")
+        self._pidfd = pidfd
+
+    async def start(self) -> None:
+        """Start the thread: `submit` queues work even when it cannot start one."""
+        await asyncio.wrap_future(self._thread.submit(os.getpid))
+
+    async def fork(self, plan: Plan, tag: Tag) -> Child:  # noqa: ARG002 - kept by nobody
+        """Execute a program; see `Forker.fork`."""
+        forking = self._thread.submit(fork, plan)
+        try:
+            forked = await asyncio.wrap_future(forking)
+        except asyncio.CancelledError:
+            self._thread.submit(_discard, forking)  # after it, in the one thread
+            raise
+        try:
+            return OwnChild(asyncio.get_running_loop(), forked, pidfd=self._pidfd)
+        except OSError:
+            await asyncio.wrap_future(self._thread.submit(discard, forked))
+            raise
+
+    async def survivors(self) -> Sequence[Held]:
+        """Nothing outlives its process."""
+        return ()
+
+    async def take(self, held: Held) -> Child:
+        """Never called: there are no survivors."""
+        raise AssertionError(f"nobody holds process {held.pid}")
+
+    async def stop(self) -> None:
+        """Nothing keeps programs."""
+
+    async def close(self) -> None:
+        """Let the thread, idle by now, end."""
+        self._thread.shutdown(wait=False)
+
+
+def _discard(forking: Future[Forked]) -> None:
+    """End what a cancelled fork has started."""
+    if not forking.cancelled() and forking.exception() is None:
+        discard(forking.result())
+
+
+class HolderForker:
+    """Has a holder fork; if that is gone, the next program starts another one."""
+
+    outlives = True
+
+    def __init__(self, directory: Path) -> None:
+        """Use the holder of a directory; it is reached, and started if need be, when it is needed."""
+        self._directory = directory
+        self._link: HolderLink | None = None
+        self._reaching = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Reach the holder."""
+        await self._reach()
+
+    async def fork(self, plan: Plan, tag: Tag) -> Child:
+        """Execute a program; see `Forker.fork`."""
+        link = await self._reach()
+        spawning = link.send("spawn", payload=tag.encode(), **_request(plan))
+        try:
+            reply = await asyncio.shield(spawning)
+        except asyncio.CancelledError:
+            spawning.add_done_callback(lambda _: _abandon(link, spawning))
+            raise
+        except HolderError as error:
+            raise _meaning(error) from error
+        if not _is_whole(reply):
+            _abandon(link, spawning)
+            raise Exhausted(os.strerror(errno.EMFILE))
+        return HeldChild(link, reply.fields["key"], reply.fields["pid"], list(reply.descriptors), tag=tag)
+
+    async def survivors(self) -> Sequence[Held]:
+        """Return what the holder has; one that has nothing ends by itself."""
+        link = await self._reach()
+        reply = await link.call("list")
+        found, rest = [], reply.payload
+        for program in reply.fields["programs"]:
+            tag, rest = rest[: program["note"]], rest[program["note"] :]
+            try:
+                found.append(Held(program["key"], program["pid"], Tag.decode(tag), program["exit"]))
+            except ValueError as error:
+                _log.error("a program in the holder is not known", pid=program["pid"], reason=str(error))
+        return found
+
+    async def take(self, held: Held) -> Child:
+        """Take the terminal of a program that the holder has. Raises HolderError."""
+        link = await self._reach()
+        reply = await link.call("take", key=held.key)
+        descriptors = list(reply.descriptors)
+        if not _is_whole(reply):
+            _close(descriptors)
+            raise OutOfResources(os.strerror(errno.EMFILE))
+        return HeldChild(link, held.key, held.pid, descriptors, tag=held.tag, status=reply.fields["exit"])
+
+    async def stop(self) -> None:
+        """End the holder."""
+        if self._link is not None and not self._link.lost.done():
+            with contextlib.suppress(HolderGone):  # that is how it ends
+                await self._link.call("stop")
+
+    async def close(self) -> None:
+        """Let go of the holder: what it has goes on."""
+        if self._link is not None:
+            self._link.close()
+
+    async def _reach(self) -> HolderLink:
+        async with self._reaching:
+            if self._link is None or self._link.lost.done():
+                self._link = await HolderLink.connect(self._directory)
+            return self._link
+
+
+def _request(plan: Plan) -> dict[str, Any]:
+    fields = plan._asdict()
+    fields["descriptor_limit"] = fields.pop("descriptors")
+    return fields
+
+
+def _abandon(link: HolderLink, spawning: asyncio.Future[Reply]) -> None:
+    """End what a cancelled fork has started."""
+    if spawning.exception() is not None:
+        return
+    reply = spawning.result()
+    _close(reply.descriptors)
+    link.send("discard", key=reply.fields["key"])
+
+
+def _is_whole(reply: Reply) -> bool:
+    """Tell whether all descriptors have arrived; the kernel drops those a process has no room for (unix(7))."""
+    return len(reply.descriptors) == reply.fields.get("descriptors", 0)
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _meaning(error: HolderError) -> Exception:
+    """Return what the holder's refusal is to our caller."""
+    match error.error:
+        case {"kind": "exec", "errno": int(number)}:
+            return ExecFailed(number)
+        case {"kind": "prepare", "reason": str(reason)}:
+            return PrepareFailed(reason)
+        case {"kind": "exhausted", "reason": str(reason)}:
+            return Exhausted(reason)
+    return Exhausted(str(error))

@@ -1,0 +1,136 @@
+"""A child of the holder: how it ended is told by the holder, or, once that is gone, not known."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+from backends.base import ExitStatus, Lost
+
+if TYPE_CHECKING:
+    from backends.holder_link import HolderLink
+
+_LOOK_SECONDS = 0.5
+"""How often a process is looked at whose end nobody tells, where there is no pidfd."""
+
+_UNKNOWN = ExitStatus(lost=Lost.NODE, message="how it ended is not known: its holder has ended before")
+
+
+@dataclass(frozen=True)
+class Tag:
+    """What the holder keeps with a program, so that the next service knows it again."""
+
+    session_id: str
+    mark: str
+    """By which the processes of its tree are known."""
+    note: str
+    """The core's."""
+
+    def encode(self) -> bytes:
+        """Return it as the holder keeps it."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Tag:
+        """Return what was kept, by this version or another. Raises ValueError."""
+        kept = json.loads(data)
+        if not isinstance(kept, dict):
+            raise ValueError("a tag is an object")  # noqa: TRY004 - of another version, not of another type
+        return cls(*(str(kept.get(name, "")) for name in ("session_id", "mark", "note")))
+
+
+class HeldChild:
+    """A `Child` that the holder has forked; it stays a zombie there until `reap`."""
+
+    def __init__(
+        self,
+        link: HolderLink,
+        key: int,
+        pid: int,
+        descriptors: list[int],
+        *,
+        tag: Tag,
+        status: dict[str, int] | None = None,
+    ) -> None:
+        """Take over the descriptors of a program that was spawned or taken; `status` is how it ended already."""
+        self._loop = asyncio.get_running_loop()
+        self._link = link
+        self._key = key
+        self._tag = tag
+        self._pidfd = _open_pidfd(pid)  # now: while the holder lives the number is the child's
+        self._look: asyncio.TimerHandle | None = None
+        self.pid = pid
+        self.master, *hopper = descriptors
+        self.hopper = (hopper[0], hopper[1]) if hopper else None
+        self.exited: asyncio.Future[ExitStatus] = self._loop.create_future()
+        self._is_watched = True
+        link.watch(key, self._ended)
+        link.lost.add_done_callback(self._holder_lost)
+        if status is not None:
+            self._ended(status)
+
+    def give_up(self, status: ExitStatus) -> None:
+        """Report `status` now: the child does not die."""
+        if not self.exited.done():
+            self.exited.set_result(status)
+
+    def annotate(self, note: str) -> None:
+        """Have the holder keep a note."""
+        self._tag = replace(self._tag, note=note)
+        self._link.send("annotate", key=self._key, payload=self._tag.encode())
+
+    def reap(self) -> None:
+        """Have the holder close the terminal and reap the child; harmless twice."""
+        if self._is_watched:
+            self.release()
+            self._link.send("release", key=self._key)
+
+    def release(self) -> None:
+        """Stop to watch."""
+        self._is_watched = False
+        self._link.forget(self._key)
+        self._link.lost.remove_done_callback(self._holder_lost)
+        if self._look is not None:
+            self._look.cancel()
+        if self._pidfd >= 0:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def _ended(self, status: dict[str, int]) -> None:
+        self.give_up(ExitStatus(code=status.get("code"), signal=status.get("signal")))
+
+    def _holder_lost(self, _: asyncio.Future[None]) -> None:
+        """Go on without the holder: the terminal is ours too; only its exit status nobody will have."""
+        if self.exited.done():
+            return
+        if self._pidfd >= 0:
+            self._loop.add_reader(self._pidfd, self._gone)
+        else:
+            self._look_at_it()
+
+    def _gone(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        self.give_up(_UNKNOWN)
+
+    def _look_at_it(self) -> None:
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            self.give_up(_UNKNOWN)
+            return
+        except PermissionError:
+            pass  # it is another user's
+        self._look = self._loop.call_later(_LOOK_SECONDS, self._look_at_it)
+
+
+def _open_pidfd(pid: int) -> int:
+    """Return a pidfd, or -1 where there is none to be had: then the number itself is looked at."""
+    if hasattr(os, "pidfd_open"):
+        with contextlib.suppress(OSError):
+            return os.pidfd_open(pid)
+    return -1
