@@ -211,7 +211,7 @@ def _abandon(link: HolderLink, spawning: asyncio.Future[Reply]) -> None:
 
 def _is_whole(reply: Reply) -> bool:
     """Tell whether all descriptors have arrived; the kernel drops those a process has no room for (unix(7))."""
-    return len(reply.descriptors) == reply.fields.get("descriptors", 0)
+    return len(reply.descriptors) == int(reply.fields.get("descriptors", 0))
 
 
 def _close(descriptors: Sequence[int]) -> None:

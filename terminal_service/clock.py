@@ -11,19 +11,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+def find_boot_id() -> str:
+    """Return the kernel's own name of it (random(4)); empty where there is none: then nothing is compared."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
 @dataclass(frozen=True)
 class Clock:
     """`monotonic` never jumps and is never shown; `wall` is shown and never compared."""
 
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
-    boot: str = field(default_factory=lambda: _boot_id())
+    boot: str = field(default_factory=find_boot_id)
     """Names the start of this machine: `monotonic` goes on over a restart of the process, not of the machine."""
-
-
-def _boot_id() -> str:
-    """Return the kernel's own name of it (random(4)); empty where there is none: then nothing is compared."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""

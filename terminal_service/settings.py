@@ -95,7 +95,9 @@ class Settings:
         "directory of a holder that is started elsewhere. Windows: always off.",
     )
     stop_sessions_on_exit: bool = _setting(
-        False, values.SWITCH, "End the shells when this process is told to end (SIGTERM): true or false."
+        default=False,
+        reader=values.SWITCH,
+        meaning="End the shells when this process is told to end (SIGTERM): true or false.",
     )
     stop_grace_seconds: float = _setting(
         5.0,

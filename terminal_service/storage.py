@@ -45,7 +45,7 @@ class Storage:
     async def recover(
         self, restore: Callable[[str, dict[str, Any]], Session], notes: Mapping[str, str]
     ) -> list[tuple[Session, Log | None]]:
-        """Return the sessions an earlier process left, with their logs (None: no readable log); see `recover_sessions`."""
+        """Return the sessions an earlier process left, with their logs; see `recover_sessions`."""
         found = await asyncio.to_thread(recover_sessions, self._records, self._store, restore, notes)
         for session, output in found:
             self._kept.add(session.session_id)

@@ -18,10 +18,12 @@ from support.terminals import Terminal, Terminals, opened, plain_environment
 if sys.platform == "win32":
     from backends.windows import WindowsBackend
 else:
+    from backends.forkers import HolderForker, OwnForker
     from backends.posix import PosixBackend
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from backends.base import Backend
 
@@ -34,7 +36,7 @@ class Dialect:
     """How the same things are said to different backends."""
 
     def __init__(
-        self, make: Callable[[], Backend], *, exits: str, echoes: str | None, floods: str, prints: str
+        self, make: Callable[[Path], Backend], *, exits: str, echoes: str | None, floods: str, prints: str
     ) -> None:
         self.make = make
         self.exits = exits
@@ -43,21 +45,28 @@ class Dialect:
         self.prints = prints
 
 
-def _local() -> Backend:
+def _local(directory: Path) -> Backend:
     if sys.platform == "win32":
         return WindowsBackend(os.environ)
-    return PosixBackend(plain_environment())
+    return PosixBackend(plain_environment(), HolderForker(directory))
+
+
+def _own(_: Path) -> Backend:
+    return PosixBackend(plain_environment(), OwnForker())
+
+
+_POSIX = {
+    "exits": "sh -c|exit {}",
+    "echoes": "sh -c|stty raw -echo; echo ready; exec cat",
+    "floods": "sh -c|head -c {} /dev/zero",
+    "prints": 'sh -c|echo "${}"',
+}
 
 
 DIALECTS = {
-    "echo": Dialect(EchoBackend, exits="exit {}", echoes="", floods="flood {}", prints="env {}"),
-    "posix": Dialect(
-        _local,
-        exits="sh -c|exit {}",
-        echoes="sh -c|stty raw -echo; echo ready; exec cat",
-        floods="sh -c|head -c {} /dev/zero",
-        prints='sh -c|echo "${}"',
-    ),
+    "echo": Dialect(lambda _: EchoBackend(), exits="exit {}", echoes="", floods="flood {}", prints="env {}"),
+    "held": Dialect(_local, **_POSIX),
+    "own": Dialect(_own, **_POSIX),
     "windows": Dialect(
         _local,
         exits="cmd /c|exit {}",
@@ -74,14 +83,14 @@ def words(text: str, *arguments: object) -> list[str]:
     return [*first.format(*arguments).split(), *([last.replace("{}", str(*arguments))] if last else [])]
 
 
-@pytest.fixture(params=["echo", *(["windows"] if sys.platform == "win32" else ["posix"])])
+@pytest.fixture(params=["echo", *(["windows"] if sys.platform == "win32" else ["held", "own"])])
 def dialect(request: pytest.FixtureRequest) -> Dialect:
     return DIALECTS[request.param]
 
 
 @pytest.fixture
-async def terminals(dialect: Dialect) -> AsyncIterator[Terminals]:
-    async with opened(dialect.make()) as terminals:
+async def terminals(dialect: Dialect, tmp_path: Path) -> AsyncIterator[Terminals]:
+    async with opened(dialect.make(tmp_path)) as terminals:
         yield terminals
 
 
@@ -272,8 +281,8 @@ async def test_a_refused_write_is_resumed_by_the_end_of_the_program(dialect: Dia
         group.create_task(terminal.pty.close(0.5))
 
 
-async def test_closing_the_environment_ends_its_terminals(dialect: Dialect) -> None:
-    backend = dialect.make()
+async def test_closing_the_environment_ends_its_terminals(dialect: Dialect, tmp_path: Path) -> None:
+    backend = dialect.make(tmp_path)
     async with opened(backend) as terminals:
         several = [await terminals.run(shell=(await backend.shells())[0]) for _ in range(3)]
         await terminals.environment.close()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from backends.forkers import OwnForker
 from backends.posix import PosixBackend
 from support.terminals import Terminals, opened, plain_environment
 from support.wait import wait_until
@@ -81,7 +82,7 @@ async def test_secrets_of_the_service_do_not_reach_its_children() -> None:
         )
     }
     allowed = {"LC_TIME": "de_DE.UTF-8", "TZ": "Europe/Berlin", "TMPDIR": "/var/tmp", "XDG_RUNTIME_DIR": "/run/user/0"}
-    async with opened(PosixBackend(plain_environment(**canaries, **allowed))) as local:
+    async with opened(PosixBackend(plain_environment(**canaries, **allowed), OwnForker())) as local:
         terminal = await local.run("env")
         await terminal.wait()
     assert b"canary" not in terminal.output
@@ -166,7 +167,7 @@ async def test_a_service_without_standard_descriptors_still_gives_its_children_t
         "from backends.posix import PosixBackend\n"
         "from support.terminals import opened, plain_environment\n"
         "async def main():\n"
-        "    async with opened(PosixBackend(plain_environment())) as local:\n"
+        "    async with opened(PosixBackend(plain_environment(), OwnForker())) as local:\n"
         "        terminal = await local.sh('test -t 0 && test -t 1 && test -t 2 && ls /proc/$$/fd')\n"
         "        status = await terminal.wait()\n"
         "        open(sys.argv[1], 'w').write(f'{status.code} {terminal.output.split()}')\n"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backends.base import DirectoryNotFound, InvalidProgram, Program, ShellNotFound
+from backends.forkers import OwnForker
 from backends.posix import PosixBackend
 from support.sink import CollectingSink
 from support.terminals import Terminals, opened, plain_environment
@@ -147,7 +148,7 @@ async def test_bash_and_zsh_are_login_shells(local: Terminals, shell: str, quest
 
 async def test_pwsh_is_started_by_either_name(tmp_path: Path) -> None:
     executable(tmp_path / "pwsh", b'#!/bin/sh\necho "pwsh:$#:$*"\n')
-    async with opened(PosixBackend(plain_environment(PATH=f"{tmp_path}:{os.environ['PATH']}"))) as local:
+    async with opened(PosixBackend(plain_environment(PATH=f"{tmp_path}:{os.environ['PATH']}"), OwnForker())) as local:
         assert "pwsh" in await local.backend.shells()
         for name in ("pwsh", "powershell"):
             terminal = await local.run(shell=name)
@@ -160,7 +161,7 @@ async def test_only_shells_on_path_are_listed_and_the_users_own_is_the_default(t
         executable(tmp_path / name, f"#!/bin/sh\necho this is {name}\n".encode())
     executable(tmp_path / "zsh", b"#!/bin/sh\n", 0o644)
     for own, expected in (("/usr/bin/fish", ["fish", "sh"]), ("/opt/nu", ["fish", "sh"]), ("/bin/sh", ["sh", "fish"])):
-        async with opened(PosixBackend(plain_environment(PATH=str(tmp_path), SHELL=own))) as local:
+        async with opened(PosixBackend(plain_environment(PATH=str(tmp_path), SHELL=own), OwnForker())) as local:
             assert await local.backend.shells() == expected
             terminal = await local.run()
             await terminal.wait()
@@ -172,7 +173,7 @@ async def test_only_shells_on_path_are_listed_and_the_users_own_is_the_default(t
 
 
 async def test_without_any_shell_the_default_is_told_missing(tmp_path: Path) -> None:
-    async with opened(PosixBackend(plain_environment(PATH=str(tmp_path)))) as local:
+    async with opened(PosixBackend(plain_environment(PATH=str(tmp_path)), OwnForker())) as local:
         assert await local.backend.shells() == []
         with pytest.raises(ShellNotFound, match="none"):
             await local.run()

@@ -13,8 +13,10 @@ import psutil
 import pytest
 
 from backends.base import ExitStatus, Lost
-from backends.exit_watch import ExitWatch
+from backends.forkers import OwnForker
+from backends.holder.fork import Forked
 from backends.local_pty import Patience
+from backends.own_child import OwnChild
 from backends.posix import PosixBackend
 from backends.process_table import Process, ProcessTable, scan, scan_portably
 from backends.process_tree import ProcessTree, select
@@ -173,7 +175,9 @@ async def test_bursts_and_ends_are_told_exactly(
 
 
 async def test_an_exit_is_told_soon_though_somebody_holds_the_terminal() -> None:
-    async with opened(PosixBackend(plain_environment(), patience=Patience(drain=60, leftover=60))) as local:
+    async with opened(
+        PosixBackend(plain_environment(), OwnForker(), patience=Patience(drain=60, leftover=60))
+    ) as local:
         # Quiet, it is waited for 250 ms; then HUP ends it.
         terminal = await local.sh("sleep 600 & echo done; exit 7")
         started = asyncio.get_running_loop().time()
@@ -189,7 +193,7 @@ async def test_what_a_background_process_prints_after_the_exit_is_read_with_a_bo
 
 
 async def test_closing_does_not_wait_for_the_last_output_to_dry_up() -> None:
-    async with opened(PosixBackend(plain_environment(), patience=Patience(drain=60))) as local:
+    async with opened(PosixBackend(plain_environment(), OwnForker(), patience=Patience(drain=60))) as local:
         terminal = await local.run("bash", "-c", "trap '' HUP; yes & exit 7")
         await wait_until(lambda: not is_alive(terminal.pty.pid or 0), description="the shell has exited")
         started = asyncio.get_running_loop().time()
@@ -207,7 +211,7 @@ async def test_a_terminal_that_nobody_has_open_for_a_while_is_not_over(local: Te
 
 @on_both_loops
 async def test_without_a_pidfd_a_thread_waits() -> None:
-    async with opened(PosixBackend(plain_environment(), pidfd=False)) as local:
+    async with opened(PosixBackend(plain_environment(), OwnForker(pidfd=False))) as local:
         for script, expected in (
             ("exit 9", ExitStatus(code=9)),
             ("kill -KILL $$", ExitStatus(signal=9)),
@@ -230,7 +234,7 @@ async def test_other_children_of_the_service_are_left_to_their_owners(local: Ter
 async def test_a_status_taken_by_somebody_else_is_lost_not_zero() -> None:
     other = await asyncio.create_subprocess_exec("true")
     await other.wait()
-    watch = ExitWatch(asyncio.get_running_loop(), other.pid, pidfd=False)
+    watch = OwnChild(asyncio.get_running_loop(), Forked(other.pid, -1), pidfd=False)
     status = await watch.exited
     assert (status.code, status.lost) == (None, Lost.NODE)
     watch.reap()

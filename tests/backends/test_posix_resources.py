@@ -57,7 +57,7 @@ async def until_refused(local):
             return terminals, str(refusal)
 
 async def main():
-    async with opened(PosixBackend(plain_environment())) as local:
+    async with opened(PosixBackend(plain_environment(), OwnForker())) as local:
         prepare()
         first = await local.run(shell="sh")
         await use(first)
@@ -160,6 +160,7 @@ def test_out_of_processes_refuses_and_recovers() -> None:
 OTHER_USER = """
 import asyncio, os, shlex, sys
 from backends.base import Lost
+from backends.forkers import OwnForker
 from backends.local_pty import Patience
 from backends.posix import PosixBackend
 from support.terminals import opened, plain_environment
@@ -169,7 +170,7 @@ def is_reaped(pid):
     return not os.path.exists(f"/proc/{pid}")
 
 async def main():
-    backend = PosixBackend(plain_environment(), patience=Patience(leftover=0.1), pidfd=PIDFD)
+    backend = PosixBackend(plain_environment(), OwnForker(pidfd=PIDFD), patience=Patience(leftover=0.1))
     async with opened(backend) as local:
         path = sys.argv[1]
         told = os.open(path, os.O_WRONLY | os.O_CREAT)

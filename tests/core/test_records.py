@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import stat
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,19 @@ from replay.file import FileStore
 from replay.memory import MemoryStore
 from support.manual import ManualTime
 from terminal_service.records import FileRecords, MemoryRecords, Records
-from terminal_service.recovery import make_record, recover_sessions
+from terminal_service.recovery import make_record, recover_sessions, restore_session
 from terminal_service.session import Session, SessionSpec, State
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from replay.log import Log
+    from replay.store import Store
+
+
+def recover(records: Records, store: Store, time: ManualTime, **notes: str) -> list[tuple[Session, Log | None]]:
+    restore = functools.partial(restore_session, clock=time.clock, ttl_seconds=60, max_lifetime_seconds=0)
+    return recover_sessions(records, store, restore, notes)
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -76,14 +85,13 @@ def test_a_session_comes_back_from_its_record() -> None:
     assert "hunter2" not in repr(record), "environment variables may hold secrets"
     records.save("s", record)
     time.advance(1000)
-    ((restored, output),) = recover_sessions(records, MemoryStore(), time.clock)
+    ((restored, output),) = recover(records, MemoryStore(), time)
     assert output is None
     assert (restored.owner, restored.name, restored.labels, restored.last_bump) == ("ann", "build", {"a": "b"}, "input")
     assert list(restored.spec.command or []) == ["make", "all"]
-    assert restored.state is State.LOST
-    assert restored.history[-1].reason == restored.end_reason == "the service stopped while the session was running"
-    assert [change.state for change in restored.history] == [State.PENDING, State.RUNNING, State.LOST]
-    assert (restored.created_at, restored.seconds_since_end) == (session.created_at, 0)
+    assert [change.state for change in restored.history] == [State.PENDING, State.RUNNING]
+    assert (restored.created_at, restored.uptime) == (session.created_at, 1000)
+    assert restored.expiry_reason == "ttl"
 
 
 BAD_RECORDS = [
@@ -110,11 +118,11 @@ def test_a_damaged_record_costs_its_own_session_only(tmp_path: Path, record: dic
     log = store.create("bad/main", 65536)
     log.append(b"output")
     log.close()
-    found = {session.session_id: (session, output) for session, output in recover_sessions(records, store, time.clock)}
+    found = {session.session_id: (session, output) for session, output in recover(records, store, time)}
     good, _ = found["good"]
     bad, output = found["bad"]
     assert (good.owner, good.state) == ("bob", State.ENDED)
-    assert (bad.owner, bad.state) == ("", State.LOST)
+    assert (bad.owner, bad.state) == ("", State.PENDING)
     assert output is not None
     assert output.read_range(0, output.head) == b"output"
     output.close()
@@ -123,8 +131,8 @@ def test_a_damaged_record_costs_its_own_session_only(tmp_path: Path, record: dic
 def test_a_log_without_a_record_belongs_to_nobody(tmp_path: Path) -> None:
     store = FileStore(tmp_path)
     store.create("orphan/main", 65536).close()
-    ((session, output),) = recover_sessions(FileRecords(tmp_path), store, ManualTime().clock)
-    assert (session.session_id, session.owner, session.state) == ("orphan", "", State.LOST)
+    ((session, output),) = recover(FileRecords(tmp_path), store, ManualTime())
+    assert (session.session_id, session.owner, session.state) == ("orphan", "", State.PENDING)
     assert output is not None
     output.close()
 
@@ -134,7 +142,7 @@ def test_a_damaged_log_is_reported_with_its_session(tmp_path: Path) -> None:
     records.save("s", {"owner": "ann"})
     store.create("s/main", 65536).close()
     (tmp_path / "s" / "main.ring").write_bytes(b"garbage")
-    ((session, output),) = recover_sessions(records, store, time.clock)
+    ((session, output),) = recover(records, store, time)
     assert output is None
     assert "cannot be read" in session.end_reason
     assert [path.name for path in (tmp_path / "s").glob("*.damaged-*")]

@@ -156,7 +156,7 @@ def test_a_restored_session_keeps_its_age_and_its_end(time: ManualTime) -> None:
     wall = time.clock.wall()
     session = make(time)
     history = [(State.PENDING, "requested", wall - 500), (State.ENDED, "exited", wall - 100)]
-    session.restore_history(history, created_at=wall - 500, last_activity=wall - 200)
+    session.restore_history(history, created_at=wall - 500, last_activity=wall - 200, times={})
     assert (session.state, session.seconds_since_end, session.uptime) == (State.ENDED, 100, 400)
     assert session.over.is_set()
 
@@ -164,5 +164,7 @@ def test_a_restored_session_keeps_its_age_and_its_end(time: ManualTime) -> None:
 def test_a_session_from_the_future_of_the_wall_clock_is_new(time: ManualTime) -> None:
     wall = time.clock.wall()
     session = make(time)
-    session.restore_history([(State.ENDED, "exited", wall + 5000)], created_at=wall + 4000, last_activity=wall + 4500)
+    session.restore_history(
+        [(State.ENDED, "exited", wall + 5000)], created_at=wall + 4000, last_activity=wall + 4500, times={}
+    )
     assert session.seconds_since_end == 0

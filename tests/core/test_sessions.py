@@ -20,7 +20,7 @@ from terminal_service.sessions import FAREWELL_SECONDS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from backends.base import Environment, ExitStatus, Program, Pty, Sink
+    from backends.base import Environment, ExitStatus, Program, Pty, Sink, Survivor
 
 
 async def test_a_session_expires_and_its_program_ends(directory: Path) -> None:
@@ -188,6 +188,9 @@ class BrokenEnvironment:
         pty = await self._environment.spawn(program, sink)
         broken: Pty = BrokenPty(pty)
         return broken if self._how == "wait" else pty
+
+    async def adopt(self, survivor: Survivor, sink: Sink) -> Pty:
+        raise AssertionError((survivor, sink))
 
     async def close(self) -> None:
         await self._environment.close()

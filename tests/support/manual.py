@@ -110,6 +110,12 @@ class ManualPty:
             self.room -= taken
         return taken
 
+    def annotate(self, note: str) -> None:
+        """Forget it."""
+
+    async def detach(self) -> None:
+        """Go nowhere."""
+
     def interrupt(self) -> bool:
         """Count, if the key is on."""
         if self.interrupts is None:

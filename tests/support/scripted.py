@@ -20,7 +20,7 @@ from terminal_service.clock import Clock
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from backends.base import Environment, Program, Pty, Sink
+    from backends.base import Environment, Program, Pty, Sink, Survivor
     from terminal_service.attachment import Attachment
     from terminal_service.sessions import Sessions
 
@@ -103,6 +103,12 @@ class ScriptedPty:
         """Note it."""
         self.is_paused = False
 
+    def annotate(self, note: str) -> None:
+        """Forget it."""
+
+    async def detach(self) -> None:
+        """Go nowhere."""
+
     async def wait(self) -> ExitStatus:
         """Wait for the end."""
         return await asyncio.shield(self._status)
@@ -129,6 +135,13 @@ class ScriptedBackend:
         """Open."""
         return _Environment(self.ptys, session_id)
 
+    async def survivors(self) -> list[Survivor]:
+        """Have none."""
+        return []
+
+    async def stop(self) -> None:
+        """Hold nothing."""
+
     async def close(self) -> None:
         """Hold nothing."""
 
@@ -142,6 +155,9 @@ class _Environment:
         assert program.session_id == self._session_id
         pty = self._ptys[self._session_id] = ScriptedPty(sink, 1000 + len(self._ptys))
         return pty
+
+    async def adopt(self, survivor: Survivor, sink: Sink) -> Pty:
+        raise AssertionError((survivor, sink))
 
     async def close(self) -> None:
         pass

@@ -21,6 +21,7 @@ import httpx
 import psutil
 
 from support.client import Client
+from support.holders import stop_holder
 from support.wait import wait_until
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Service:
         **settings: str,
     ) -> None:
         self.state = directory / "state"
+        self.holder = self.state / "holder"
         self.log_path = directory / "service.log"
         self.base_url = ""
         self._starts = 0
@@ -98,6 +100,7 @@ class Service:
         home.mkdir(exist_ok=True)
         kept["HOME"] = str(home)
         own = {"HOST": "127.0.0.1", "PORT": "0", "STATE_DIR": str(self.state), "PYTHONUNBUFFERED": "1"}
+        own["STOP_SESSIONS_ON_EXIT"] = "true"  # a test leaves nothing behind unless it says so
         return {**kept, **own, **self._settings}
 
     def _find(self, address: Path) -> str | None:
@@ -130,7 +133,7 @@ class Service:
             raise AssertionError(f"not ended {STOP_SECONDS} s after SIGTERM:\n{self.log()}") from None
 
     async def kill(self) -> None:
-        """End it as a crash does: SIGKILL."""
+        """End it as a crash does: SIGKILL. Its holder lives on."""
         await self._close_http()
         process, self._process = self.process, None
         if process.returncode is None:
@@ -232,8 +235,11 @@ class Service:
         """End, if it still runs; a failed test gets the end of the log."""
         if error is not None and self.log_path.exists():
             error.add_note("service log, end:\n" + self.log()[-4000:])
-        if self._process is not None:
-            await self.stop()
+        try:
+            if self._process is not None:
+                await self.stop()
+        finally:
+            await asyncio.to_thread(stop_holder, self.holder)
 
 
 def _checked(answer: httpx.Response, code: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from support.holders import stop_holder
 from support.service import POOL, READY_SECONDS, ROOT, STOP_SECONDS, Service
 from support.wait import poll_until
 
@@ -66,6 +67,7 @@ def process(directory: Path, *, headers: Mapping[str, str] | None = None, **sett
         if running.poll() is None:
             running.kill()
             running.wait()
+        stop_holder(service.holder)
 
 
 @contextlib.asynccontextmanager

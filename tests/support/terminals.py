@@ -61,12 +61,13 @@ class Terminals:
 
 @asynccontextmanager
 async def opened(backend: Backend) -> AsyncIterator[Terminals]:
-    """Open an environment of `backend`; both are closed in the end."""
+    """Open an environment of `backend`; all is ended in the end."""
     environment = await backend.open("session-1")
     try:
         yield Terminals(backend, environment)
     finally:
         await environment.close()
+        await backend.stop()
         await backend.close()
 
 

@@ -339,9 +339,10 @@ async def test_a_session_that_is_ended_while_it_starts_leaves_nothing() -> None:
 
 @pytest.mark.platform("linux", "darwin")
 async def test_a_real_shell_has_a_process_and_its_own_directory(tmp_path: Path) -> None:
-    from backends.posix import PosixBackend  # noqa: PLC0415 - does not exist on Windows
+    from backends.forkers import OwnForker  # noqa: PLC0415 - does not exist on Windows
+    from backends.posix import PosixBackend  # noqa: PLC0415 - likewise
 
-    backend = PosixBackend({"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)})
+    backend = PosixBackend({"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}, OwnForker())
     try:
         async with serve(backends={"local": backend}) as service:
             view = await service.create(shell="sh", cwd=str(tmp_path))
