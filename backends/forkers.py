@@ -207,6 +207,7 @@ def _abandon(link: HolderLink, spawning: asyncio.Future[Reply]) -> None:
     reply = spawning.result()
     _close(reply.descriptors)
     link.send("discard", key=reply.fields["key"])
+    link.forget(reply.fields["key"])
 
 
 def _is_whole(reply: Reply) -> bool:

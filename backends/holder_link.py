@@ -76,6 +76,8 @@ class HolderLink:
         self._connection = Connection(channel)
         self._requests: dict[int, asyncio.Future[Reply]] = {}
         self._on_exit: dict[int, Callable[[dict[str, int]], None]] = {}
+        self._exits: dict[int, dict[str, int]] = {}
+        """Of programs that nobody watches yet: an end may be told in one breath with the start."""
         self._unsent: deque[tuple[memoryview, list[Any]]] = deque()
         self._last_id = 0
         loop.add_reader(channel.fileno(), self._receive)
@@ -132,12 +134,15 @@ class HolderLink:
         return asking
 
     def watch(self, key: int, on_exit: Callable[[dict[str, int]], None]) -> None:
-        """Call back when the program `key` has ended."""
+        """Call back when the program `key` has ended; at once if that has been told already."""
         self._on_exit[key] = on_exit
+        if key in self._exits:
+            on_exit(self._exits.pop(key))
 
     def forget(self, key: int) -> None:
         """Call back no more."""
         self._on_exit.pop(key, None)
+        self._exits.pop(key, None)
 
     def close(self) -> None:
         """Let go: the holder goes on, and waits for its next owner. Harmless twice."""
@@ -199,9 +204,11 @@ class HolderLink:
         if header["event"] == "owner":
             self.owns.set()
         elif header["event"] == "exited":
-            told = self._on_exit.get(header["key"])
-            if told is not None:
-                told(header["exit"])
+            key, status = header["key"], header["exit"]
+            if key in self._on_exit:
+                self._on_exit[key](status)
+            else:
+                self._exits[key] = status
 
     def _lose(self) -> None:
         if self.lost.done():

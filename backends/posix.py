@@ -153,7 +153,8 @@ class PosixEnvironment:
             return await self._place.forker.fork(plan, tag)
         except ExecFailed as error:
             failed = error
-        if failed.number == errno.ENOEXEC and await asyncio.wrap_future(self._place.checker.submit(is_text, plan.file)):
+        check = self._place.checker.submit
+        if failed.number == errno.ENOEXEC and await asyncio.wrap_future(check(is_text, plan.file)):
             plan = plan._replace(file="/bin/sh", arguments=[plan.file, *plan.arguments])
             try:
                 return await self._place.forker.fork(plan, tag)
@@ -161,7 +162,7 @@ class PosixEnvironment:
                 failed = error
         if failed.number in EXHAUSTED:
             raise OutOfResources(str(failed))
-        raise exec_failed(word, plan.file, failed.number)
+        raise await asyncio.wrap_future(check(exec_failed, word, plan.file, failed.number))
 
     async def adopt(self, survivor: Survivor, sink: Sink) -> Pty:
         """Take over a program that the holder has; see `Environment.adopt`."""

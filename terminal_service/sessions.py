@@ -119,7 +119,9 @@ class Sessions:
 
     def _lay_out(self, session: Session, output: Log | None) -> None:
         """Show what is left of a session that has ended, in whatever way: its program is gone, its output is not."""
-        reason = session.end_reason or "the service and the holder of the shell stopped while it was running"
+        backend = self._launcher.backend_of(session)
+        who = "the service and its holder" if backend and backend.capabilities.reattach else "the service"
+        reason = session.end_reason or f"{who} stopped while the session was running"
         if session.enter(State.LOST, reason):
             session.end_reason = reason
         if output is not None:

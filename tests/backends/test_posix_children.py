@@ -164,6 +164,7 @@ async def test_a_service_without_standard_descriptors_still_gives_its_children_t
     program.write_text(
         "import asyncio, os, sys\n"
         "for descriptor in (0, 1, 2): os.close(descriptor)\n"
+        "from backends.forkers import OwnForker\n"
         "from backends.posix import PosixBackend\n"
         "from support.terminals import opened, plain_environment\n"
         "async def main():\n"

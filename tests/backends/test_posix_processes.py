@@ -252,7 +252,7 @@ async def test_a_look_sees_session_parent_and_mark(local: Terminals, look: Calla
     seen = {process.pid: process for process in await asyncio.to_thread(look)}
     assert (seen[pid].parent, seen[pid].session, seen[pid].mark) == (leader, leader, mark)
     assert leader is not None
-    assert seen[leader].parent == os.getpid()
+    assert seen[leader].parent == psutil.Process(leader).ppid()
     await terminal.pty.close(1)
     assert pid not in {process.pid for process in await asyncio.to_thread(look)}
 

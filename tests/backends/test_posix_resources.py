@@ -27,13 +27,22 @@ on_both_loops = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
 PRELUDE = """
 import asyncio, gc, os, resource, sys, threading
 import uvloop
+from pathlib import Path
 from backends.base import OutOfResources
+from backends.forkers import HolderForker, OwnForker
 from backends.posix import PosixBackend
 from support.wait import poll_until
 from support.terminals import opened, plain_environment
 
+def is_open(descriptor):
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
 def descriptors():
-    return len(os.listdir("/proc/self/fd"))
+    return sum(map(is_open, range(1024)))  # a look at /proc would need one more
 
 async def use(terminal):
     start = len(terminal.output)
@@ -57,7 +66,8 @@ async def until_refused(local):
             return terminals, str(refusal)
 
 async def main():
-    async with opened(PosixBackend(plain_environment(), OwnForker())) as local:
+    forker = HolderForker(Path(sys.argv[2])) if len(sys.argv) > 2 else OwnForker()
+    async with opened(PosixBackend(plain_environment(), forker)) as local:
         prepare()
         first = await local.run(shell="sh")
         await use(first)
@@ -119,7 +129,7 @@ def program(limit: str, loop: str, *arguments: str, before: tuple[str, ...] = ()
         command, env=environment, cwd=Path.cwd(), capture_output=True, text=True, timeout=100, check=False
     )
     assert result.returncode == 0, result.stderr
-    refused, end = result.stdout.splitlines()
+    refused, *_, end = result.stdout.splitlines()  # between: without a descriptor the process table cannot be read
     assert end == "no child is left"
     count, reason = refused.split(" ", 1)
     return int(count), reason
@@ -130,6 +140,13 @@ def test_out_of_descriptors_refuses_and_recovers(spare: int) -> None:
     # Each number of spare descriptors runs out at another step of a start.
     count, reason = program(DESCRIPTORS, "uvloop" if spare % 2 else "asyncio", str(spare))
     assert count <= spare // 2
+    assert "Too many open files" in reason
+
+
+@pytest.mark.parametrize("spare", range(1, 7))
+def test_without_room_for_what_a_holder_sends_a_start_is_refused_and_recovers(spare: int, tmp_path: Path) -> None:
+    count, reason = program(DESCRIPTORS, "uvloop" if spare % 2 else "asyncio", str(spare), str(tmp_path / "holder"))
+    assert count <= spare
     assert "Too many open files" in reason
 
 
@@ -162,6 +179,7 @@ import asyncio, os, shlex, sys
 from backends.base import Lost
 from backends.forkers import OwnForker
 from backends.local_pty import Patience
+from backends.forkers import OwnForker
 from backends.posix import PosixBackend
 from support.terminals import opened, plain_environment
 from support.wait import wait_until
