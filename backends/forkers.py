@@ -8,11 +8,12 @@ import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakSet
 
 import structlog
 
 from backends.base import OutOfResources
-from backends.held_child import HeldChild, Tag
+from backends.held_child import UNKNOWN, HeldChild, Tag, is_still
 from backends.holder.fork import ExecFailed, Exhausted, Forked, Plan, PrepareFailed, discard, fork
 from backends.holder_link import HolderError, HolderGone, HolderLink
 from backends.own_child import OwnChild
@@ -67,9 +68,9 @@ class Forker(Protocol):
 class Held:
     """A program that a holder keeps."""
 
-    def __init__(self, key: int, pid: int, tag: Tag, status: dict[str, int] | None) -> None:
-        """`status` is how it ended, if it has."""
-        self.key, self.pid, self.tag, self.status = key, pid, tag, status
+    def __init__(self, key: int, pid: int, tag: Tag, *, is_child: bool) -> None:
+        """See `HeldChild`."""
+        self.key, self.pid, self.tag, self.is_child = key, pid, tag, is_child
 
 
 class OwnForker:
@@ -132,6 +133,8 @@ class HolderForker:
         self._directory = directory
         self._link: HolderLink | None = None
         self._reaching = asyncio.Lock()
+        self._children: WeakSet[HeldChild] = WeakSet()
+        self._moving: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Reach the holder."""
@@ -151,7 +154,9 @@ class HolderForker:
         if not _is_whole(reply):
             _abandon(link, spawning)
             raise Exhausted(os.strerror(errno.EMFILE))
-        return HeldChild(link, reply.fields["key"], reply.fields["pid"], list(reply.descriptors), tag=tag)
+        child = HeldChild(link, reply.fields["key"], reply.fields["pid"], list(reply.descriptors), tag=tag)
+        self._children.add(child)
+        return child
 
     async def survivors(self) -> Sequence[Held]:
         """Return what the holder has; one that has nothing ends by itself."""
@@ -161,7 +166,7 @@ class HolderForker:
         for program in reply.fields["programs"]:
             tag, rest = rest[: program["note"]], rest[program["note"] :]
             try:
-                found.append(Held(program["key"], program["pid"], Tag.decode(tag), program["exit"]))
+                found.append(Held(program["key"], program["pid"], Tag.decode(tag), is_child=program["child"]))
             except ValueError as error:
                 _log.error("a program in the holder is not known", pid=program["pid"], reason=str(error))
         return found
@@ -174,7 +179,12 @@ class HolderForker:
         if not _is_whole(reply):
             _close(descriptors)
             raise OutOfResources(os.strerror(errno.EMFILE))
-        return HeldChild(link, held.key, held.pid, descriptors, tag=held.tag, status=reply.fields["exit"])
+        status = reply.fields["exit"]
+        child = HeldChild(link, held.key, held.pid, descriptors, tag=held.tag, status=status, is_child=held.is_child)
+        if not held.is_child and not await asyncio.to_thread(is_still, held.pid, held.tag.mark):
+            child.give_up(UNKNOWN)
+        self._children.add(child)
+        return child
 
     async def stop(self) -> None:
         """End the holder."""
@@ -184,14 +194,35 @@ class HolderForker:
 
     async def close(self) -> None:
         """Let go of the holder: what it has goes on."""
+        if self._moving is not None:
+            self._moving.cancel()
+            await asyncio.wait([self._moving])
         if self._link is not None:
+            self._link.lost.remove_done_callback(self._move_soon)
             self._link.close()
 
     async def _reach(self) -> HolderLink:
         async with self._reaching:
             if self._link is None or self._link.lost.done():
                 self._link = await HolderLink.connect(self._directory)
+                self._link.lost.add_done_callback(self._move_soon)
             return self._link
+
+    def _move_soon(self, _: asyncio.Future[None]) -> None:
+        """Give the programs to another holder: theirs is gone, they are not, for we have their terminals too."""
+        _log.warning("the holder has ended; another one is started")
+        self._moving = asyncio.get_running_loop().create_task(self._move(), name="move to another holder")
+
+    async def _move(self) -> None:
+        try:
+            link = await self._reach()
+            for child in list(self._children):
+                if child.is_watched and not child.exited.done():
+                    descriptors = (child.master, *(child.hopper or ()))
+                    reply = await link.call("adopt", payload=child.tag.encode(), descriptors=descriptors, pid=child.pid)
+                    child.move(link, reply.fields["key"])
+        except HolderError as error:
+            _log.error("no other holder: what runs now ends with this process", reason=str(error))
 
 
 def _request(plan: Plan) -> dict[str, Any]:

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import json
 import os
+import sys
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backends.base import ExitStatus, Lost
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 _LOOK_SECONDS = 0.5
 """How often a process is looked at whose end nobody tells, where there is no pidfd."""
 
-_UNKNOWN = ExitStatus(lost=Lost.NODE, message="how it ended is not known: its holder has ended before")
+UNKNOWN = ExitStatus(lost=Lost.NODE, message="how it ended is not known: its holder has ended before")
 
 
 @dataclass(frozen=True)
@@ -55,23 +57,44 @@ class HeldChild:
         *,
         tag: Tag,
         status: dict[str, int] | None = None,
+        is_child: bool = True,
     ) -> None:
-        """Take over the descriptors of a program that was spawned or taken; `status` is how it ended already."""
+        """Take over the descriptors of a program that was spawned or taken.
+
+        `status` is how it ended already. One that is no child of this holder was forked by an earlier one, which
+        is gone: how it ends nobody will know.
+        """
         self._loop = asyncio.get_running_loop()
         self._link = link
         self._key = key
         self._tag = tag
         self._pidfd = _open_pidfd(pid)  # now: while the holder lives the number is the child's
         self._look: asyncio.TimerHandle | None = None
+        self._is_alone = False
         self.pid = pid
         self.master, *hopper = descriptors
         self.hopper = (hopper[0], hopper[1]) if hopper else None
         self.exited: asyncio.Future[ExitStatus] = self._loop.create_future()
-        self._is_watched = True
+        self.is_watched = True
         link.watch(key, self._ended)
         link.lost.add_done_callback(self._holder_lost)
         if status is not None:
             self._ended(status)
+        elif not is_child:
+            self._watch_alone()
+
+    @property
+    def tag(self) -> Tag:
+        """What is kept with it now."""
+        return self._tag
+
+    def move(self, link: HolderLink, key: int) -> None:
+        """Be kept by another holder from now on."""
+        self._link, self._key = link, key
+        if not self.is_watched:  # it has ended on the way
+            link.send("release", key=key)
+            return
+        link.lost.add_done_callback(self._holder_lost)
 
     def give_up(self, status: ExitStatus) -> None:
         """Report `status` now: the child does not die."""
@@ -85,13 +108,13 @@ class HeldChild:
 
     def reap(self) -> None:
         """Have the holder close the terminal and reap the child; harmless twice."""
-        if self._is_watched:
+        if self.is_watched:
             self.release()
             self._link.send("release", key=self._key)
 
     def release(self) -> None:
         """Stop to watch."""
-        self._is_watched = False
+        self.is_watched = False
         self._link.forget(self._key)
         self._link.lost.remove_done_callback(self._holder_lost)
         if self._look is not None:
@@ -106,8 +129,11 @@ class HeldChild:
 
     def _holder_lost(self, _: asyncio.Future[None]) -> None:
         """Go on without the holder: the terminal is ours too; only its exit status nobody will have."""
-        if self.exited.done():
-            return
+        if not self.exited.done() and not self._is_alone:
+            self._watch_alone()
+
+    def _watch_alone(self) -> None:
+        self._is_alone = True
         if self._pidfd >= 0:
             self._loop.add_reader(self._pidfd, self._gone)
         else:
@@ -115,17 +141,27 @@ class HeldChild:
 
     def _gone(self) -> None:
         self._loop.remove_reader(self._pidfd)
-        self.give_up(_UNKNOWN)
+        self.give_up(UNKNOWN)
 
     def _look_at_it(self) -> None:
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
-            self.give_up(_UNKNOWN)
+            self.give_up(UNKNOWN)
             return
         except PermissionError:
             pass  # it is another user's
         self._look = self._loop.call_later(_LOOK_SECONDS, self._look_at_it)
+
+
+def is_still(pid: int, mark: str) -> bool:
+    """Tell whether a number is still that of the process with this mark, as far as the system lets us see."""
+    try:
+        return mark.encode() in Path(f"/proc/{pid}/environ").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return sys.platform != "linux"
+    except PermissionError:  # another user's: it may have changed to one
+        return True
 
 
 def _open_pidfd(pid: int) -> int:

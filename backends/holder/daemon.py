@@ -7,14 +7,15 @@ connection at a time is the owner; others wait, and may ask but not change anyth
 op        fields                               answer
 ========= ==================================== ==================================================================
 hello                                          version, pid, operations
-list                                           programs: [{key, pid, exit, note}], payload: their notes in a row
+list                                           programs: [{key, pid, child, exit, note}], payload: their notes in a
+                                               row (`note` is the length); child: how it ends will be known here
 spawn     file arguments cwd env size          key, pid; descriptors: master, hopper. The payload is the note
           descriptor_limit user
 take      key                                  pid, exit; descriptors: master, hopper
 annotate  key                                  the payload is the new note
 release   key                                  the terminal is closed, the program reaped (now or when it ends)
 discard   key                                  as release, after killing it
-adopt     pid; descriptors: master, hopper     key: a program whose holder died; how it ends is not known here
+adopt     pid; descriptors: master, hopper     key: a program whose holder died. The payload is the note
 signal    pids signum                          refused: pids that could not be signalled; for another user's programs
 stop                                           the holder ends; terminals it has hang up
 ========= ==================================== ==================================================================
@@ -59,6 +60,10 @@ class Held:
         self.note = note
         self.is_child = is_child
         self.exit: dict[str, int] | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """Return what `list` tells of it."""
+        return {"key": self.key, "pid": self.pid, "child": self.is_child, "exit": self.exit, "note": len(self.note)}
 
     def close(self) -> None:
         """Let go of the terminal; it hangs up unless somebody else has it."""
@@ -215,7 +220,7 @@ class Holder:
 
     def _list(self, *_: object) -> Answer:
         held = list(self._programs.values())
-        shown = [{"key": one.key, "pid": one.pid, "exit": one.exit, "note": len(one.note)} for one in held]
+        shown = [one.describe() for one in held]
         return Answer({"programs": shown}, b"".join(one.note for one in held))
 
     def _spawn(self, header: dict[str, Any], note: bytes, _: object) -> Answer:
