@@ -84,7 +84,8 @@ def _listen() -> socket.socket:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(SOCKET)  # of a holder that was killed: we have its lock
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(SOCKET)  # mode 0600: umask
+    listener.bind(SOCKET)
+    os.chmod(SOCKET, 0o600)
     listener.listen(BACKLOG)
     return listener
 

@@ -45,7 +45,8 @@ class Connection:
             header["descriptors"] = len(descriptors)
         frame = encode(header, payload)
         sent = self.channel.sendmsg([frame], rights(descriptors))
-        self.channel.sendall(memoryview(frame)[sent:])
+        if sent < len(frame):  # or the end of a peer that has its answer already would be an error
+            self.channel.sendall(memoryview(frame)[sent:])
 
     def close(self) -> None:
         """Release all, descriptors nobody took too."""

@@ -93,6 +93,7 @@ def fork(plan: Plan) -> Forked:
     The child has three descriptors, default signals, nothing blocked. Raises ExecFailed, PrepareFailed, Exhausted;
     then nothing is left behind.
     """
+    _check_file(plan.file)
     parent = os.getpid()
     if sys.version_info >= (3, 12):
         warnings.filterwarnings("ignore", r"This process .* is multi-threaded, use of fork", DeprecationWarning)
@@ -111,6 +112,16 @@ def fork(plan: Plan) -> Forked:
     os.set_blocking(child.fd, False)
     os.set_inheritable(child.fd, False)  # noqa: FBT003 - positional only
     return Forked(child.pid, child.fd)
+
+
+def _check_file(file: str) -> None:
+    """Raise ExecFailed where ptyprocess would say, in words, that there is nothing to execute."""
+    try:
+        os.stat(file)
+    except OSError as error:
+        raise ExecFailed(error.errno or errno.ENOENT) from None
+    if not os.access(file, os.X_OK):
+        raise ExecFailed(errno.EACCES)
 
 
 def discard(forked: Forked) -> None:
