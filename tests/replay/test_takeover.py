@@ -175,6 +175,7 @@ def test_a_kill_at_any_line_reuses_no_position_while_there_is_no_room(writer: Wr
             assert retained(log) == TEXT[log.first : log.head]
             gap = gap_at_head(log)
             assert gap is not None or log.head == seen.read
+            assert log.first <= log.head
             gaps += gap is not None
             if is_over:
                 assert gap is None or gap.fields["bytes"] in {0, seen.published - log.head}
