@@ -3,130 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replay.errors import LogDamaged, Trimmed
-from replay.file import FileStore
+from replay.errors import Trimmed
 from replay.log import FIRST_WINDOW_BYTES, SLACK_BYTES
 from replay.ringfile import FIRST_STEP_BYTES, GUARD_BYTES, HEADER_BYTES
+from support.heirs import NAME, RING_BYTES, TEXT, Heir, Seen, Writer, gap_at_head, retained
 from support.size import size
 from support.snapshots import Snapshots
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    from replay.log import Event, Log
-
-RETENTION_BYTES = 64 * 1024
-RING_BYTES = RETENTION_BYTES + SLACK_BYTES
-NAME = "session/main"
-TEXT = "".join(f"{number:05d} ☃ naïve\n" for number in range(30_000)).encode()
-
-
-@dataclass(frozen=True)
-class Seen:
-    """How much of the text was read from the terminal, and how much of that a viewer may have seen."""
-
-    read: int = 0
-    published: int = 0
-
-
-class Writer:
-    """A process that reads text into a log, as a backend does, and knows how far it has come."""
-
-    def __init__(self, directory: Path) -> None:
-        self.store = FileStore(directory)
-        self.log = self.store.create(NAME, RETENTION_BYTES)
-        self.path = directory / "session" / "main.ring"
-        self.seen = Seen()
-        self.snapshots = Snapshots(self.path, lambda: self.seen)
-
-    def wake_up(self, *sizes: int) -> None:
-        """Read pieces of these sizes, in one wake-up."""
-        buffer = self.log.get_buffer()
-        for wanted in sizes:
-            count = min(wanted, len(buffer))
-            if not count:
-                return
-            read = self.seen.read
-            buffer[:count] = TEXT[read : read + count]
-            self.seen = Seen(read + count, read)
-            self.snapshots.take()
-            self.log.commit(count)
-            self.seen = Seen(read + count, read + count)
-            self.snapshots.take()
-            buffer = buffer[count:]
-
-    def read_to(self, position: int) -> None:
-        while self.seen.read < position:
-            self.wake_up(4095, position - self.seen.read)
-
-
-@pytest.fixture
-def writer(tmp_path: Path) -> Iterator[Writer]:
-    made = Writer(tmp_path / "logs")
-    yield made
-    made.log.close()
-
-
-class Heir:
-    """Opens what a killed process left."""
-
-    def __init__(self, directory: Path) -> None:
-        self.store = FileStore(directory)
-        self.path = directory / "session" / "main.ring"
-        self.path.parent.mkdir()
-        self._log: Log | None = None
-
-    def inherit(self, content: bytes, *, is_over: bool = False) -> Log:
-        self.close()
-        self.path.write_bytes(content)
-        return self.open(is_over=is_over)
-
-    def open(self, *, is_over: bool = False) -> Log:
-        self.close()
-        self._log = self.store.open(NAME, is_over=is_over)
-        return self._log
-
-    def close(self) -> None:
-        if self._log is not None:
-            self._log.close()
-
-    def go_on(self, log: Log, data: bytes = b"and on\n") -> None:
-        """Append, be killed, and find that there is all of it."""
-        first, head, epoch, index = log.first, log.head, log.epoch, log.next_index
-        kept = log.read_range(first, head)
-        buffer = log.get_buffer()
-        data = data[: len(buffer)]
-        buffer[: len(data)] = data
-        again = self.inherit(self.path.read_bytes())
-        assert (again.head, again.epoch) == (head + len(data), epoch)
-        assert again.read_range(again.first, again.head) == (kept + data)[-RETENTION_BYTES:]
-        told_again = gap_at_head(again) is not None  # output that is not text is doubtful at every kill
-        assert again.add_event("resize", {}, 1.0).index == index + told_again
-
-
-@pytest.fixture
-def heir(tmp_path: Path) -> Iterator[Heir]:
-    made = Heir(tmp_path / "heir")
-    yield made
-    made.close()
-
-
-def gap_at_head(log: Log) -> Event | None:
-    event = log.last_event("gap", log.head)
-    return event if event is not None and event.position == log.head else None
-
-
-def retained(log: Log) -> bytes:
-    return log.read_range(log.first, log.head)
 
 
 def test_a_kill_at_any_line_loses_no_text(writer: Writer, heir: Heir, rng: random.Random) -> None:
@@ -329,77 +221,3 @@ def test_a_flood_gets_the_largest_window_soon(writer: Writer) -> None:
         writer.wake_up(*[4096] * 16)
     assert handed_out == SLACK_BYTES
     writer.log.close()
-
-
-def fill_cells(log: Log) -> list[int]:
-    values = [2**64 - 1 - 7 * number for number in range(496)]
-    for number, value in enumerate(values):
-        log.cells[number] = value
-    return values
-
-
-def test_cells_are_zero_and_kept_with_the_log(writer: Writer, heir: Heir) -> None:
-    assert (writer.log.cells.format, writer.log.cells.itemsize) == ("Q", 8)
-    assert writer.log.cells.tolist() == [0] * 496
-    values = fill_cells(writer.log)
-    writer.read_to(2 * RING_BYTES)
-    log = heir.inherit(writer.path.read_bytes())
-    assert log.cells.tolist() == values
-    assert retained(log) == retained(writer.log), "cells and output do not touch each other"
-    log.close()
-    writer.log.close()
-
-
-def test_cells_stay_in_the_file_while_output_is_in_memory(writer: Writer, heir: Heir) -> None:
-    cells = writer.log.cells
-    elsewhere = writer.path.parent.rename(writer.path.parent.with_name("elsewhere"))
-    writer.read_to(RING_BYTES // 2 + 10)
-    assert writer.log.degraded is not None
-    assert writer.log.cells is cells
-    values = fill_cells(writer.log)
-    log = heir.inherit((elsewhere / "main.ring").read_bytes())
-    assert log.cells.tolist() == values
-    log.close()
-    writer.log.close()
-
-
-@pytest.fixture
-def late(tmp_path: Path) -> tuple[Log, Path, Callable[[], object]]:
-    """Begin a log without room; return it with the path of its file and what makes room."""
-    directory = tmp_path / "logs"
-    store = FileStore(directory)
-    directory.rmdir()
-    log = store.create(NAME, RETENTION_BYTES)
-    assert log.degraded is not None
-    return log, directory / "session" / "main.ring", directory.mkdir
-
-
-def test_a_log_begun_in_memory_takes_its_cells_into_its_file(
-    late: tuple[Log, Path, Callable[[], object]], heir: Heir
-) -> None:
-    log, path, make_room = late
-    assert log.cells.tolist() == [0] * 496
-    values = fill_cells(log)
-    log.append(b"early\n")
-    make_room()
-    snapshots = Snapshots(path, lambda: None)
-    with snapshots.at_every_line():
-        assert log.reserve_storage()
-        log.append(b"and more\n")
-        assert log.cells.tolist() == values
-        assert log.restore_storage()
-    log.cells[0] = 4711
-    assert path.read_bytes() != snapshots.taken[-1][0], "from now on they are those of the file"
-    log.close()
-    whole = 0
-    for content, _ in snapshots.taken:
-        try:
-            taken_over = heir.inherit(content)
-        except LogDamaged:
-            assert not whole, "what is valid stays valid"
-        else:
-            whole += 1
-            assert retained(taken_over) == b"early\nand more\n"
-            assert taken_over.cells.tolist() == values
-            taken_over.close()
-    assert whole
