@@ -154,7 +154,7 @@ def restore_session(
 
 def _open_log(session: Session, store: Store) -> Log | None:
     try:
-        return store.open(log_name(session))
+        return store.open(log_name(session), is_over=True)
     except LogMissing:
         return None
     except LogDamaged as error:
