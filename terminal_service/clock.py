@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,5 +25,5 @@ class Clock:
 
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
-    boot: str = field(default_factory=find_boot_id)
+    boot: str = ""
     """Names the start of this machine: `monotonic` goes on over a restart of the process, not of the machine."""

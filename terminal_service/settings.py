@@ -91,8 +91,7 @@ class Settings:
     holder: str = _setting(
         "on",
         values.HOLDER,
-        "Who owns the shells: on (a small process, so they outlive this one), off (this process), or the "
-        "directory of a holder that is started elsewhere. Windows: always off.",
+        "Who owns the shells: on (a process of their own, they outlive this one), off, or a holder's directory.",
     )
     stop_sessions_on_exit: bool = _setting(
         default=False,
