@@ -88,7 +88,8 @@ def recover_sessions(
     found = []
     for session_id, record in known.items():
         session = _restore_or_begin(session_id, record, restore)
-        found.append((session, _open_log(session, store)))
+        goes_on = session.is_living and session_id in notes
+        found.append((session, _open_log(session, store, is_over=not goes_on)))
     return found
 
 
@@ -152,9 +153,9 @@ def restore_session(
     return session
 
 
-def _open_log(session: Session, store: Store) -> Log | None:
+def _open_log(session: Session, store: Store, *, is_over: bool) -> Log | None:
     try:
-        return store.open(log_name(session), is_over=True)
+        return store.open(log_name(session), is_over=is_over)
     except LogMissing:
         return None
     except LogDamaged as error:

@@ -104,7 +104,7 @@ async def watch(client: Client, received: int) -> None:
 
 
 async def test_output_is_whole_and_readable_after_kill_9_and_the_session_is_told_lost(tmp_path: Path) -> None:
-    service = Service(tmp_path)
+    service = Service(tmp_path, HOLDER="off")
     async with service:
         command = [sys.executable, str(PROGRAM), "11", "2000000"]
         session_id = (await service.create_session(command=command))["session_id"]
@@ -161,7 +161,7 @@ async def test_how_a_session_ended_outlives_the_service(tmp_path: Path, crash: b
 
 @pytest.mark.full
 async def test_kill_9_at_any_moment_leaves_whole_files(tmp_path: Path) -> None:
-    service = Service(tmp_path, RETENTION_BYTES=str(128 * 1024))  # the ring wraps many times
+    service = Service(tmp_path, HOLDER="off", RETENTION_BYTES=str(128 * 1024))  # the ring wraps many times
     await service.start()
     try:
         for received in (1, 50_000, 400_000, 1_500_000):
@@ -185,7 +185,7 @@ async def test_kill_9_at_any_moment_leaves_whole_files(tmp_path: Path) -> None:
 
 
 async def test_a_damaged_file_is_set_aside_and_told_and_harms_no_other_session(tmp_path: Path) -> None:
-    service = Service(tmp_path)
+    service = Service(tmp_path, HOLDER="off")
     async with service:
         sessions = [
             (await service.create_session(command=["sh", "-c", f"printf {word}; exec sleep 600"]))["session_id"]
