@@ -52,6 +52,8 @@ class Forked:
 
     pid: int
     master: int
+    hopper: int | None = None
+    """Descriptor of the file that input goes through (`backends.hopper`), where somebody outlives this process."""
 
 
 class _Child(PtyProcess):  # type: ignore[misc]  # ptyprocess has no type information
@@ -101,7 +103,9 @@ def fork(
 
 def discard(forked: Forked) -> None:
     """End a program that nobody will use; blocks until it is reaped."""
-    os.close(forked.master)
+    for descriptor in (forked.master, forked.hopper):
+        if descriptor is not None:
+            os.close(descriptor)
     os.kill(forked.pid, signal.SIGKILL)  # not reaped yet, so the number is still the child's
     os.waitpid(forked.pid, 0)
 

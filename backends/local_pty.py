@@ -43,11 +43,13 @@ class LocalPty:
         loop = asyncio.get_running_loop()
         self._watch = ExitWatch(loop, forked.pid, pidfd=pidfd)
         try:
-            self._master = Master(loop, forked.master, sink)
+            self._master = Master(loop, forked.master, sink, hopper=forked.hopper)
         except BaseException:
             self._watch.release()
             raise
         self._pid = forked.pid
+        if self._master.hopper.in_doubt:
+            _log.warning("input in doubt counts as written", pid=self._pid, bytes=self._master.hopper.in_doubt)
         self._tree = tree
         self._patience = patience
         self._closing = asyncio.Lock()
@@ -59,6 +61,11 @@ class LocalPty:
     def pid(self) -> int | None:
         """Process id."""
         return self._pid
+
+    @property
+    def written(self) -> int:
+        """Bytes of input the terminal has ever taken."""
+        return self._master.hopper.written
 
     @property
     def _over(self) -> bool:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from backends.base import Environment, ExitStatus
     from terminal_service.clock import Clock
+    from terminal_service.journal import Journal
     from terminal_service.terminal import Terminal
 
 
@@ -97,6 +98,7 @@ class Session:
         self.created_at = clock.wall()
         self._created = clock.monotonic()
         self._bumped = self._created
+        self._journal: Journal | None = None
         self.last_bump = "created"
         self.last_activity = self.created_at
         self.ended_monotonic: float | None = None
@@ -142,6 +144,20 @@ class Session:
             self.ended_monotonic = self._clock.monotonic() - since_end
             self.over.set()
 
+    def restore_activity(self, journal: Journal) -> None:
+        """Go on with the time to live that the journal knows, to the moment; begin it there if it knows none.
+
+        From now on activity is stored there. Called after `restore_history`, which only knows wall-clock times.
+        """
+        now = self._clock.monotonic()
+        kept = journal.activity
+        if kept is not None and kept.created <= kept.bumped <= now:
+            self._created, self._bumped, self.last_bump = kept
+            self.last_activity = self._clock.wall() - (now - kept.bumped)
+        journal.note_created(self._created)
+        journal.note_activity(self._bumped, self.last_bump)
+        self._journal = journal
+
     # -- time to live
 
     def bump(self, source: str) -> None:
@@ -149,6 +165,8 @@ class Session:
         if not self.is_living or (source == "viewer" and not self.spec.keepalive):
             return
         self._bumped = self._clock.monotonic()
+        if self._journal is not None:
+            self._journal.note_activity(self._bumped, source)
         self.last_bump = source
         self.last_activity = self._clock.wall()
 

@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.manual import ManualPty
+from support.words import make_words
 from terminal_service.counters import Counters
 from terminal_service.inputs import Verdict
+from terminal_service.journal import Journal
 from terminal_service.keyboard import HIGH_WATER_BYTES, LOW_WATER_BYTES, MESSAGE_COST_BYTES, Keyboard
 
 
@@ -20,7 +22,9 @@ class Desk:
         self.acknowledged: list[tuple[str, int]] = []
         self.rooms = 0
         self.counters = Counters()
-        self.keyboard = Keyboard(acknowledge=self._acknowledge, room=self._room, counters=self.counters)
+        self.keyboard = Keyboard(
+            acknowledge=self._acknowledge, room=self._room, counters=self.counters, journal=Journal(make_words())
+        )
 
     def _acknowledge(self, client: str, number: int) -> None:
         self.acknowledged.append((client, number))
