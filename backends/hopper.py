@@ -78,6 +78,7 @@ class Hopper:
         self._words = self._memory[:_HEADER_BYTES].cast("Q")
         if descriptor is None or not hasattr(os, "sendfile") or sys.platform != "linux":
             self._words[_PLAIN] = 1
+        self._is_plain = bool(self._words[_PLAIN])
         self.in_doubt = 0
         """Bytes that an earlier process was just writing: they count as written, and may not have been."""
         self.written = self._find_written()
@@ -88,7 +89,7 @@ class Hopper:
         written = words[_WRITTEN]
         if self._descriptor is None:
             return written
-        if words[_PLAIN]:
+        if self._is_plain:
             self.in_doubt = max(words[_OFFERED] - written, 0)
             written += self.in_doubt
         else:
@@ -100,7 +101,7 @@ class Hopper:
 
     def pour(self, data: bytes | memoryview) -> int:
         """Write what the terminal takes without blocking; return how many bytes that is."""
-        if self._words[_PLAIN]:
+        if self._is_plain:
             return self._write(memoryview(data))
         memory, written, size, poured = self._memory, self.written, len(data), 0
         while poured < size:
@@ -114,7 +115,7 @@ class Hopper:
             finally:
                 memory[offset : offset + piece] = _ZEROS[:piece]
             if taken < 0:
-                self._words[_PLAIN] = 1
+                self._words[_PLAIN] = self._is_plain = True
                 return poured + self._write(memoryview(data)[poured:])
             written += taken
             self._words[_WRITTEN] = self.written = written
