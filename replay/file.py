@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from replay.errors import LogDamaged, LogMissing, StorageFull
 from replay.log import MINIMUM_RETENTION_BYTES, SLACK_BYTES, Log
 from replay.memory import MemoryRegion, make_epoch
 from replay.ringfile import Damage, RingFile
+from replay.takeover import take_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,20 +37,28 @@ class FileStore:
         epoch = make_epoch()
         path = self._path(name)
 
-        def make() -> RingFile:
+        def make(*, is_late: bool) -> RingFile:
             self._make_directory(path.parent)
-            return RingFile.create(path, size=size, retention_bytes=retention, epoch=int(epoch, 16))
+            return RingFile.create(path, size=size, retention_bytes=retention, epoch=int(epoch, 16), is_late=is_late)
 
         try:
-            region = make()
+            region = make(is_late=False)
         except StorageFull as error:
-            log = Log(MemoryRegion(size), retention_bytes=retention, epoch=epoch, spare=MemoryRegion, make_durable=make)
+            log = Log(
+                MemoryRegion(size),
+                retention_bytes=retention,
+                epoch=epoch,
+                spare=MemoryRegion,
+                make_durable=partial(make, is_late=True),
+            )
             log.degraded = error
             return log
         return Log(region, retention_bytes=retention, epoch=epoch, spare=MemoryRegion)
 
-    def open(self, name: str) -> Log:
+    def open(self, name: str, *, is_over: bool = False) -> Log:
         """Return a stored log. A damaged file is moved aside first. Raises LogMissing, LogDamaged.
+
+        What a killed process had read is there; what it lost is told by an event (see `take_over`).
 
         A file that cannot be looked at now (no descriptor left, say) stays where it is.
         """
@@ -61,15 +71,7 @@ class FileStore:
             raise LogDamaged(name, str(error), str(path)) from error
         except Damage as error:
             raise LogDamaged(name, str(error), str(_set_aside(path))) from error
-        return Log(
-            region,
-            retention_bytes=region.retention_bytes,
-            epoch=f"{region.epoch:016x}",
-            spare=MemoryRegion,
-            start=region.start,
-            head=region.head,
-            events=region.events(),
-        )
+        return take_over(region, is_over=is_over, at=time.time())
 
     def names(self) -> Iterable[str]:
         """Return the names of all stored logs."""

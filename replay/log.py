@@ -3,6 +3,9 @@
 A position is the number of bytes before it. Bytes live in a ring: position `p` at offset `p % size` of a
 `Region`. The region is larger than what is retained by `SLACK_BYTES`, so that new output can be read straight
 into it without touching a byte that a reader may still ask for: `first` and `head` alone say what is valid.
+
+A process killed between reading into the ring and moving the head leaves bytes that nobody else can read again.
+So the memory is guarded before it is handed out: filled with what no text holds, up to a position that is kept.
 """
 
 from __future__ import annotations
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
 
 SLACK_BYTES = 64 * 1024
 """The most that one `get_buffer` hands out, and how much larger a region is than what it retains."""
+
+FIRST_WINDOW_BYTES = 4096
+"""How much is guarded ahead of a log that has little to say: it touches no page before it needs it."""
 
 EVENTS_LIMIT = 1024
 """How many events a log keeps; the oldest go first (a resize flood must not grow memory)."""
@@ -48,12 +54,28 @@ class Region(Protocol):
         """All of the memory, writable; only the part that `ensure` covered may be stored to."""
         ...
 
+    @property
+    def cells(self) -> memoryview:
+        """496 words of 64 bits beside it (format Q), zero at first."""
+        ...
+
     def ensure(self, end: int) -> None:
         """Make offsets below `end` safe to store to. Raises StorageFull."""
         ...
 
+    def guard(self, begin: int, end: int) -> None:
+        """Mark the bytes from position `begin` to `end` as not written, and those before as guarded earlier.
+
+        They must not reach over the edge of the ring. `begin` equal to `end`: nothing is handed out.
+        """
+        ...
+
     def publish(self, start: int, head: int) -> None:
         """Make the bytes before `head`, from `start`, part of what a later reader finds."""
+        ...
+
+    def note_memory_head(self, head: int | None) -> None:
+        """Keep how far the log has gone on elsewhere, so that no position is used twice; None: it is here."""
         ...
 
     def record(self, event: Event) -> None:
@@ -83,15 +105,22 @@ class Log:
         start: int = 0,
         head: int = 0,
         events: tuple[Event, ...] = (),
+        is_over: bool = False,
     ) -> None:
         """Continue (or begin) the log kept in `region`; `spare` makes memory to go on in if it fills up.
 
         A log begun in memory for want of room has `make_durable`, which makes the storage it should have been in.
+        One that `is_over` is there to be read: appending to it is a mistake.
         """
         self.epoch = epoch
         self.head = head
         self.degraded: StorageFull | None = None
         """Why the log lives in memory only at the moment; None while its storage works."""
+        self.cells = region.cells
+        """496 words (a memoryview of format Q), zero in a new log and kept with it: for a journal of its user's.
+
+        A log begun in memory takes them along when `restore_storage` gives it a file: fetch them again then.
+        """
         self._retention = retention_bytes
         self._start = start
         self._region = region
@@ -100,6 +129,12 @@ class Log:
         self._spare = spare
         self._view = region.view
         self._size = len(self._view)
+        self._publish: Callable[[int, int], None] = region.publish
+        self._guard_end = head
+        """Up to here the bytes after the head are guarded."""
+        self._window = FIRST_WINDOW_BYTES // 2  # doubled before its first use
+        self._is_over = is_over
+        self._is_closed = False
         self._events = list(events)
         self.next_index = events[-1].index + 1 if events else 1
         """The index that the next event will have."""
@@ -122,19 +157,36 @@ class Log:
     # -- appending
 
     def get_buffer(self) -> memoryview:
-        """Return memory for the next output, 1 to SLACK_BYTES bytes; store into it, `commit` at once or in steps."""
+        """Return memory for the next output, 1 to SLACK_BYTES bytes; store into it, `commit` at once or in steps.
+
+        Commit all that is stored: if this process is killed before, it counts as output nevertheless.
+        """
+        room = self._guard_end - self.head
+        if room <= self._window >> 1:
+            room = self._widen(room)
         offset = self.head % self._size
-        end = min(offset + SLACK_BYTES, self._size)
+        return self._view[offset : offset + room]
+
+    def _widen(self, room: int) -> int:
+        """Guard a whole window again, a larger one if the last was used up at once; return how long it is."""
+        if self._is_over:
+            raise AssertionError("the log was opened to be read only")
+        if room == 0:
+            self._window = min(2 * self._window, SLACK_BYTES)
+        offset = self.head % self._size
+        length = min(self._window, self._size - offset)
         try:
-            self._region.ensure(end)
+            self._region.ensure(offset + length)
+            self._region.guard(self._guard_end, self.head + length)
         except StorageFull as error:
             self._move_to_memory(error)
-        return self._view[offset:end]
+        self._guard_end = self.head + length
+        return length
 
     def commit(self, nbytes: int) -> None:
         """Append the next `nbytes` of the buffer last returned; readers learn of it by `notify`."""
         self.head += nbytes
-        self._region.publish(self._start, self.head)
+        self._publish(self._start, self.head)
 
     def append(self, data: bytes | bytearray | memoryview) -> None:
         """Append a copy of `data` and notify."""
@@ -162,7 +214,7 @@ class Log:
     def trim(self, before: int) -> None:
         """Forget everything before a position (at most the head)."""
         self._start = max(self._start, min(before, self.head))
-        self._region.publish(self._start, self.head)
+        self._publish(self._start, self.head)
 
     # -- reading
 
@@ -231,15 +283,19 @@ class Log:
         spare = self._spare(self._size)
         filled = min(self.head, self._size)
         spare.view[:filled] = self._view[:filled]
-        self._region, self._view = spare, spare.view
+        self._durable.note_memory_head(self.head)
+        self._region, self._view, self._publish = spare, spare.view, self._publish_from_memory
         self._recorded_index = self.next_index
         self.degraded = error
+
+    def _publish_from_memory(self, _start: int, head: int) -> None:
+        self._durable.note_memory_head(head)
 
     def reserve_storage(self) -> bool:
         """Make room in the storage for what is in memory only; return whether there is room now.
 
         May block for file operations; the one thing here that may be called in a thread of its own (once at a
-        time, not after `close`): a log in memory does not touch its storage meanwhile.
+        time, not after `close`): meanwhile a log in memory stores words beside the ring, nothing else.
         """
         if self.degraded is None:
             return True
@@ -267,21 +323,32 @@ class Log:
             return True
         if not self.reserve_storage():
             return False
-        filled = min(self.head, self._size)
+        filled, durable = min(self.head, self._size), self._durable
         # First say that nothing is kept: dying while copying must not leave a mixture that looks whole.
-        self._durable.publish(self.head, self.head)
-        self._durable.view[:filled] = self._view[:filled]
+        durable.publish(self.head, self.head)
+        durable.view[:filled] = self._view[:filled]
         for event in self._events:
             if event.index >= self._recorded_index:
-                self._durable.record(event)
-        self._durable.publish(self.first, self.head)
+                durable.record(event)
+        if self.cells is not durable.cells:
+            durable.cells[:] = self.cells
+            self.cells = durable.cells
+        durable.publish(self.first, self.head)
+        durable.guard(self.head, self.head)
+        durable.note_memory_head(None)
         self._region.close()
-        self._region, self._view, self.degraded = self._durable, self._durable.view, None
+        self._region, self._view, self._publish = durable, durable.view, durable.publish
+        self._guard_end, self.degraded = self.head, None
         return True
 
     def close(self) -> None:
         """Release the memory; closing twice is harmless. Reading afterwards raises ValueError."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         self._readers.clear()
+        if not self._is_over:
+            self._region.guard(self.head, self.head)
         self._view = memoryview(b"")
         self._view.release()
         if self._region is not self._durable:

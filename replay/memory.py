@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+CELLS_BYTES = 496 * 8
+
+
 def make_epoch() -> str:
     """Return a new name for one history of bytes: 16 hexadecimal digits."""
     return secrets.token_hex(8)
@@ -24,15 +27,23 @@ class MemoryRegion:
 
     def __init__(self, size: int) -> None:
         """Reserve `size` bytes of address space."""
-        self._map = mmap.mmap(-1, size)
-        self.view = memoryview(self._map)
+        self._map = mmap.mmap(-1, CELLS_BYTES + size)
+        whole = memoryview(self._map)
+        self.cells = whole[:CELLS_BYTES].cast("Q")
+        self.view = whole[CELLS_BYTES:]
         self._closed = False
 
     def ensure(self, end: int) -> None:
         """Nothing to do: the system backs a page when it is first written."""
 
+    def guard(self, begin: int, end: int) -> None:
+        """Nothing to do: a killed process takes this memory with it."""
+
     def publish(self, start: int, head: int) -> None:
         """Nothing to do: there is no later reader."""
+
+    def note_memory_head(self, head: int | None) -> None:
+        """Nothing to do: this is where the log is."""
 
     def record(self, event: Event) -> None:
         """Nothing to do: the log itself holds its events."""
@@ -42,6 +53,7 @@ class MemoryRegion:
         if self._closed:
             return
         self._closed = True
+        self.cells.release()
         self.view.release()
         with contextlib.suppress(BufferError):  # a reader still holds a slice: the memory goes with it
             self._map.close()
@@ -65,7 +77,7 @@ class MemoryStore:
         self._logs[name] = log
         return log
 
-    def open(self, name: str) -> Log:
+    def open(self, name: str, *, is_over: bool = False) -> Log:  # noqa: ARG002 - nothing is ever lost here
         """Return a log. Raises LogMissing."""
         try:
             return self._logs[name]

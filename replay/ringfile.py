@@ -3,12 +3,20 @@
 Layout, little-endian 64-bit words in a first page of 4096 bytes, then the events, then the ring itself::
 
     0 magic   8 version   16 ring size   24 retention   32 epoch   40 checksum of words 0-4
-    64 head   72 start    80 events
+    64 head   72 start    80 events      88 guard end    96 memory head    128-4095 cells (496 words, the user's)
 
 The head is stored after the bytes it covers, as one aligned 8-byte word. Memory mapped from a file belongs to
 the kernel, so a killed process leaves exactly what it had stored. Events are JSON lines in one of two halves of
 their area; the events word (`half << 32 | used bytes`) is likewise stored after them. When a half is full, the
 newest of its lines begin the other one.
+
+The bytes from the head to the guard end are what the process may be reading into. They were filled with the
+guard pattern before, FD and FE in turns, which no UTF-8 text contains; so the last byte that differs from it tells
+how much had been read by a process that was killed before it could move the head (`torn_bytes`). That is exact
+unless what was read ends in such a byte: a run of equal ones may look one byte shorter than it was.
+
+The memory head is 0 while the log is here. While it goes on in memory for want of room, it is one more than the
+position it has come to: a later process begins there, and no position ever stands for two bytes.
 
 A store into a hole of a file on a full disk is a SIGBUS, not an error; blocks are therefore allocated
 (`posix_fallocate`) before the head may reach them, in steps that double, so that an idle log costs little.
@@ -35,12 +43,20 @@ PAGE_BYTES = 4096
 EVENTS_HALF_BYTES = 32 * 1024
 HEADER_BYTES = PAGE_BYTES + 2 * EVENTS_HALF_BYTES
 """Where the ring begins."""
-VERSION = 1
+VERSION = 2
 MAGIC = int.from_bytes(b"TERMRING", "little")
 FIRST_STEP_BYTES = 64 * 1024
 LARGEST_STEP_BYTES = 4 * 1024 * 1024
 
-_MAGIC, _VERSION, _SIZE, _RETENTION, _EPOCH, _CHECKSUM, _HEAD, _START, _EVENTS = 0, 1, 2, 3, 4, 5, 8, 9, 10
+NEVER_HERE = 2**64 - 1
+"""The memory head in a file made for a log that has not come to it yet."""
+
+_MAGIC, _VERSION, _SIZE, _RETENTION, _EPOCH, _CHECKSUM = range(6)
+_HEAD, _START, _EVENTS, _GUARD_END, _MEMORY_HEAD = range(8, 13)
+_FIRST_CELL = 16
+GUARD_BYTES = b"\xfd\xfe"
+"""Not FF, which is the most frequent byte in binary data that no text contains."""
+_PATTERN = memoryview(GUARD_BYTES * (SLACK_BYTES // 2 + 1))
 
 
 class Damage(Exception):
@@ -56,14 +72,15 @@ class RingFile:
         self._map = mapping
         whole = memoryview(mapping)
         self._words = whole[:PAGE_BYTES].cast("Q")
+        self.cells = self._words[_FIRST_CELL:]
         self._halves = (whole[PAGE_BYTES:][:EVENTS_HALF_BYTES], whole[:HEADER_BYTES][-EVENTS_HALF_BYTES:])
         self.view = whole[HEADER_BYTES:]
         self._allocated = 0
         self._closed = False
 
     @classmethod
-    def create(cls, path: Path, *, size: int, retention_bytes: int, epoch: int) -> RingFile:
-        """Make a new file. Raises StorageFull, FileExistsError."""
+    def create(cls, path: Path, *, size: int, retention_bytes: int, epoch: int, is_late: bool) -> RingFile:
+        """Make a new file; `is_late` for a log that is in memory yet. Raises StorageFull, FileExistsError."""
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
@@ -84,6 +101,7 @@ class RingFile:
         words = ring._words
         words[_MAGIC], words[_VERSION], words[_SIZE] = MAGIC, VERSION, size
         words[_RETENTION], words[_EPOCH] = retention_bytes, epoch
+        words[_MEMORY_HEAD] = NEVER_HERE if is_late else 0
         words[_CHECKSUM] = _checksum(words)
         return ring
 
@@ -103,7 +121,7 @@ class RingFile:
         except Damage:
             ring.close()
             raise
-        ring._allocated = 0 if _ALLOCATING_KEEPS_CONTENT else min(ring.head, len(ring.view))
+        ring._allocated = 0 if _ALLOCATING_KEEPS_CONTENT else min(max(ring.head, ring.guard_end), len(ring.view))
         return ring
 
     def _check(self, length: int) -> None:
@@ -116,8 +134,13 @@ class RingFile:
             raise Damage("header checksum does not match")
         if words[_SIZE] + HEADER_BYTES != length:
             raise Damage(f"{length} bytes long instead of {words[_SIZE] + HEADER_BYTES}")
-        if words[_START] > words[_HEAD] or words[_RETENTION] + SLACK_BYTES > words[_SIZE]:
+        if words[_MEMORY_HEAD] == NEVER_HERE:
+            raise Damage("its log was in memory only")
+        head, size = words[_HEAD], words[_SIZE]
+        if words[_START] > max(head, words[_MEMORY_HEAD] - 1) or words[_RETENTION] + SLACK_BYTES > size:
             raise Damage("positions contradict each other")
+        if max(head, words[_MEMORY_HEAD]) >> 63 or words[_GUARD_END] > head + min(SLACK_BYTES, size - head % size):
+            raise Damage("positions out of bounds")
         if words[_EVENTS] >> 32 > 1 or words[_EVENTS] & 0xFFFFFFFF > EVENTS_HALF_BYTES:
             raise Damage("events outside their area")
 
@@ -140,6 +163,25 @@ class RingFile:
     def start(self) -> int:
         """The oldest position that ever was (or was kept by a trim)."""
         return self._words[_START]
+
+    @property
+    def guard_end(self) -> int:
+        """Up to where the bytes after the head were guarded."""
+        return self._words[_GUARD_END]
+
+    @property
+    def memory_head(self) -> int | None:
+        """How far the log has gone on in memory; None if it is here."""
+        return self._words[_MEMORY_HEAD] - 1 if self._words[_MEMORY_HEAD] else None
+
+    @property
+    def torn_bytes(self) -> int:
+        """How many bytes after the head were read by a process that did not live to publish them."""
+        offset = self.head % len(self.view)
+        guarded = self.view[offset : offset + max(0, self.guard_end - self.head)]
+        pattern = _PATTERN[offset & 1 :][: len(guarded)]
+        differing = int.from_bytes(guarded, "little") ^ int.from_bytes(pattern, "little")
+        return (differing.bit_length() + 7) // 8
 
     def ensure(self, end: int) -> None:
         """Allocate blocks below `end`. Raises StorageFull."""
@@ -166,10 +208,20 @@ class RingFile:
         finally:
             os.close(descriptor)
 
+    def guard(self, begin: int, end: int) -> None:
+        """Fill the bytes from position `begin` to `end` with the pattern; those before are as they are."""
+        offset, length = begin % len(self.view), end - begin
+        self.view[offset : offset + length] = _PATTERN[offset & 1 :][:length]
+        self._words[_GUARD_END] = end
+
     def publish(self, start: int, head: int) -> None:
         """Store where the log begins and ends."""
         self._words[_START] = start
         self._words[_HEAD] = head
+
+    def note_memory_head(self, head: int | None) -> None:
+        """Store how far the log has gone on in memory: in the first page, which needs no room."""
+        self._words[_MEMORY_HEAD] = 0 if head is None else head + 1
 
     def record(self, event: Event) -> None:
         """Store an event behind the others; when there are too many, the oldest go."""
@@ -204,7 +256,7 @@ class RingFile:
         if self._closed:
             return
         self._closed = True
-        for view in (self._words, *self._halves, self.view):
+        for view in (self.cells, self._words, *self._halves, self.view):
             view.release()
         with contextlib.suppress(BufferError):  # a reader still holds a slice: the mapping goes with it
             self._map.close()

@@ -25,8 +25,11 @@ class Store(Protocol):
         """
         ...
 
-    def open(self, name: str) -> Log:
-        """Return a stored log to read or go on with. Raises LogMissing, LogDamaged."""
+    def open(self, name: str, *, is_over: bool = False) -> Log:
+        """Return a stored log to go on with, or, if its program `is_over`, to be read. Raises LogMissing, LogDamaged.
+
+        Only one process at a time may have it open.
+        """
         ...
 
     def names(self) -> Iterable[str]:

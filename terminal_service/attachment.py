@@ -300,6 +300,9 @@ class Attachment:
             )
         elif event.kind == "storage":
             self.outlet.send(wire.StorageState(durable=fields["durable"] is True, reason=str(fields["reason"])))
+        elif event.kind == "gap":
+            self.outlet.send(wire.Gap(first=event.position, last=event.position, lost_bytes=0, reason="torn"))
+            self._host.told_gap("torn", 0)
 
     def _finish_if_over(self) -> None:
         ended = self._host.end_message()

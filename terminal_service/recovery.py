@@ -116,7 +116,7 @@ def _restore(session_id: str, record: dict[str, Any], clock: Clock) -> Session:
 
 def _open_log(session: Session, store: Store) -> Log | None:
     try:
-        return store.open(log_name(session))
+        return store.open(log_name(session), is_over=True)
     except LogMissing:
         return None
     except LogDamaged as error:

@@ -70,12 +70,16 @@ class ReplayEnd(_Message, tag="replay_end"):
 
 
 class Gap(_Message, tag="gap"):
-    """Bytes from `first` to `last` are not sent. `preamble` restores the terminal's modes at `last`."""
+    """Bytes from `first` to `last` are not sent. `preamble` restores the terminal's modes at `last`.
+
+    With `reason` torn, `first` and `last` are the same and `lost_bytes` 0: output may be missing there that never had
+    positions, because a process of the service died while it was reading; nobody knows how much.
+    """
 
     first: int
     last: int
     lost_bytes: int
-    reason: Literal["trimmed", "skipped", "epoch"]
+    reason: Literal["trimmed", "skipped", "epoch", "torn"]
     preamble: bytes | UnsetType = UNSET
 
 

@@ -38,6 +38,24 @@ def test_what_was_trimmed_is_told_with_its_size_and_modes(make_stage: Callable[.
     assert viewer.sent.index(size) < viewer.sent.index(gap)
 
 
+def test_output_that_may_be_missing_is_told_where_it_was(make_stage: Callable[..., Stage]) -> None:
+    stage = make_stage().start()
+    early = stage.attach()
+    stage.print(b"before")
+    stage.log.add_event("gap", {"reason": "torn", "bytes": None}, 1.0)
+    stage.print(b"after")
+    late = stage.attach(recover_from=0)
+    resumed = stage.attach(recover_from=7)
+    for viewer in (early, late):
+        gap = viewer.last(wire.Gap)
+        assert (gap.first, gap.last, gap.lost_bytes, gap.reason) == (6, 6, 0, "torn")
+        sent = [message for message in viewer.sent if isinstance(message, wire.Output | wire.Gap)]
+        assert sent[sent.index(gap) - 1] == viewer.of(wire.Output)[0]
+        assert viewer.output == b"beforeafter"
+    assert not resumed.of(wire.Gap)
+    assert stage.counters.gaps["torn"] == 2
+
+
 def test_a_live_viewer_skips_ahead_and_is_told(make_stage: Callable[..., Stage]) -> None:
     stage = make_stage(retention_bytes=8 << 20).start()
     viewer = CollectingOutlet()

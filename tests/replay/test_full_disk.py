@@ -83,13 +83,13 @@ def test_what_was_stored_survives_a_vain_attempt_to_return(disk: Path, rng: rand
     log.append(data[: 100 * KIB])
     ballast = fill(disk)
     log.append(data[100 * KIB :])
-    stored = store.open(NAME)  # as a new process would after a kill at this point
+    stored = store.open(NAME, is_over=True)  # as a new process would after a kill at this point
     before = stored.read_range(stored.first, stored.head)
     stored.close()
     assert len(before) >= 100 * KIB
     assert data.startswith(before)
     assert not log.restore_storage()
-    stored = store.open(NAME)
+    stored = store.open(NAME, is_over=True)
     assert stored.read_range(stored.first, stored.head) == before
     stored.close()
     log.close()

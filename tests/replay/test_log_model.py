@@ -46,8 +46,8 @@ class LogMachine(RuleBasedStateMachine):
     @rule(seed=st.integers(0, 255), size=st.integers(0, 65_536))
     def fill_buffer(self, seed: int, size: int) -> None:
         buffer = self.log.get_buffer()
-        buffer[:] = bytes([seed]) * len(buffer)
         size = min(size, len(buffer))
+        buffer[:size] = bytes([seed]) * size
         self.log.commit(size)
         self.everything += bytes([seed]) * size
 

@@ -18,7 +18,8 @@ import pytest
 
 from replay.errors import LogDamaged, LogMissing
 from replay.file import FileStore
-from replay.ringfile import EVENTS_HALF_BYTES, HEADER_BYTES, MAGIC, PAGE_BYTES, VERSION
+from replay.log import SLACK_BYTES
+from replay.ringfile import EVENTS_HALF_BYTES, HEADER_BYTES, MAGIC, NEVER_HERE, PAGE_BYTES, VERSION
 from support.wait import poll_until
 
 if TYPE_CHECKING:
@@ -93,6 +94,11 @@ def put(word: int, value: int) -> Callable[[list[int]], None]:
     return change
 
 
+def over_the_edge(words: list[int]) -> None:
+    words[8] = words[2] - 10
+    words[11] = words[2] + 1
+
+
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda path: os.truncate(path, 0), "only 0 bytes"),
     "cut in the header": (lambda path: os.truncate(path, 100), "only 100 bytes"),
@@ -106,6 +112,12 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no room to read into": (lambda path: rewrite(path, put(3, RETENTION_BYTES + 1)), "positions"),
     "huge retention": (lambda path: rewrite(path, put(3, 2**63)), "positions"),
     "start after head": (lambda path: rewrite(path, put(9, 1000)), "positions"),
+    "head beyond all numbers": (lambda path: rewrite(path, put(8, 2**63)), "positions"),
+    "memory head beyond all numbers": (lambda path: rewrite(path, put(12, 2**63)), "positions"),
+    "guarded beyond what is handed out": (lambda path: rewrite(path, put(11, 12 + SLACK_BYTES)), "positions"),
+    "guarded over the edge": (lambda path: rewrite(path, over_the_edge), "positions"),
+    "made for a log that never came": (lambda path: rewrite(path, put(12, NEVER_HERE)), "in memory only"),
+    "of an older version": (lambda path: rewrite(path, put(1, 1)), "version 1,"),
     "events beyond their area": (lambda path: rewrite(path, put(10, EVENTS_HALF_BYTES + 1)), "events"),
     "a third half of events": (lambda path: rewrite(path, put(10, 2 << 32)), "events"),
 }

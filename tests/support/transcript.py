@@ -194,6 +194,10 @@ class Transcript:
     def _take_gap(self, message: Message) -> None:
         first, last = message["first"], message["last"]
         _check(first == self._here, f"gap from {first}, was at {self._here}")
+        if message["reason"] == "torn":
+            _check((last, message["lost_bytes"]) == (first, 0), f"torn from {first} to {last}")
+            self.gaps.append(Gap(first, last, "torn"))
+            return
         _check(last > first, f"gap from {first} to {last}")
         _check(message["lost_bytes"] == last - first, f"gap of {message['lost_bytes']}, really {last - first}")
         _check(message["reason"] in {"trimmed", "skipped", "epoch"}, f"gap because of {message['reason']!r}")

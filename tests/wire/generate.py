@@ -63,6 +63,7 @@ SERVER: dict[str, wire.ServerMessage] = {
     "replay_end": wire.ReplayEnd(seq=5000, sha256="e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
     "gap trimmed": wire.Gap(first=10, last=20, lost_bytes=10, reason="trimmed"),
     "gap skipped": wire.Gap(first=0, last=POSITION, lost_bytes=POSITION, reason="skipped", preamble=b"\x1b[1m"),
+    "gap torn": wire.Gap(first=30, last=30, lost_bytes=0, reason="torn"),
     "resize": wire.Resized(rows=50, cols=200, seq=1006, client_id="client-1"),
     "heartbeat": wire.Heartbeat(timestamp=TIME, session_id="s", seq=1006, expires_at=TIME + 3600, viewers=2),
     "heartbeat without end": wire.Heartbeat(timestamp=TIME, session_id="s", seq=0, expires_at=None, viewers=1),
