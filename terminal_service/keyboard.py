@@ -67,7 +67,10 @@ class Keyboard:
 
     def connect(self, pty: Pty) -> None:
         """Begin to write, or go on where an earlier process ended."""
-        self._journal.settle(pty.written)
+        try:
+            self._journal.settle(pty.written)
+        except ValueError:  # its memory was released with the log, in a stop: nobody will type
+            return
         self._pty = pty
         self.flush()
 

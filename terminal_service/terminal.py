@@ -14,7 +14,7 @@ from terminal_service.backpressure import Backpressure
 from terminal_service.entry import Bookmarks, find_entry
 from terminal_service.errors import InvalidRequest, LimitReached, SessionOver
 from terminal_service.inputs import Verdict
-from terminal_service.journal import JOURNAL_WORDS, Journal
+from terminal_service.journal import Journal
 from terminal_service.keyboard import Keyboard
 from terminal_service.modes import Modes, ModeScanner
 from terminal_service.presence import Presence
@@ -59,8 +59,7 @@ class Terminal:
         self.log = log
         self.attachments: list[Attachment] = []
         self.pty: Pty | None = None
-        # Until logs have words of their own: these end with the process.
-        self.journal = Journal(getattr(log, "cells", None) or memoryview(bytearray(8 * JOURNAL_WORDS)).cast("Q"))
+        self.journal = Journal(log.cells)
         self.keyboard = Keyboard(
             acknowledge=self._acknowledge_input, room=self._resume_inputs, counters=counters, journal=self.journal
         )
