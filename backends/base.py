@@ -183,6 +183,16 @@ class Pty(Protocol):
         """Process id where it runs, if there is such a thing."""
         ...
 
+    @property
+    def written(self) -> int:
+        """How many bytes of input it has ever taken by `write`, by whichever process: not one more or less.
+
+        Where programs outlive this process it is exact whenever that one was killed. (Where a system cannot say
+        so exactly, the 4 KiB it may have been writing in that moment count as taken.) Not counted is what a
+        program that is gone takes, nor the key of `interrupt`.
+        """
+        ...
+
     def write(self, data: bytes | memoryview) -> int:
         """Write without blocking; return how many bytes the terminal took (0: full).
 

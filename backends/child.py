@@ -16,8 +16,8 @@ class Child(Protocol):
     pid: int
     master: int
     """This process's descriptor of the PTY's master; whoever has the child closes it."""
-    hopper: tuple[int, int] | None
-    """Both ends of the pipe that input goes through, read end first; likewise."""
+    hopper: int | None
+    """This process's descriptor of the file that input goes through (`backends.holder.hopper`); likewise."""
     exited: asyncio.Future[ExitStatus]
     """How it ended, once it has."""
 

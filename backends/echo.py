@@ -120,6 +120,8 @@ class EchoPty:
         self._environment = environment
         self._size = size
         self._over = over
+        self.written = 0
+        """Bytes of input it has taken."""
         self._output = bytearray()
         self._flood = 0
         self._line = bytearray()
@@ -141,6 +143,7 @@ class EchoPty:
                 break
             self._type(part[0])
             taken = part.end()
+        self.written += taken
         if self._is_over:
             return len(data)
         self._was_refused = self._was_refused or taken < len(data)

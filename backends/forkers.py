@@ -189,6 +189,7 @@ class HolderForker:
     async def stop(self) -> None:
         """End the holder."""
         if self._link is not None and not self._link.lost.done():
+            self._link.lost.remove_done_callback(self._move_soon)
             with contextlib.suppress(HolderGone):  # that is how it ends
                 await self._link.call("stop")
 
@@ -218,7 +219,7 @@ class HolderForker:
             link = await self._reach()
             for child in list(self._children):
                 if child.is_watched and not child.exited.done():
-                    descriptors = (child.master, *(child.hopper or ()))
+                    descriptors = [child.master] if child.hopper is None else [child.master, child.hopper]
                     reply = await link.call("adopt", payload=child.tag.encode(), descriptors=descriptors, pid=child.pid)
                     child.move(link, reply.fields["key"])
         except HolderError as error:

@@ -73,7 +73,7 @@ class HeldChild:
         self._is_alone = False
         self.pid = pid
         self.master, *hopper = descriptors
-        self.hopper = (hopper[0], hopper[1]) if hopper else None
+        self.hopper = hopper[0] if hopper else None
         self.exited: asyncio.Future[ExitStatus] = self._loop.create_future()
         self.is_watched = True
         link.watch(key, self._ended)

@@ -86,8 +86,12 @@ class HolderLink:
     async def connect(cls, directory: Path, *, start: bool = True) -> HolderLink:
         """Reach the holder of a directory, starting one if there is none, and become its owner. Raises HolderError."""
         loop = asyncio.get_running_loop()
+        reaching = loop.run_in_executor(None, _reach, directory, start)
         try:
-            channel = await asyncio.to_thread(_reach, directory, start)
+            channel = await asyncio.shield(reaching)
+        except asyncio.CancelledError:
+            reaching.add_done_callback(_close_channel)
+            raise
         except (OSError, subprocess.SubprocessError) as error:
             raise HolderError(f"no holder in {str(directory)!r}: {error}") from error
         link = cls(loop, channel)
@@ -227,6 +231,11 @@ def _look_at(asking: asyncio.Future[Reply]) -> None:
     """Let nobody be warned of an answer that nobody waited for."""
     if not asking.cancelled():
         asking.exception()
+
+
+def _close_channel(reaching: asyncio.Future[socket.socket]) -> None:
+    if reaching.exception() is None:
+        reaching.result().close()
 
 
 def _close_descriptors(asking: asyncio.Future[Reply]) -> None:

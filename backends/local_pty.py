@@ -41,7 +41,9 @@ class LocalPty:
         """Take over the child and start to read."""
         loop = asyncio.get_running_loop()
         self._child = child
-        self._master = Master(loop, child.master, sink)
+        self._master = Master(loop, child.master, sink, hopper=child.hopper)
+        if self._master.hopper.in_doubt:
+            _log.warning("input in doubt counts as written", pid=child.pid, bytes=self._master.hopper.in_doubt)
         self._tree = tree
         self._patience = patience
         self._closing = asyncio.Lock()
@@ -53,6 +55,11 @@ class LocalPty:
     def pid(self) -> int | None:
         """Process id."""
         return self._child.pid
+
+    @property
+    def written(self) -> int:
+        """Bytes of input the terminal has ever taken."""
+        return self._master.hopper.written
 
     @property
     def _over(self) -> bool:

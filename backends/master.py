@@ -7,6 +7,8 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
+from backends.holder.hopper import Hopper
+
 if TYPE_CHECKING:
     from backends.base import Sink
 
@@ -31,8 +33,11 @@ class Master:
     The descriptor must be non-blocking. Works alike on asyncio's and uvloop's event loops.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, descriptor: int, sink: Sink) -> None:
-        """Take over the descriptor and start to read."""
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, descriptor: int, sink: Sink, *, hopper: int | None = None
+    ) -> None:
+        """Take over the descriptors and start to read. Raises OSError (no room to map); then nothing is taken."""
+        self.hopper = Hopper(descriptor, hopper)
         self._loop = loop
         self._descriptor = descriptor
         self._sink = sink
@@ -71,10 +76,7 @@ class Master:
         """
         if self._draining or self._descriptor < 0:
             return len(data)
-        try:
-            written = os.write(self._descriptor, data)
-        except BlockingIOError:
-            written = 0
+        written = self.hopper.pour(data)
         if written < len(data) and not self._awaits_room:
             self._awaits_room = True
             self._loop.add_writer(self._descriptor, self._has_room)
@@ -116,6 +118,7 @@ class Master:
         self._unwatch()
         self._cancel_retry()
         self._stop_waiting_for_room()
+        self.hopper.close()
         os.close(self._descriptor)
         self._descriptor = -1
 

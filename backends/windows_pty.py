@@ -47,6 +47,8 @@ class WindowsPty:
         self._over = over
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[ExitStatus] = self._loop.create_future()
+        self.written = 0
+        """Bytes of input it has taken."""
         self._changed = threading.Condition()  # guards the five below
         self._is_paused = False
         self._is_over = False
@@ -71,6 +73,7 @@ class WindowsPty:
                 return len(data)
             taken = min(len(data), _INPUT_BYTES - len(self._input))
             self._input += data[:taken]
+            self.written += taken
             self._was_refused = self._was_refused or taken < len(data)
             self._changed.notify_all()
         return taken

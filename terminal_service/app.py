@@ -20,7 +20,7 @@ import uvicorn
 
 from replay.file import FileStore
 from terminal_service import logs, state
-from terminal_service.clock import Clock, find_boot_id
+from terminal_service.clock import Clock
 from terminal_service.counters import Counters
 from terminal_service.listeners import listen_tcp, listen_unix
 from terminal_service.metrics import Metrics
@@ -97,7 +97,7 @@ async def main(settings: Settings, environment: Mapping[str, str], *, announce: 
             backends=backends,
             store=FileStore(directory),
             records=FileRecords(directory),
-            clock=Clock(boot=await asyncio.to_thread(find_boot_id)),
+            clock=Clock(),
             counters=Counters(),
         )
         with _listen(settings) as (listener, url):

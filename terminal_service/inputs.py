@@ -5,6 +5,10 @@ from __future__ import annotations
 import enum
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CLIENTS_LIMIT = 4096
 """How many client ids a terminal remembers; beyond it the one heard of longest ago is forgotten."""
@@ -29,16 +33,21 @@ class Count:
 class InputLedger:
     """Numbers per client id; bounded by forgetting the client that typed longest ago."""
 
-    def __init__(self) -> None:
-        """Begin with no client."""
+    def __init__(self, written_number: Callable[[str], int] = lambda _: 0) -> None:
+        """Begin with no client; `written_number` says what an earlier process has written of one."""
+        self._written_number = written_number
         self._counts: OrderedDict[str, Count] = OrderedDict()
 
     def count(self, client: str) -> Count:
         """Return what is known of a client; asking makes nobody known."""
-        return self._counts.get(client) or Count()
+        known = self._counts.get(client)
+        if known is None:
+            number = self._written_number(client)
+            known = Count(number, number)
+        return known
 
     def _remember(self, client: str) -> Count:
-        count = self._counts.setdefault(client, Count())
+        count = self._counts[client] = self.count(client)
         self._counts.move_to_end(client)
         if len(self._counts) > CLIENTS_LIMIT:
             self._counts.popitem(last=False)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from backends.base import Pty
     from terminal_service.counters import Counters
+    from terminal_service.journal import Journal
 
 HIGH_WATER_BYTES = 2 * 1024 * 1024
 """Above this the viewers that type are read no further; what they had sent already is still taken.
@@ -30,6 +31,8 @@ class _Pending:
     client: str
     number: int | None
     data: memoryview
+    is_begun: bool
+    """Whether the journal knows it as the one being written."""
 
 
 class Keyboard:
@@ -37,13 +40,21 @@ class Keyboard:
 
     `acknowledge(client, n)` is called when everything of a client up to `n` was written. The queue's bound is
     the high-water mark plus what one read from each viewer brings: its owner stops reading viewers while `is_full`.
+
+    The journal is told before and after each item is written. Whoever goes on with it, after this process was
+    killed at whatever moment, writes nothing twice and leaves nothing out of what is sent again.
     """
 
     def __init__(
-        self, *, acknowledge: Callable[[str, int], None], room: Callable[[], None], counters: Counters
+        self,
+        *,
+        acknowledge: Callable[[str, int], None],
+        room: Callable[[], None],
+        counters: Counters,
+        journal: Journal,
     ) -> None:
         """Begin without a PTY: what is typed before it is there waits."""
-        self.ledger = InputLedger()
+        self.ledger = InputLedger(journal.written_number)
         self.pending_bytes = 0
         self.is_full = False
         """Whether viewers should be read no further; `room` is called when that has passed."""
@@ -52,9 +63,14 @@ class Keyboard:
         self._acknowledge = acknowledge
         self._room = room
         self._counters = counters
+        self._journal = journal
 
     def connect(self, pty: Pty) -> None:
-        """Begin to write."""
+        """Begin to write, or go on where an earlier process ended."""
+        try:
+            self._journal.settle(pty.written)
+        except ValueError:  # its memory was released with the log, in a stop: nobody will type
+            return
         self._pty = pty
         self.flush()
 
@@ -76,31 +92,44 @@ class Keyboard:
         its own queue (termios(3), ISIG without NOFLSH). Also when nothing waits here: behind a few KiB of
         unread lines in the kernel's queues the line discipline would not see it either.
         """
-        discarded = 0
-        self._counters.input_bytes += len(data)
-        rest = memoryview(data)
-        if data == INTERRUPT and self._pty is not None and self._pty.interrupt():
-            discarded = self._discard()
-            rest = rest[:0]
-        elif not self._queue and self._pty is not None:
-            # Nothing waits: straight to the terminal, which nearly always takes all of it.
-            taken = self._pty.write(data) if data else 0
-            if taken == len(data):
-                if number is not None:
-                    self.ledger.mark_written(client, number)
-                    self._acknowledge(client, number)
+        pty = self._pty
+        size = len(data)
+        self._counters.input_bytes += size
+        if pty is not None:
+            if data == INTERRUPT and self._interrupt(pty, client, number):
+                discarded = self._discard()
+                self._written(client, number)
+                self._journal.end_interrupt()
+                self._watch_marks()
+                return discarded
+            if not self._queue:
+                # Nothing waits: straight to the terminal, which nearly always takes all of it.
+                taken = self._begin(pty, client, number, size)
+                if taken < size:
+                    taken += pty.write(data[taken:] if taken else data)
+                if taken == size:
+                    self._written(client, number)
+                    return 0
+                self._wait(_Pending(client, number, memoryview(data)[taken:], is_begun=True))
                 return 0
-            rest = rest[taken:]
-        self._queue.append(_Pending(client, number, rest))
-        self.pending_bytes += len(rest)
+        self._wait(_Pending(client, number, memoryview(data), is_begun=False))
+        return 0
+
+    def _wait(self, item: _Pending) -> None:
+        self._queue.append(item)
+        self.pending_bytes += len(item.data)
         self.flush()
-        return discarded
 
     def flush(self) -> None:
         """Write what the PTY takes."""
         queue = self._queue
         while queue and self._pty is not None:
             head = queue[0]
+            if not head.is_begun:
+                taken = self._begin(self._pty, head.client, head.number, len(head.data))
+                self.pending_bytes -= taken
+                head.data = head.data[taken:]
+                head.is_begun = True
             if head.data:
                 taken = self._pty.write(head.data)
                 self.pending_bytes -= taken
@@ -108,7 +137,7 @@ class Keyboard:
                 if head.data:
                     break
             queue.popleft()
-            self._written(head)
+            self._written(head.client, head.number)
         self._watch_marks()
 
     def close(self) -> None:
@@ -119,16 +148,34 @@ class Keyboard:
         self.pending_bytes = 0
         self._watch_marks()
 
-    def _written(self, item: _Pending) -> None:
-        if item.number is not None:
-            self.ledger.mark_written(item.client, item.number)
-            self._acknowledge(item.client, item.number)
+    def _begin(self, pty: Pty, client: str, number: int | None, size: int) -> int:
+        """Let the journal know what is written next; return how much of it the terminal has already."""
+        if number is not None:
+            return self._journal.begin(client, number, size, pty.written)
+        self._journal.begin_unnumbered(pty.written)
+        return 0
+
+    def _written(self, client: str, number: int | None) -> None:
+        if number is not None:
+            self._journal.finish(client, number)
+            self.ledger.mark_written(client, number)
+            self._acknowledge(client, number)
+
+    def _interrupt(self, pty: Pty, client: str, number: int | None) -> bool:
+        """Interrupt the program, if the key would; until this is settled the journal takes it for done."""
+        if number is not None:
+            self._journal.begin_interrupt(client, number)
+        if pty.interrupt():
+            return True
+        self._journal.end_interrupt()
+        return False
 
     def _discard(self) -> int:
         """Drop what waits; it counts as written, or its sender would send it again after the interrupt."""
         discarded = self.pending_bytes
         while self._queue:
-            self._written(self._queue.popleft())
+            item = self._queue.popleft()
+            self._written(item.client, item.number)
         self.pending_bytes = 0
         self._counters.input_discarded_bytes += discarded
         return discarded

@@ -162,6 +162,7 @@ class Launcher:
             counters=self._counters,
             on_activity=session.bump,
         )
+        session.restore_activity(session.terminal.journal)
         if output.degraded is not None:
             self._storage.tell(output, durable=False, reason=str(output.degraded))
         return session.terminal

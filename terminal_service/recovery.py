@@ -50,7 +50,6 @@ def make_record(session: Session) -> dict[str, Any]:
         "keepalive": spec.keepalive,
         "retention_bytes": spec.retention_bytes,
         "ttl_seconds": session.ttl_seconds,
-        "times": session.times(),
         "created_at": session.created_at,
         "last_activity": session.last_activity,
         "last_bump": session.last_bump,
@@ -145,7 +144,6 @@ def restore_session(
         [(State(state), str(reason), float(at)) for state, reason, at in record.get("history", [])],
         created_at=float(record.get("created_at", session.created_at)),
         last_activity=float(record.get("last_activity", session.created_at)),
-        times=dict(record.get("times", {})),
     )
     session.last_bump = str(record.get("last_bump", "created"))
     session.end_reason = str(record.get("end_reason", ""))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from terminal_service.sizes import Size, SizePolicy
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from backends.base import Environment, ExitStatus
     from terminal_service.clock import Clock
+    from terminal_service.journal import Journal
     from terminal_service.terminal import Terminal
 
 
@@ -97,6 +98,7 @@ class Session:
         self.created_at = clock.wall()
         self._created = clock.monotonic()
         self._bumped = self._created
+        self._journal: Journal | None = None
         self.last_bump = "created"
         self.last_activity = self.created_at
         self.ended_monotonic: float | None = None
@@ -133,32 +135,34 @@ class Session:
         state = max(State.RUNNING, self.state, key=_ORDER.__getitem__)
         self.history.append(Change(state, reason, self._clock.wall()))
 
-    def times(self) -> dict[str, Any]:
-        """Return when it was created and last bumped, for a process that goes on with it on the same machine."""
-        return {"boot": self._clock.boot, "created": self._created, "bumped": self._bumped}
-
     def restore_history(
-        self,
-        history: Sequence[tuple[State, str, float]],
-        *,
-        created_at: float,
-        last_activity: float,
-        times: Mapping[str, Any],
+        self, history: Sequence[tuple[State, str, float]], *, created_at: float, last_activity: float
     ) -> None:
-        """Take over what an earlier process knew: by the monotonic clock, or the wall's if that was restarted."""
+        """Take over what an earlier process wrote down: wall-clock times; `restore_activity` knows better ones."""
         self.created_at, self.last_activity = created_at, last_activity
         now = self._clock.monotonic()
-        if self._clock.boot and times.get("boot") == self._clock.boot:
-            self._created, self._bumped = float(times["created"]), float(times["bumped"])
-        else:
-            self._created = now - max(0.0, self._clock.wall() - created_at)
-            self._bumped = now - max(0.0, self._clock.wall() - last_activity)
+        self._created = now - max(0.0, self._clock.wall() - created_at)
+        self._bumped = now - max(0.0, self._clock.wall() - last_activity)
         if history:
             self.history = [Change(*change) for change in history]
         if self.state not in LIVING:
             since_end = max(0.0, self._clock.wall() - self.history[-1].at)
             self.ended_monotonic = self._clock.monotonic() - since_end
             self.over.set()
+
+    def restore_activity(self, journal: Journal) -> None:
+        """Go on with the time to live that the journal knows, to the moment; begin it there if it knows none.
+
+        From now on activity is stored there. Called after `restore_history`, which only knows wall-clock times.
+        """
+        now = self._clock.monotonic()
+        kept = journal.activity
+        if kept is not None and kept.created <= kept.bumped <= now:
+            self._created, self._bumped, self.last_bump = kept
+            self.last_activity = self._clock.wall() - (now - kept.bumped)
+        journal.note_created(self._created)
+        journal.note_activity(self._bumped, self.last_bump)
+        self._journal = journal
 
     # -- time to live
 
@@ -167,6 +171,8 @@ class Session:
         if not self.is_living or (source == "viewer" and not self.spec.keepalive):
             return
         self._bumped = self._clock.monotonic()
+        if self._journal is not None:
+            self._journal.note_activity(self._bumped, source)
         self.last_bump = source
         self.last_activity = self._clock.wall()
 

@@ -137,6 +137,8 @@ class Storage:
                 return
             if not await _call_to_the_end(output.reserve_storage) or not output.restore_storage():
                 return
+            if session.terminal is not None:
+                session.terminal.journal.move(output.cells)
         if not _was_durable(output):
             log.info("output stored again", session_id=session.session_id)
             self.tell(output, durable=True, reason="")

@@ -14,6 +14,7 @@ from terminal_service.backpressure import Backpressure
 from terminal_service.entry import Bookmarks, find_entry
 from terminal_service.errors import InvalidRequest, LimitReached, SessionOver
 from terminal_service.inputs import Verdict
+from terminal_service.journal import Journal
 from terminal_service.keyboard import Keyboard
 from terminal_service.modes import Modes, ModeScanner
 from terminal_service.presence import Presence
@@ -58,7 +59,10 @@ class Terminal:
         self.log = log
         self.attachments: list[Attachment] = []
         self.pty: Pty | None = None
-        self.keyboard = Keyboard(acknowledge=self._acknowledge_input, room=self._resume_inputs, counters=counters)
+        self.journal = Journal(log.cells)
+        self.keyboard = Keyboard(
+            acknowledge=self._acknowledge_input, room=self._resume_inputs, counters=counters, journal=self.journal
+        )
         self.counters = counters
         self._viewers_limit = viewers_limit
         self._loop = loop

@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from backends.holder import fork
 from backends.holder.connection import Connection, peer_user
 from backends.holder.frames import VERSION, BadFrame
+from backends.holder.hopper import make_hopper
 
 if TYPE_CHECKING:
     import socket
@@ -56,7 +57,7 @@ class Held:
     def __init__(self, key: int, forked: fork.Forked, note: bytes, *, is_child: bool = True) -> None:
         self.key = key
         self.pid = forked.pid
-        self.descriptors = [forked.master, *(forked.hopper or ())]
+        self.descriptors = [forked.master] if forked.hopper is None else [forked.master, forked.hopper]
         self.note = note
         self.is_child = is_child
         self.exit: dict[str, int] | None = None
@@ -235,14 +236,15 @@ class Holder:
             user=header.get("user"),
         )
         try:
+            hopper = make_hopper()
+        except OSError as error:
+            raise Refusal("exhausted", reason=os.strerror(error.errno or errno.EMFILE)) from None
+        try:
             forked = fork.fork(plan)
-        except fork.ExecFailed as error:
-            raise Refusal("exec", errno=error.number) from None
-        except fork.PrepareFailed as error:
-            raise Refusal("prepare", reason=str(error)) from None
-        except fork.Exhausted as error:
-            raise Refusal("exhausted", reason=str(error)) from None
-        held = self._keep(forked, note)
+        except (fork.ExecFailed, fork.PrepareFailed, fork.Exhausted) as error:
+            os.close(hopper)
+            raise _refusal(error) from None
+        held = self._keep(forked._replace(hopper=hopper), note)
         return Answer({"key": held.key, "pid": held.pid}, descriptors=held.descriptors)
 
     def _take(self, header: dict[str, Any], *_: object) -> Answer:
@@ -269,8 +271,8 @@ class Holder:
 
     def _adopt(self, header: dict[str, Any], note: bytes, descriptors: list[int]) -> Answer:
         master, *hopper = descriptors
-        pair = (hopper[0], hopper[1]) if hopper else None
-        held = self._keep(fork.Forked(int(header["pid"]), master, pair), note, is_child=False)
+        forked = fork.Forked(int(header["pid"]), master, hopper[0] if hopper else None)
+        held = self._keep(forked, note, is_child=False)
         descriptors.clear()  # they are kept
         return Answer({"key": held.key})
 
@@ -311,6 +313,12 @@ class Holder:
                 held.exit = peek(held.pid)
                 if held.exit is not None:
                     self._tell({"event": "exited", "key": held.key, "exit": held.exit})
+
+
+def _refusal(error: Exception) -> Refusal:
+    if isinstance(error, fork.ExecFailed):
+        return Refusal("exec", errno=error.number)
+    return Refusal("prepare" if isinstance(error, fork.PrepareFailed) else "exhausted", reason=str(error))
 
 
 def peek(pid: int) -> dict[str, int] | None:

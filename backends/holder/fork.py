@@ -74,8 +74,8 @@ class Forked(NamedTuple):
 
     pid: int
     master: int
-    hopper: tuple[int, int] | None = None
-    """Both ends of the pipe that input goes through, read end first; None where the system cannot splice."""
+    hopper: int | None = None
+    """Descriptor of the file that input goes through, where somebody outlives this process."""
 
 
 class _Child(PtyProcess):  # type: ignore[misc]  # ptyprocess has no type information
@@ -126,8 +126,9 @@ def _check_file(file: str) -> None:
 
 def discard(forked: Forked) -> None:
     """End a program that nobody will use; blocks until it is reaped."""
-    for descriptor in (forked.master, *(forked.hopper or ())):
-        os.close(descriptor)
+    for descriptor in (forked.master, forked.hopper):
+        if descriptor is not None:
+            os.close(descriptor)
     os.kill(forked.pid, signal.SIGKILL)  # not reaped yet, so the number is still the child's
     os.waitpid(forked.pid, 0)
 

@@ -120,10 +120,12 @@ async def test_everything_printed_reaches_the_sink_before_the_end(dialect: Diale
 
 async def test_input_comes_back_whole_and_in_order(dialect: Dialect, terminals: Terminals) -> None:
     terminal = await echoing(dialect, terminals)
+    before = terminal.pty.written
     data = b"".join(b"%08d " % number for number in range(PASTE_BYTES // 9))
     await terminal.type(data)
     await terminal.sink.until_size(len(data))
     assert terminal.output == data
+    assert terminal.pty.written - before == len(data)
     await terminal.pty.close(0.5)
 
 

@@ -7,20 +7,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.manual import ManualPty
+from support.words import make_words
 from terminal_service.counters import Counters
 from terminal_service.inputs import Verdict
+from terminal_service.journal import Journal
 from terminal_service.keyboard import HIGH_WATER_BYTES, LOW_WATER_BYTES, MESSAGE_COST_BYTES, Keyboard
 
 
 class Desk:
-    """A keyboard, its program and what it said."""
+    """A keyboard, its program and what it said; `words` and `pty` may be what another process has left."""
 
-    def __init__(self) -> None:
-        self.pty = ManualPty()
+    def __init__(self, words: memoryview | None = None, pty: ManualPty | None = None) -> None:
+        self.words = make_words() if words is None else words
+        self.pty = pty or ManualPty()
         self.acknowledged: list[tuple[str, int]] = []
         self.rooms = 0
         self.counters = Counters()
-        self.keyboard = Keyboard(acknowledge=self._acknowledge, room=self._room, counters=self.counters)
+        self.keyboard = Keyboard(
+            acknowledge=self._acknowledge, room=self._room, counters=self.counters, journal=Journal(self.words)
+        )
 
     def _acknowledge(self, client: str, number: int) -> None:
         self.acknowledged.append((client, number))
@@ -32,6 +37,10 @@ class Desk:
     def type(self, client: str, number: int, data: bytes) -> int:
         assert self.keyboard.ledger.offer(client, number) is Verdict.TAKE
         return self.keyboard.type(client, number, data)
+
+    def die(self) -> Desk:
+        """Kill this process; return the next one, before it has its program."""
+        return Desk(self.words, self.pty)
 
     def read(self, room: int | None) -> None:
         """Let the program read so much."""
@@ -210,3 +219,95 @@ def test_every_byte_is_written_once_in_order(steps: list[tuple[str, bytes | int 
     desk.read(None)
     assert bytes(desk.pty.typed) == expected
     assert desk.acknowledged == [("a", number) for number in range(1, len(ends) + 1)]
+
+
+# -- the next process
+
+
+@pytest.mark.parametrize("taken", [0, 1, 4, 5])
+def test_the_next_process_writes_the_rest_of_what_is_sent_again(desk: Desk, taken: int) -> None:
+    desk.type("a", 1, b"1")
+    desk.pty.room = taken
+    desk.type("a", 2, b"hello")
+    desk.type("a", 3, b"!" if taken < 5 else b"")
+    after = desk.die()
+    after.pty.room = None
+    after.keyboard.connect(after.pty)
+    written = after.keyboard.ledger.count("a").written
+    assert (written, after.keyboard.ledger.count("a").taken) == (1 if taken < 5 else 3,) * 2
+    assert desk.pty.typed == b"1" + b"hello"[:taken], "nothing before it is sent again"
+    for number, data in [(2, b"hello"), (3, b"!" if taken < 5 else b"")]:
+        if not after.keyboard.repeats("a", number):
+            after.type("a", number, data)
+    assert desk.pty.typed == b"1hello" + (b"!" if taken < 5 else b"")
+    assert after.acknowledged[-1] == ("a", 3)
+    assert after.keyboard.ledger.count("a").written == 3
+
+
+def test_what_was_written_is_acknowledged_again_and_what_is_out_of_order_is_not_taken(desk: Desk) -> None:
+    for number in (1, 2, 3):
+        desk.type("a", number, b"x")
+    after = desk.die()
+    after.keyboard.connect(after.pty)
+    assert after.keyboard.repeats("a", 2)
+    assert after.acknowledged == [("a", 3)]
+    assert after.keyboard.ledger.offer("a", 5) is Verdict.OUT_OF_ORDER
+    assert after.keyboard.ledger.offer("a", 4) is Verdict.TAKE
+    assert after.keyboard.ledger.count("stranger").taken == 0
+
+
+def test_others_may_type_before_the_rest_comes(desk: Desk) -> None:
+    desk.pty.room = 2
+    desk.type("a", 1, b"abcd")
+    after = desk.die()
+    after.pty.room = 1
+    after.keyboard.connect(after.pty)
+    after.type("b", 1, b"BB")
+    again = after.die()
+    again.pty.room = None
+    again.keyboard.connect(again.pty)
+    again.type("a", 1, b"abcd")
+    again.keyboard.type("", None, b"-")
+    again.type("b", 1, b"BB")
+    assert desk.pty.typed == b"abBcd-B"
+    assert again.acknowledged == [("a", 1), ("b", 1)]
+
+
+def test_what_is_sent_again_before_the_program_is_there_is_not_doubled(desk: Desk) -> None:
+    desk.pty.room = 3
+    desk.type("a", 1, b"abcdef")
+    after = desk.die()
+    after.type("a", 1, b"abcdef")
+    after.type("a", 2, b"g")
+    after.pty.room = None
+    after.keyboard.connect(after.pty)
+    assert desk.pty.typed == b"abcdefg"
+    assert after.acknowledged == [("a", 1), ("a", 2)]
+    assert after.keyboard.pending_bytes == 0
+
+
+def test_an_interrupt_is_not_made_twice(desk: Desk) -> None:
+    desk.pty.room, desk.pty.interrupts = 2, 0
+    desk.type("a", 1, b"paste")
+    desk.type("b", 1, b"other")
+    assert desk.type("a", 2, b"\x03") == 8
+    after = desk.die()
+    after.keyboard.connect(after.pty)
+    after.pty.room = None
+    assert after.keyboard.repeats("a", 2)
+    assert after.keyboard.repeats("b", 1), "what it discarded is not written later"
+    assert desk.pty.interrupts == 1
+    assert desk.pty.typed == b"pa"
+
+
+def test_an_interrupt_key_that_is_an_ordinary_byte_is_written_once(desk: Desk) -> None:
+    desk.type("a", 1, b"\x03")
+    desk.pty.room = 0
+    desk.type("a", 2, b"\x03")
+    after = desk.die()
+    after.pty.room = None
+    after.keyboard.connect(after.pty)
+    assert after.keyboard.repeats("a", 1)
+    assert not after.keyboard.repeats("a", 2)
+    after.type("a", 2, b"\x03")
+    assert desk.pty.typed == b"\x03\x03"

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from support.manual import ManualTime
+from support.words import make_words
+from terminal_service.journal import BOOT, Journal
 from terminal_service.session import LIVING, Session, SessionSpec, State
 
 TTL = 3600.0
@@ -156,7 +158,7 @@ def test_a_restored_session_keeps_its_age_and_its_end(time: ManualTime) -> None:
     wall = time.clock.wall()
     session = make(time)
     history = [(State.PENDING, "requested", wall - 500), (State.ENDED, "exited", wall - 100)]
-    session.restore_history(history, created_at=wall - 500, last_activity=wall - 200, times={})
+    session.restore_history(history, created_at=wall - 500, last_activity=wall - 200)
     assert (session.state, session.seconds_since_end, session.uptime) == (State.ENDED, 100, 400)
     assert session.over.is_set()
 
@@ -164,7 +166,68 @@ def test_a_restored_session_keeps_its_age_and_its_end(time: ManualTime) -> None:
 def test_a_session_from_the_future_of_the_wall_clock_is_new(time: ManualTime) -> None:
     wall = time.clock.wall()
     session = make(time)
-    session.restore_history(
-        [(State.ENDED, "exited", wall + 5000)], created_at=wall + 4000, last_activity=wall + 4500, times={}
-    )
+    session.restore_history([(State.ENDED, "exited", wall + 5000)], created_at=wall + 4000, last_activity=wall + 4500)
     assert session.seconds_since_end == 0
+
+
+# -- the next process
+
+
+def restored(time: ManualTime, words: memoryview, *, boot: int = BOOT, lifetime: float = 0.0) -> Session:
+    session = make(time, lifetime=lifetime)
+    record_created = time.clock.wall() - 60
+    session.restore_history(
+        [(State.RUNNING, "started", record_created)], created_at=record_created, last_activity=record_created
+    )
+    session.restore_activity(Journal(words, boot=boot))
+    return session
+
+
+def test_the_ttl_goes_on_to_the_moment_in_the_next_process(time: ManualTime) -> None:
+    words = make_words()
+    session = make(time)
+    session.restore_activity(Journal(words))
+    time.advance(100.25)
+    session.bump("input")
+    time.advance(20)
+    time.wall_offset += 5_000  # somebody sets the clock
+    later = restored(time, words)
+    assert later.deadline == pytest.approx(session.deadline, abs=1e-6)
+    assert later.last_bump == "input"
+    assert later.uptime == pytest.approx(120.25, abs=1e-6)
+    assert later.last_activity == pytest.approx(time.clock.wall() - 20, abs=1e-6)
+    time.advance(TTL - 20 - 0.001)
+    assert later.expiry_reason is None
+    time.advance(0.002)
+    assert later.expiry_reason == "ttl"
+
+
+def test_the_lifetime_goes_on_in_the_next_process_though_nothing_was_done(time: ManualTime) -> None:
+    words = make_words()
+    make(time).restore_activity(Journal(words))
+    time.advance(50)
+    later = restored(time, words, lifetime=100)
+    assert later.last_bump == "created"
+    time.advance(49.9)
+    assert later.expiry_reason is None
+    time.advance(0.2)
+    assert later.expiry_reason == "lifetime"
+
+
+def test_every_next_process_stores_activity_for_the_one_after(time: ManualTime) -> None:
+    words = make_words()
+    make(time).restore_activity(Journal(words))
+    for source in ("input", "keepalive", "resize"):
+        time.advance(10)
+        session = restored(time, words)
+        session.bump(source)
+        assert restored(time, words).last_bump == source
+        assert restored(time, words).deadline == pytest.approx(session.deadline, abs=1e-6)
+
+
+def test_after_the_machine_was_started_anew_only_the_record_counts(time: ManualTime) -> None:
+    words = make_words()
+    make(time).restore_activity(Journal(words))
+    time.advance(10)
+    later = restored(time, words, boot=BOOT ^ 1)
+    assert (later.last_bump, later.uptime) == ("created", 60)

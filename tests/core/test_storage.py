@@ -14,6 +14,7 @@ from backends.base import ExitStatus
 from support.house import files_gone, running, terminal_of, watch
 from support.wait import poll_until, wait_until
 from terminal_service import wire
+from terminal_service.journal import Journal
 from terminal_service.session import State
 
 
@@ -34,6 +35,22 @@ async def test_a_full_disk_is_told_and_its_end_too(directory: Path) -> None:
         assert [state.durable for state in viewer.of(wire.StorageState)] == [False, True]
         assert terminal_of(session).log.degraded is None
         assert viewer.output == b"x" * 500_000
+
+
+async def test_the_journal_of_a_session_begun_without_room_is_stored_with_its_log(directory: Path) -> None:
+    async with running(directory) as house:
+        hidden = await asyncio.to_thread(directory.rename, directory.with_name("hidden"))
+        await asyncio.to_thread(directory.write_bytes, b"")  # no directory, no file in it: as good as full
+        session = await house.create()
+        terminal, attachment = terminal_of(session), watch(session).attachment
+        assert terminal.log.degraded is not None
+        assert attachment is not None
+        terminal.type(attachment, 1, b"a")
+        await asyncio.to_thread(directory.unlink)
+        await asyncio.to_thread(hidden.rename, directory)
+        await wait_until(lambda: terminal.log.degraded is None, description="the log has got a file")
+        terminal.type(attachment, 2, b"b")
+        assert Journal(terminal.log.cells).written_number(attachment.key) == 2
 
 
 # -- after a crash

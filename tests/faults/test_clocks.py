@@ -65,7 +65,9 @@ async def test_a_client_that_stood_still_is_cut_and_comes_back_whole(tmp_path: P
 async def test_jumps_of_the_wall_clock_end_nothing(tmp_path: Path) -> None:
     offset = tmp_path / "offset"
     offset.write_text("0")
-    service = Service(tmp_path, program=(str(SHIFTED), str(offset)), WEBSOCKET_PING_INTERVAL=str(INTERVAL_SECONDS))
+    service = Service(
+        tmp_path, HOLDER="off", program=(str(SHIFTED), str(offset)), WEBSOCKET_PING_INTERVAL=str(INTERVAL_SECONDS)
+    )
     async with service:
         session = (await service.create_session(command=["cat"], ttl_seconds=60, keepalive=False))["session_id"]
         ended = (await service.create_session(command=["true"]))["session_id"]

@@ -157,7 +157,7 @@ async def test_out_of_terminals(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user that has no other processes")
-@pytest.mark.parametrize("most", [10, 13])
+@pytest.mark.parametrize("most", [12, 15])
 async def test_out_of_processes(tmp_path: Path, most: int) -> None:
     # The limit counts the threads of a real user id too, and does not hold for root nor for these capabilities.
     nobody_else = str(100_000 + os.getpid())

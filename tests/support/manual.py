@@ -94,6 +94,7 @@ class ManualPty:
     def __init__(self) -> None:
         self.pid: int | None = 4711
         self.typed = bytearray()
+        self.written = 0
         self.room: int | None = None
         self.interrupts: int | None = None
         """How many there were; None: the interrupt key is off."""
@@ -106,6 +107,7 @@ class ManualPty:
         """Take what there is room for."""
         taken = len(data) if self.room is None else min(self.room, len(data))
         self.typed += data[:taken]
+        self.written += taken
         if self.room is not None:
             self.room -= taken
         return taken

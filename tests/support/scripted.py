@@ -37,6 +37,7 @@ class ScriptedPty:
         self._pid = pid
         self._status: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
         self.typed = bytearray()
+        self.written = 0
         self.room: int | None = None
         self.sizes: list[tuple[int, int]] = []
         self.signals: list[int] = []
@@ -79,6 +80,7 @@ class ScriptedPty:
             return len(data)
         size = len(data) if self.room is None else min(self.room, len(data))
         self.typed += data[:size]
+        self.written += size
         if self.room is not None:
             self.room -= size
         return size
