@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -36,3 +37,14 @@ class Child(Protocol):
     def release(self) -> None:
         """Stop to watch; the child is not reaped."""
         ...
+
+    def discard(self) -> None:
+        """Kill a child that nobody will use, and reap it in time."""
+        ...
+
+
+def close_descriptors(child: Child) -> None:
+    """Close this process's descriptors of a child that nobody has taken over."""
+    os.close(child.master)
+    if child.hopper is not None:
+        os.close(child.hopper)

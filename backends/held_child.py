@@ -112,6 +112,11 @@ class HeldChild:
             self.release()
             self._link.send("release", key=self._key)
 
+    def discard(self) -> None:
+        """Have the holder kill a child that nobody will use."""
+        self.release()
+        self._link.send("discard", key=self._key)
+
     def release(self) -> None:
         """Stop to watch."""
         self.is_watched = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import threading
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,11 @@ class OwnChild:
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = -1
+
+    def discard(self) -> None:
+        """Kill a child that nobody will use; it is reaped when it ends."""
+        os.kill(self.pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
+        self.reap()
 
     def annotate(self, note: str) -> None:
         """Nobody outlives this process with it."""

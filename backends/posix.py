@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backends.base import Capabilities, DirectoryNotFound, InvalidProgram, OutOfResources, Survivor
+from backends.child import close_descriptors
 from backends.environment import check_text, child_environment, posix_base
 from backends.executable import CannotExecute, exec_failed, find_executable, is_text
 from backends.failed_pty import tell_failure
@@ -145,7 +146,11 @@ class PosixEnvironment:
             if error.errno in EXHAUSTED:
                 raise OutOfResources(os.strerror(error.errno or 0)) from None
             raise
-        return self._connect(child, tag.mark, sink)
+        try:
+            return self._connect(child, tag.mark, sink)
+        except OutOfResources:
+            child.discard()
+            raise
 
     async def _fork(self, plan: Plan, word: str, tag: Tag) -> Child:
         """Execute a program; a text without an interpreter is a shell script, as for execvp(3)."""
@@ -169,10 +174,23 @@ class PosixEnvironment:
         held = survivor.handle
         if not isinstance(held, Held):
             raise TypeError("a survivor of another backend")
-        return self._connect(await self._place.forker.take(held), held.tag.mark, sink)
+        child = await self._place.forker.take(held)
+        try:
+            return self._connect(child, held.tag.mark, sink)
+        except OutOfResources:
+            child.release()
+            raise
 
     def _connect(self, child: Child, mark: str, sink: Sink) -> LocalPty:
-        pty = LocalPty(child, sink, ProcessTree(self._place.processes, child.pid, mark), self._place.patience)
+        """Begin to use a child. Raises OutOfResources: it is not used, and its descriptors are closed."""
+        tree = ProcessTree(self._place.processes, child.pid, mark)
+        try:
+            pty = LocalPty(child, sink, tree, self._place.patience)
+        except OSError as error:
+            close_descriptors(child)
+            if error.errno in EXHAUSTED:
+                raise OutOfResources(os.strerror(error.errno or 0)) from None
+            raise
         self._open.add(pty)
         pty.when_over(self._open.discard)
         return pty

@@ -53,6 +53,14 @@ async def link(place: Path) -> AsyncIterator[HolderLink]:
     link.close()
 
 
+async def take(link: HolderLink, key: int) -> int:
+    """Take a program that runs; return our descriptor of its terminal."""
+    master, *others = (await link.call("take", key=key)).descriptors
+    for other in others:
+        os.close(other)
+    return master
+
+
 async def spawn(link: HolderLink, *words: str, note: bytes = b"", **fields: Any) -> tuple[int, int, int]:
     """Start a program; return its key, its pid and our descriptor of its terminal."""
     file, *arguments = words
@@ -170,8 +178,7 @@ async def test_there_is_one_holder_and_one_owner(link: HolderLink, place: Path) 
     link.close()
     async with asyncio.timeout(30):
         await other.owns.wait()
-    reply = await other.call("take", key=key)
-    os.close(reply.descriptors[0])
+    os.close(await take(other, key))
     other.close()
 
 
@@ -259,13 +266,13 @@ async def test_ends_are_told_and_kept_until_they_were_heard(link: HolderLink, pl
 async def test_what_a_program_printed_meanwhile_is_still_there(link: HolderLink, place: Path) -> None:
     key, _, master = await spawn(link, "/bin/sh", "-c", "read line; echo heard $line; sleep 600")
     os.close(master)
-    (again,) = (await link.call("take", key=key)).descriptors
+    again = await take(link, key)
     os.write(again, b"you\n")
     await wait_until(lambda: waiting_bytes(again) > len("you\r\n"), description="the answer")
     os.close(again)
     link.close()
     next_link = await HolderLink.connect(place)
-    (later,) = (await next_link.call("take", key=key)).descriptors
+    later = await take(next_link, key)
     assert os.read(later, 4096) == b"you\r\nheard you\r\n"
     os.close(later)
     next_link.close()
