@@ -8,12 +8,16 @@
     ├── SessionOver      the session has ended and this needs a living one (409, 4410)
     ├── Forbidden        known, but not allowed (403, 4403)
     ├── LimitReached     a quota of the caller is used up (429, 4429)
+    ├── Restarting       another process of the service goes on with this session in a moment (503, 1012)
     └── Unavailable      the service cannot do it now; others are unharmed (503, 1013)
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+RETRY_AFTER_MS = 1000
+"""When clients may expect the service back after a restart; they add jitter of their own."""
 
 
 class ServiceError(Exception):
@@ -95,3 +99,15 @@ class Unavailable(ServiceError):
     def __str__(self) -> str:
         """Give the reason."""
         return self.reason
+
+
+@dataclass(eq=False)
+class Restarting(ServiceError):
+    """This process of the service has let go of its sessions; the next one goes on with them."""
+
+    retry_after_ms: int = RETRY_AFTER_MS
+    code = "restarting"
+
+    def __str__(self) -> str:
+        """Say when to come back."""
+        return f"service restart; retry_after_ms={self.retry_after_ms}"

@@ -93,6 +93,10 @@ class Journal:
         """Go on in other memory that has the same content: that of a log that has got a file only now."""
         self._words = words
 
+    def leave(self) -> None:
+        """Store nothing any more where another process goes on."""
+        self._words = memoryview(bytearray(JOURNAL_WORDS * 8)).cast("Q")
+
     # -- input
 
     def written_number(self, client: str) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from backends.base import BackendError
-from terminal_service.errors import SessionOver, Unavailable, UnknownSession
+from terminal_service.errors import Restarting, SessionOver, Unavailable, UnknownSession
 from terminal_service.launcher import Launcher
 from terminal_service.nowhere import Nowhere
 from terminal_service.session import Session, SessionSpec, State
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 TICK_SECONDS = 1.0
 FAREWELL_SECONDS = 10.0
 """An ended session stays for at least so long while somebody still reads its last output."""
-RETRY_AFTER_MS = 1000
-"""When clients may expect the service back after a restart; they add jitter of their own."""
 
 log = structlog.get_logger()
 
@@ -130,7 +128,8 @@ class Sessions:
 
     async def _leave(self) -> None:
         """Tell every viewer to come back; let go of the programs that go on, and end the others."""
-        self._tell_restart()
+        for session in self._sessions.values():
+            _tell_restart(session)
         for session in list(self._sessions.values()):
             if self._ends_all or not await self._detach(session):
                 self._end_soon(session, "shutdown")
@@ -138,9 +137,14 @@ class Sessions:
     async def _detach(self, session: Session) -> bool:
         """Let go of a session whose program goes on without this process; tell whether it does."""
         backend = self._launcher.backend_of(session)
-        pty = session.terminal.pty if session.terminal else None
-        if session.state is not State.RUNNING or pty is None or backend is None or not backend.capabilities.reattach:
+        terminal = session.terminal
+        pty = terminal.pty if terminal else None
+        if session.state is not State.RUNNING or terminal is None or pty is None:
             return False
+        if backend is None or not backend.capabilities.reattach:
+            return False
+        terminal.leave()
+        _tell_restart(session)  # those who have come meanwhile
         await pty.detach()
         await self._storage.save(session)
         return True
@@ -209,11 +213,14 @@ class Sessions:
     # -- finding
 
     def get(self, session_id: str) -> Session:
-        """Return a session, living or ended. Raises UnknownSession."""
+        """Return a session, living or ended. Raises UnknownSession, Restarting (let go of)."""
         try:
-            return self._sessions[session_id]
+            session = self._sessions[session_id]
         except KeyError:
             raise UnknownSession(session_id) from None
+        if session.terminal is not None and session.terminal.is_left:
+            raise Restarting
+        return session
 
     def all(self) -> Iterable[Session]:
         """Return all sessions, oldest first."""
@@ -330,11 +337,11 @@ class Sessions:
                 session.terminal.detach(attachment)
         await self._storage.forget(session)
 
-    def _tell_restart(self) -> None:
-        """Tell every viewer that the service goes away, and when to come back, before the shells end."""
-        for session in self._sessions.values():
-            for attachment in list(session.terminal.attachments if session.terminal else ()):
-                attachment.close(1012, f"service restart; retry_after_ms={RETRY_AFTER_MS}")
+
+def _tell_restart(session: Session) -> None:
+    """Tell every viewer that this process goes away, and when to come back, before the shells end."""
+    for attachment in list(session.terminal.attachments if session.terminal else ()):
+        attachment.close(1012, str(Restarting()))
 
 
 async def _guarded(work: Coroutine[object, object, None], name: str) -> None:

@@ -11,8 +11,9 @@ from replay.log import SLACK_BYTES
 from terminal_service import wire
 from terminal_service.attachment import Attachment
 from terminal_service.backpressure import Backpressure
+from terminal_service.ending import make_end
 from terminal_service.entry import Bookmarks, find_entry
-from terminal_service.errors import InvalidRequest, LimitReached, SessionOver
+from terminal_service.errors import InvalidRequest, LimitReached, Restarting, SessionOver
 from terminal_service.inputs import Verdict
 from terminal_service.journal import Journal
 from terminal_service.keyboard import Keyboard
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from terminal_service.attachment import Outlet
     from terminal_service.clock import Clock
     from terminal_service.counters import Counters
-    from terminal_service.entry import Entry
+    from terminal_service.ending import make_end
+from terminal_service.entry import Entry
 
 SCAN_BYTES = 64 * 1024
 """How far ahead of what is trimmed the modes are learned, so that it is not done for every read."""
@@ -75,6 +77,8 @@ class Terminal:
         self._presence = Presence(self.attachments, loop=loop, clock=clock)
         self._bookmarks = Bookmarks()
         self._ended: wire.SessionEnded | None = None
+        self.is_left = False
+        """Whether another process goes on with the program: nothing that still comes in here is taken."""
 
     @property
     def size(self) -> Size:
@@ -136,18 +140,21 @@ class Terminal:
         """Note how it ended (and when: now, if not given); viewers learn of it after the last byte of output."""
         if self._ended is not None:
             return
-        self._ended = wire.SessionEnded(
-            reason=reason,
-            exit_code=status.code if status else None,
-            signal=_signal_name(status.signal) if status and status.signal else None,
-            pid=self.pty.pid if self.pty else None,
-            timestamp=self._clock.wall() if at is None else at,
-            message=status.message if status and status.message else UNSET,
-        )
+        pid = self.pty.pid if self.pty else None
+        self._ended = make_end(status, reason, pid, self._clock.wall() if at is None else at)
+        self._come_to_rest()
+
+    def _come_to_rest(self) -> None:
         self._backpressure.close()
         self._sizes.close()
         self.keyboard.close()
         self.log.notify()
+
+    def leave(self) -> None:
+        """Take no input and no sizes any more, and acknowledge nothing: another process goes on with the program."""
+        self.is_left = True
+        self._come_to_rest()
+        self.journal.leave()
 
     # -- attaching
 
@@ -265,6 +272,8 @@ class Terminal:
 
     def type(self, attachment: Attachment, number: int | None, data: bytes) -> None:
         """Take input of a viewer. A number out of order is refused and told, never written."""
+        if self.is_left:
+            return  # unacknowledged, so it comes again, there
         if number is not None and self.keyboard.repeats(attachment.key, number):
             return
         if self._ended is not None:
@@ -284,7 +293,9 @@ class Terminal:
         self._on_activity("input")
 
     def write(self, data: bytes) -> None:
-        """Take input that comes from no viewer. Raises SessionOver, LimitReached while the queue is full."""
+        """Take input that comes from no viewer. Raises SessionOver, Restarting, LimitReached (the queue is full)."""
+        if self.is_left:
+            raise Restarting
         if self._ended is not None:
             raise SessionOver(self.terminal_id, self._ended.reason)
         if self.keyboard.is_full:
@@ -293,7 +304,12 @@ class Terminal:
         self._on_activity("input")
 
     def signal(self, name: wire.SignalName) -> None:
-        """Send a signal to the foreground process group, ahead of all input. Raises SessionOver, InvalidRequest."""
+        """Send a signal to the foreground process group, ahead of all input.
+
+        Raises SessionOver, Restarting, InvalidRequest.
+        """
+        if self.is_left:
+            raise Restarting
         if self._ended is not None or self.pty is None:
             raise SessionOver(self.terminal_id, self._ended.reason if self._ended else "not started")
         number = getattr(signal, f"SIG{name}", None)
@@ -311,7 +327,7 @@ class Terminal:
 
     def report_size(self, attachment: Attachment, size: Size) -> None:
         """Take a viewer's size; the policy decides what becomes of it."""
-        if self._ended is not None:
+        if self._ended is not None or self.is_left:
             return
         self._on_activity("resize")
         if not self._sizes.report(attachment, size):
@@ -380,11 +396,3 @@ class Terminal:
     def told_pause(self) -> None:
         """Count a pause of delivery."""
         self.counters.flow_pauses += 1
-
-
-def _signal_name(number: int) -> str:
-    """Return the name of a signal; real-time ones have none."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"SIG{number}"

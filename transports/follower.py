@@ -24,7 +24,8 @@ class Follower(Response):
 
     A follower never holds up the program. One that is so slow that what it has not been sent is trimmed cannot be
     told so within raw bytes: its response is cut off (no final chunk), which every HTTP client reports as an
-    error, and it comes back for the position it has. Memory: one chunk, and what the server's socket buffers.
+    error, and it comes back for the position it has; likewise when another process goes on with the terminal.
+    Memory: one chunk, and what the server's socket buffers.
     """
 
     media_type = "application/octet-stream"
@@ -72,7 +73,7 @@ class Follower(Response):
     async def _follow(self, send: Send) -> bool:
         """Send; return whether everything that was asked for was sent."""
         log = self._terminal.log
-        while not self._is_gone:
+        while not self._is_gone and not self._terminal.is_left:
             self._wake.clear()
             if self._position == self._end:
                 return True

@@ -12,6 +12,7 @@ from terminal_service.errors import (
     Forbidden,
     InvalidRequest,
     LimitReached,
+    Restarting,
     ServiceError,
     SessionOver,
     Unavailable,
@@ -35,6 +36,7 @@ STATUSES: Mapping[type[ServiceError], int] = MappingProxyType(
         SessionOver: 409,
         Forbidden: 403,
         LimitReached: 429,
+        Restarting: 503,
         Unavailable: 503,
     }
 )

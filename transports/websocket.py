@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from weakref import WeakKeyDictionary
 
 from terminal_service import wire
-from terminal_service.errors import Forbidden, InvalidRequest, ServiceError, SessionOver, UnknownSession
+from terminal_service.errors import Forbidden, InvalidRequest, Restarting, ServiceError, SessionOver, UnknownSession
 from terminal_service.policy import Decision, Role, attach_action, decide
 from terminal_service.recovery import TERMINAL_ID
 from transports import problems
@@ -37,6 +37,7 @@ CLIENT_ID_LIMIT = 128
 POLICY_VIOLATION = 1008
 
 CLOSE_CODES: dict[type[ServiceError], int] = {
+    Restarting: 1012,
     InvalidRequest: 4400,
     Forbidden: 4403,
     UnknownSession: 4404,

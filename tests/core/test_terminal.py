@@ -10,7 +10,7 @@ from msgspec import UNSET
 from backends.base import ExitStatus, Lost
 from support.manual import Stage, of
 from terminal_service import wire
-from terminal_service.errors import LimitReached, SessionOver
+from terminal_service.errors import LimitReached, Restarting, SessionOver
 from terminal_service.keyboard import HIGH_WATER_BYTES as FULL_KEYBOARD_BYTES
 from terminal_service.presence import PRESENCE_SECONDS
 from terminal_service.sizes import Size
@@ -207,6 +207,26 @@ def test_after_the_end_nothing_is_written_and_nothing_changes(stage: Stage) -> N
     assert stage.terminal.size == Size(24, 80)
     assert (bytes(stage.pty.typed), stage.pty.sizes, stage.activity) == (b"", [], activity)
     stage.time.advance(100)
+
+
+def test_once_another_process_goes_on_nothing_is_taken_and_nothing_acknowledged(stage: Stage) -> None:
+    viewer = stage.attach(client_id="c")
+    stage.pty.room = 2
+    for number, data in enumerate((b"a", b"b", b"waits"), 1):
+        stage.terminal.type(of(viewer), number, data)
+    known = bytes(stage.terminal.log.cells)
+    stage.terminal.leave()
+    stage.pty.room = None
+    stage.terminal.type(of(viewer), 4, b"late")
+    stage.terminal.report_size(of(viewer), Size(5, 5))
+    stage.terminal.resume_writing()
+    for refused in (lambda: stage.terminal.write(b"x"), lambda: stage.terminal.signal("INT")):
+        with pytest.raises(Restarting, match="retry_after_ms="):
+            refused()
+    assert (bytes(stage.pty.typed), stage.pty.sizes, stage.pty.signals) == (b"ab", [], [])
+    assert [ack.n for ack in viewer.of(wire.InputAck)] == [1, 2]
+    assert not viewer.of(wire.Error), "it comes again, to the next process"
+    assert bytes(stage.terminal.log.cells) == known, "the journal belongs to the next process"
 
 
 def test_the_end_of_a_program_that_did_not_read_lets_its_viewers_go_on(stage: Stage) -> None:
