@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from terminal_service.attachment import Outlet
     from terminal_service.clock import Clock
     from terminal_service.counters import Counters
-    from terminal_service.ending import make_end
 from terminal_service.entry import Entry
 
 SCAN_BYTES = 64 * 1024

@@ -220,9 +220,10 @@ def test_once_another_process_goes_on_nothing_is_taken_and_nothing_acknowledged(
     stage.terminal.type(of(viewer), 4, b"late")
     stage.terminal.report_size(of(viewer), Size(5, 5))
     stage.terminal.resume_writing()
-    for refused in (lambda: stage.terminal.write(b"x"), lambda: stage.terminal.signal("INT")):
-        with pytest.raises(Restarting, match="retry_after_ms="):
-            refused()
+    with pytest.raises(Restarting, match="retry_after_ms="):
+        stage.terminal.write(b"x")
+    with pytest.raises(Restarting):
+        stage.terminal.signal("INT")
     assert (bytes(stage.pty.typed), stage.pty.sizes, stage.pty.signals) == (b"ab", [], [])
     assert [ack.n for ack in viewer.of(wire.InputAck)] == [1, 2]
     assert not viewer.of(wire.Error), "it comes again, to the next process"
