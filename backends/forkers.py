@@ -15,7 +15,7 @@ import structlog
 from backends.base import OutOfResources
 from backends.held_child import UNKNOWN, HeldChild, Tag, is_still
 from backends.holder.fork import ExecFailed, Exhausted, Forked, Plan, PrepareFailed, discard, fork
-from backends.holder_link import HolderError, HolderGone, HolderLink
+from backends.holder_link import HolderError, HolderGone, HolderLink, HolderMissing
 from backends.own_child import OwnChild
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from backends.child import Child
     from backends.holder_link import Reply
+
+_MOVE_SECONDS = 1.0
+"""Between two tries to find another holder."""
 
 _log = structlog.get_logger(__name__)
 
@@ -128,9 +131,10 @@ class HolderForker:
 
     outlives = True
 
-    def __init__(self, directory: Path) -> None:
-        """Use the holder of a directory; it is reached, and started if need be, when it is needed."""
+    def __init__(self, directory: Path, *, starts: bool = True) -> None:
+        """Use the holder of a directory when it is needed; `starts`: start one if there is none."""
         self._directory = directory
+        self._starts = starts
         self._link: HolderLink | None = None
         self._reaching = asyncio.Lock()
         self._children: WeakSet[HeldChild] = WeakSet()
@@ -159,8 +163,12 @@ class HolderForker:
         return child
 
     async def survivors(self) -> Sequence[Held]:
-        """Return what the holder has; one that has nothing ends by itself."""
-        link = await self._reach()
+        """Return what the holder has. Raises HolderError: it cannot be asked, so what runs is not known."""
+        try:
+            link = await self._reach()
+        except HolderMissing as error:  # then nothing runs
+            _log.error("sessions cannot be started", reason=str(error))
+            return []
         reply = await link.call("list")
         found, rest = [], reply.payload
         for program in reply.fields["programs"]:
@@ -205,7 +213,7 @@ class HolderForker:
     async def _reach(self) -> HolderLink:
         async with self._reaching:
             if self._link is None or self._link.lost.done():
-                self._link = await HolderLink.connect(self._directory)
+                self._link = await HolderLink.connect(self._directory, start=self._starts)
                 self._link.lost.add_done_callback(self._move_soon)
             return self._link
 
@@ -215,15 +223,22 @@ class HolderForker:
         self._moving = asyncio.get_running_loop().create_task(self._move(), name="move to another holder")
 
     async def _move(self) -> None:
-        try:
-            link = await self._reach()
-            for child in list(self._children):
-                if child.is_watched and not child.exited.done():
-                    descriptors = [child.master] if child.hopper is None else [child.master, child.hopper]
-                    reply = await link.call("adopt", payload=child.tag.encode(), descriptors=descriptors, pid=child.pid)
-                    child.move(link, reply.fields["key"])
-        except HolderError as error:
-            _log.error("no other holder: what runs now ends with this process", reason=str(error))
+        """Try until there is another holder; what it cannot be given yet goes on as long as this process does."""
+        while True:
+            try:
+                await self._move_to(await self._reach())
+            except HolderError as error:
+                _log.warning("no other holder yet: shells end with this process", reason=str(error))
+                await asyncio.sleep(_MOVE_SECONDS)
+            else:
+                return
+
+    async def _move_to(self, link: HolderLink) -> None:
+        for child in list(self._children):
+            if child.is_watched and not child.exited.done() and not child.is_held_by(link):
+                descriptors = [child.master] if child.hopper is None else [child.master, child.hopper]
+                reply = await link.call("adopt", payload=child.tag.encode(), descriptors=descriptors, pid=child.pid)
+                child.move(link, reply.fields["key"])
 
 
 def _request(plan: Plan) -> dict[str, Any]:

@@ -88,6 +88,10 @@ class HeldChild:
         """What is kept with it now."""
         return self._tag
 
+    def is_held_by(self, link: HolderLink) -> bool:
+        """Tell whether this holder has it."""
+        return self._link is link
+
     def move(self, link: HolderLink, key: int) -> None:
         """Be kept by another holder from now on."""
         self._link, self._key = link, key

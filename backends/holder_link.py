@@ -2,8 +2,9 @@
 
 Errors::
 
-    HolderError   a BackendError: there is no holder to be had, or it cannot do what was asked
-    HolderGone    the holder ended, or was never reached, while something was asked of it
+    HolderError         a BackendError: the holder cannot be reached, or cannot do what was asked
+    ├── HolderGone      the holder ended while something was asked of it
+    └── HolderMissing   there was no holder, and none can be started: nothing runs
 """
 
 from __future__ import annotations
@@ -52,6 +53,10 @@ class HolderGone(HolderError):
     """The holder ended while it was asked."""
 
 
+class HolderMissing(HolderError):
+    """There is no holder, and none can be started (a full disk, no process left)."""
+
+
 @dataclass(frozen=True)
 class Reply:
     """What the holder answered."""
@@ -92,7 +97,7 @@ class HolderLink:
         except asyncio.CancelledError:
             reaching.add_done_callback(_close_channel)
             raise
-        except (OSError, subprocess.SubprocessError) as error:
+        except OSError as error:
             raise HolderError(f"no holder in {str(directory)!r}: {error}") from error
         link = cls(loop, channel)
         try:
@@ -254,8 +259,11 @@ def _reach(directory: Path, start: bool) -> socket.socket:  # noqa: FBT001 - han
     except (FileNotFoundError, ConnectionRefusedError):
         if not start:
             raise
-    _start(directory)
-    return _connect(directory)
+    try:
+        _start(directory)
+        return _connect(directory)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise HolderMissing(f"no holder can be started: {error}") from error
 
 
 def _connect(directory: Path) -> socket.socket:
@@ -291,7 +299,7 @@ def _short(path: Path) -> Iterator[str]:
 
 
 def _start(directory: Path) -> None:
-    """Start a holder in the background; returns when it listens. Raises HolderError, OSError, SubprocessError.
+    """Start a holder in the background; returns when it listens. Raises HolderMissing, OSError, SubprocessError.
 
     It sees no site-packages but where ptyprocess is, and nothing of this process's environment.
     """
@@ -308,4 +316,4 @@ def _start(directory: Path) -> None:
         check=False,
     )
     if done.returncode not in (0, EXIT_HELD):
-        raise HolderError(f"no holder can be started: {done.stderr.decode(errors='replace').strip()[-500:]}")
+        raise HolderMissing(f"no holder can be started: {done.stderr.decode(errors='replace').strip()[-500:]}")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 import uvicorn
 
+from backends.base import BackendError
 from replay.file import FileStore
 from terminal_service import logs, state
 from terminal_service.clock import Clock
@@ -91,6 +92,7 @@ async def main(settings: Settings, environment: Mapping[str, str], *, announce: 
     with state.hold(settings.state_dir):
         _start_threads()
         backends = _make_backends(settings, environment)
+        await _check_backends(backends.values())
         directory = settings.state_dir / "sessions"
         sessions = Sessions(
             settings=settings,
@@ -161,6 +163,15 @@ def _leave(servers: Iterable[Server]) -> None:
         server.leave()
 
 
+async def _check_backends(backends: Iterable[Backend]) -> None:
+    """Raise StartError if it cannot be known what runs: taken for lost it would be ended by the next start."""
+    for backend in backends:
+        try:
+            await backend.survivors()
+        except BackendError as error:
+            raise StartError(str(error)) from error
+
+
 def _make_backends(settings: Settings, environment: Mapping[str, str]) -> dict[str, Backend]:
     """Return the backends by name, the default one first."""
     local: Backend
@@ -174,7 +185,8 @@ def _make_backends(settings: Settings, environment: Mapping[str, str]) -> dict[s
 
         before, limit = _raise_descriptor_limit()
         reserve = min(RESERVED_DESCRIPTORS, max(0, limit) // RESERVED_SHARE)  # without limit, none
-        forker = OwnForker() if settings.holder_dir is None else HolderForker(settings.holder_dir)
+        directory = settings.holder_dir
+        forker = OwnForker() if directory is None else HolderForker(directory, starts=settings.holder == "on")
         local = PosixBackend(environment, forker, limits=Limits(inherited=before, reserve=reserve))
     from backends.echo import EchoBackend
 

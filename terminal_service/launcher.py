@@ -91,15 +91,10 @@ class Launcher:
         )
 
     async def find_survivors(self) -> dict[str, tuple[Backend, Survivor]]:
-        """Return the programs that earlier processes left running, by session; what cannot be asked is logged."""
+        """Return the programs that earlier processes left running, by session. Raises BackendError."""
         found: dict[str, tuple[Backend, Survivor]] = {}
         for backend in self._backends.values():
-            try:
-                survivors = await backend.survivors()
-            except BackendError as error:
-                log.error("running programs cannot be found", backend=backend.name, reason=str(error))  # noqa: TRY400 - no bug of ours to trace
-                continue
-            found |= {survivor.session_id: (backend, survivor) for survivor in survivors}
+            found |= {survivor.session_id: (backend, survivor) for survivor in await backend.survivors()}
         return found
 
     async def resume(self, session: Session, output: Log | None, backend: Backend, survivor: Survivor) -> None:

@@ -96,10 +96,13 @@ def _go_to_background() -> None:
         os._exit(0)
     os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
-    journal = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    try:
+        journal = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    except OSError:  # a full disk: shells are worth more than what is said of them
+        journal = null
     for number, descriptor in ((0, null), (1, null), (2, journal)):
         os.dup2(descriptor, number)
-    for descriptor in (null, journal):
+    for descriptor in {null, journal}:
         os.close(descriptor)
 
 
