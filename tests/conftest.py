@@ -12,8 +12,9 @@ from blockbuster import BlockBuster
 from hypothesis import HealthCheck, settings
 from pytest_asyncio import is_async_test
 
-from support.leaks import nothing_left_behind
+from support.leaks import nothing_left_behind, processes_of
 from support.size import is_full, size, use_full_size
+from support.wait import poll_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -102,6 +103,13 @@ def _opened_once() -> None:
     """Make libuv open the descriptors it keeps for the life of the process, before anybody counts."""
     if sys.platform != "win32":
         _uvloop().close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_process_stays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fail if a service or a holder of these tests outlives them; a holder without programs ends by itself."""
+    yield
+    poll_until(lambda: not processes_of(tmp_path_factory.getbasetemp()), description="no process of the tests is left")
 
 
 @pytest.fixture(autouse=True)

@@ -86,8 +86,9 @@ async def refusal(directory: Path, **settings: str) -> str:
 @contextlib.asynccontextmanager
 async def behind_a_socket(directory: Path, path: Path) -> AsyncIterator[httpx.AsyncClient]:
     """Run the service on a Unix socket; give an HTTP client of it."""
+    settings = environment(directory, UNIX_SOCKET=str(path), STOP_SESSIONS_ON_EXIT="true")
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "run.py", cwd=ROOT, env=environment(directory, UNIX_SOCKET=str(path)), stdout=subprocess.PIPE
+        sys.executable, "run.py", cwd=ROOT, env=settings, stdout=subprocess.PIPE
     )
     assert process.stdout is not None
     try:

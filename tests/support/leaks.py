@@ -88,3 +88,14 @@ def children() -> dict[str, str]:
         except psutil.NoSuchProcess:
             continue
     return found
+
+
+def processes_of(directory: Path) -> list[list[str]]:
+    """Return the command lines of processes that name something in `directory`."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            words = process.cmdline()
+            if any(str(directory) in word for word in words) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(words)
+    return found
