@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -29,7 +30,7 @@ from terminal_service.records import FileRecords
 from terminal_service.sessions import Sessions
 from transports.application import make_application, make_metrics_application
 from transports.connections import with_peer
-from transports.http_bounds import BoundedHttp
+from transports.http_bounds import IDLE_SECONDS, BoundedHttp, IdleConnections
 from transports.picows_protocol import PicowsProtocol
 
 if TYPE_CHECKING:
@@ -205,10 +206,13 @@ def _raise_descriptor_limit() -> tuple[int, int]:
 
 
 def _make_server(app: Any, settings: Settings) -> Server:
+    protocol: Any = with_peer(BoundedHttp)
+    make_http: Any = partial(protocol, idle=IdleConnections())
     return Server(
         uvicorn.Config(
             app,
-            http=with_peer(BoundedHttp),
+            http=make_http,
+            timeout_keep_alive=IDLE_SECONDS,
             ws=PicowsProtocol,
             ws_max_size=settings.websocket_max_message_size,
             lifespan="off",
