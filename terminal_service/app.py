@@ -95,6 +95,7 @@ async def main(settings: Settings, environment: Mapping[str, str], *, announce: 
         backends = _make_backends(settings, environment)
         await _check_backends(backends.values())
         directory = settings.state_dir / "sessions"
+        await _check_shell(settings, next(iter(backends.values())))
         sessions = Sessions(
             settings=settings,
             backends=backends,
@@ -193,6 +194,16 @@ def _make_backends(settings: Settings, environment: Mapping[str, str]) -> dict[s
 
     echo = EchoBackend()
     return {local.name: local, echo.name: echo}
+
+
+async def _check_shell(settings: Settings, backend: Backend) -> None:
+    """Refuse a default shell that is not there now, and not when somebody asks for a session. Raises StartError."""
+    wanted = settings.default_shell
+    if wanted is None:
+        return
+    found = await backend.shells()
+    if wanted not in found:
+        raise StartError(f"DEFAULT_SHELL={wanted!r} is wrong; allowed: {', '.join(found) or 'none: there is no shell'}")
 
 
 def _raise_descriptor_limit() -> tuple[int, int]:
