@@ -162,25 +162,30 @@ def _signal_all(processes: Iterable[Process], signals: Iterable[int]) -> list[Pr
 
 def _signal_one(process: Process, signals: Iterable[int]) -> None:
     """Signal a process through a descriptor that cannot come to mean another one."""
-    try:
-        pidfd = os.pidfd_open(process.pid)
-    except (AttributeError, PermissionError):
-        pidfd = -1  # no such call here
-    except OSError as error:
-        if isinstance(error, ProcessLookupError):
-            raise
-        pidfd = -1
+    pidfd = _pidfd(process.pid)
     try:
         if _started(process.pid) != process.started:
             return
         for signum in signals:
-            if pidfd >= 0:
+            if sys.platform == "linux" and pidfd >= 0:
                 signal.pidfd_send_signal(pidfd, signum)
             else:
                 os.kill(process.pid, signum)
     finally:
         if pidfd >= 0:
             os.close(pidfd)
+
+
+def _pidfd(pid: int) -> int:
+    """Return a descriptor of a process; -1: there is none to be had here. Raises ProcessLookupError."""
+    if sys.platform == "linux":
+        try:
+            return os.pidfd_open(pid)
+        except ProcessLookupError:
+            raise
+        except (AttributeError, OSError):  # Python or the kernel has no such call, or no descriptor is left
+            return -1
+    return -1
 
 
 def _started(pid: int) -> float:

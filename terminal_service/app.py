@@ -208,6 +208,8 @@ async def _check_shell(settings: Settings, backend: Backend) -> None:
 
 def _raise_descriptor_limit() -> tuple[int, int]:
     """Take all descriptors the system allows (a session needs three); return the limit that was, and the one now."""
+    if sys.platform == "win32":
+        raise AssertionError("there is no such limit")
     import resource
 
     before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
