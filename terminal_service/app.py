@@ -93,9 +93,9 @@ async def main(settings: Settings, environment: Mapping[str, str], *, announce: 
     with state.hold(settings.state_dir):
         _start_threads()
         backends = _make_backends(settings, environment)
+        await _check_shell(settings, next(iter(backends.values())))
         await _check_backends(backends.values())
         directory = settings.state_dir / "sessions"
-        await _check_shell(settings, next(iter(backends.values())))
         sessions = Sessions(
             settings=settings,
             backends=backends,
