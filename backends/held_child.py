@@ -175,7 +175,7 @@ def is_still(pid: int, mark: str) -> bool:
 
 def _open_pidfd(pid: int) -> int:
     """Return a pidfd, or -1 where there is none to be had: then the number itself is looked at."""
-    if hasattr(os, "pidfd_open"):
+    if sys.platform == "linux" and hasattr(os, "pidfd_open"):
         with contextlib.suppress(OSError):
             return os.pidfd_open(pid)
     return -1

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+_LOADING_PAUSES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+"""Seconds before each further look at processes that are just being given another program."""
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
     """A process as it was seen: `started` tells it from a later one with the same pid."""
@@ -86,35 +90,54 @@ def scan_portably() -> list[Process]:
 
 
 def _scan_proc() -> list[Process]:
-    found = []
-    for name in os.listdir("/proc"):  # noqa: PTH208 - names only, in the hot part of every session's end
-        if not name.isdecimal():
-            continue
-        stat = _read_proc(name, "stat")
-        # proc_pid_stat(5): the command, in brackets, may hold anything; after it come state, ppid, pgrp,
-        # session, ...; 20th is the number of threads, 22nd the start in clock ticks since boot.
-        fields = stat[stat.rfind(b")") + 2 :].split()
-        if len(fields) < 20:  # noqa: PLR2004 - it ended meanwhile
-            continue
-        if fields[0] in b"ZX" and fields[17] in (b"0", b"1"):
-            continue  # dead; with more threads only the first one is
-        environ = _read_proc(name, "environ")
-        found.append(Process(int(name), int(fields[1]), int(fields[3]), int(fields[19]), _mark_in(environ)))
-    return found
+    found: dict[str, Process] = {}
+    names = [name for name in os.listdir("/proc") if name.isdecimal()]  # noqa: PTH208 - the hot part of every end
+    for pause in (0.0, *_LOADING_PAUSES):
+        time.sleep(pause)
+        names = [name for name in names if _is_loading(name, found)]
+        if not names:
+            break
+    return list(found.values())
 
 
-def _read_proc(name: str, file: str) -> bytes:
-    """Read a file of /proc; empty if the process has ended or is another user's."""
+def _is_loading(name: str, found: dict[str, Process]) -> bool:
+    """Note a process if it lives; return whether its environment cannot be seen yet.
+
+    Between the old program and the new one execve(2) shows an empty one: for microseconds, or for as long as a disk
+    or a busy machine takes. What left its terminal's session is known by nothing else, and would be overlooked.
+    """
+    fields = _stat(name)
+    if not fields or (fields[0] in b"ZX" and fields[17] in (b"0", b"1")):
+        found.pop(name, None)  # dead; with more threads only the first one is
+        return False
+    environ = _read_proc(name, "environ")
+    found[name] = Process(int(name), int(fields[1]), int(fields[3]), int(fields[19]), _mark_in(environ or b""))
+    memory, start, end = fields[20], fields[47], fields[48]
+    # A kernel thread has no memory; a program that was started without any variable has an empty place for them.
+    return environ == b"" and memory != b"0" and (end == b"0" or start != end)
+
+
+def _stat(name: str) -> list[bytes]:
+    """Return the fields of proc_pid_stat(5) after the command, which is in brackets and may hold anything.
+
+    They begin with the state, the third: the index is three less than the number there. Empty: it has ended.
+    """
+    stat = _read_proc(name, "stat") or b""
+    return stat[stat.rfind(b")") + 2 :].split()
+
+
+def _read_proc(name: str, file: str) -> bytes | None:
+    """Read a file of /proc; None if the process has ended or is another user's."""
     try:
         descriptor = os.open(f"/proc/{name}/{file}", os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return b""
+        return None
     parts = []
     try:
         while part := os.read(descriptor, 65536):
             parts.append(part)
     except (ProcessLookupError, PermissionError):
-        return b""
+        return None
     finally:
         os.close(descriptor)
     return b"".join(parts)
@@ -139,19 +162,12 @@ def _signal_all(processes: Iterable[Process], signals: Iterable[int]) -> list[Pr
 
 def _signal_one(process: Process, signals: Iterable[int]) -> None:
     """Signal a process through a descriptor that cannot come to mean another one."""
-    try:
-        pidfd = os.pidfd_open(process.pid)
-    except (AttributeError, PermissionError):
-        pidfd = -1  # no such call here
-    except OSError as error:
-        if isinstance(error, ProcessLookupError):
-            raise
-        pidfd = -1
+    pidfd = _pidfd(process.pid)
     try:
         if _started(process.pid) != process.started:
             return
         for signum in signals:
-            if pidfd >= 0:
+            if sys.platform == "linux" and pidfd >= 0:
                 signal.pidfd_send_signal(pidfd, signum)
             else:
                 os.kill(process.pid, signum)
@@ -160,12 +176,23 @@ def _signal_one(process: Process, signals: Iterable[int]) -> None:
             os.close(pidfd)
 
 
+def _pidfd(pid: int) -> int:
+    """Return a descriptor of a process; -1: there is none to be had here. Raises ProcessLookupError."""
+    if sys.platform == "linux":
+        try:
+            return os.pidfd_open(pid)
+        except ProcessLookupError:
+            raise
+        except (AttributeError, OSError):  # Python or the kernel has no such call, or no descriptor is left
+            return -1
+    return -1
+
+
 def _started(pid: int) -> float:
     if sys.platform != "linux":
         try:
             return psutil.Process(pid).create_time()
         except psutil.NoSuchProcess:
             return -1
-    stat = _read_proc(str(pid), "stat")
-    fields = stat[stat.rfind(b")") + 2 :].split()
+    fields = _stat(str(pid))
     return int(fields[19]) if fields else -1

@@ -27,7 +27,7 @@ _ALIASES = {"powershell": "pwsh"}
 def available_shells(environment: Mapping[str, str]) -> list[str]:
     """Return the names on this environment's PATH, the user's own shell first. Looks at the file system."""
     own = environment.get("SHELL", "").rpartition("/")[2]
-    names = [name for name in _ARGUMENTS if _find(name, environment)]
+    names = [name for name in (*_ARGUMENTS, *_ALIASES) if _find(_ALIASES.get(name, name), environment)]
     return sorted(names, key=lambda name: name != own)
 
 

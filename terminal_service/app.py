@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -29,7 +30,7 @@ from terminal_service.records import FileRecords
 from terminal_service.sessions import Sessions
 from transports.application import make_application, make_metrics_application
 from transports.connections import with_peer
-from transports.http_bounds import BoundedHttp
+from transports.http_bounds import IDLE_SECONDS, BoundedHttp, IdleConnections
 from transports.picows_protocol import PicowsProtocol
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ async def main(settings: Settings, environment: Mapping[str, str], *, announce: 
     with state.hold(settings.state_dir):
         _start_threads()
         backends = _make_backends(settings, environment)
+        await _check_shell(settings, next(iter(backends.values())))
         await _check_backends(backends.values())
         directory = settings.state_dir / "sessions"
         sessions = Sessions(
@@ -194,8 +196,20 @@ def _make_backends(settings: Settings, environment: Mapping[str, str]) -> dict[s
     return {local.name: local, echo.name: echo}
 
 
+async def _check_shell(settings: Settings, backend: Backend) -> None:
+    """Refuse a default shell that is not there now, and not when somebody asks for a session. Raises StartError."""
+    wanted = settings.default_shell
+    if wanted is None:
+        return
+    found = await backend.shells()
+    if wanted not in found:
+        raise StartError(f"DEFAULT_SHELL={wanted!r} is wrong; allowed: {', '.join(found) or 'none: there is no shell'}")
+
+
 def _raise_descriptor_limit() -> tuple[int, int]:
     """Take all descriptors the system allows (a session needs three); return the limit that was, and the one now."""
+    if sys.platform == "win32":
+        raise AssertionError("there is no such limit")
     import resource
 
     before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -205,10 +219,13 @@ def _raise_descriptor_limit() -> tuple[int, int]:
 
 
 def _make_server(app: Any, settings: Settings) -> Server:
+    protocol: Any = with_peer(BoundedHttp)
+    make_http: Any = partial(protocol, idle=IdleConnections())
     return Server(
         uvicorn.Config(
             app,
-            http=with_peer(BoundedHttp),
+            http=make_http,
+            timeout_keep_alive=IDLE_SECONDS,
             ws=PicowsProtocol,
             ws_max_size=settings.websocket_max_message_size,
             lifespan="off",

@@ -11,6 +11,7 @@ import contextlib
 import os
 import socket
 import stat
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def listen_unix(path: Path) -> Iterator[tuple[socket.socket, str]]:
     A name left behind by a service that was killed is taken over. Raises ListenError, also where a service listens
     or something lies that is no socket: that is somebody's, and stays.
     """
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener = _unix_socket()
     try:
         _remove_stale(path)
         _bind_private(listener, path)
@@ -62,6 +63,12 @@ def listen_unix(path: Path) -> Iterator[tuple[socket.socket, str]]:
     finally:
         if _identity(path) == identity:  # not that of a successor
             path.unlink(missing_ok=True)
+
+
+def _unix_socket() -> socket.socket:
+    if sys.platform == "win32":  # where Python has none
+        raise ListenError("UNIX_SOCKET cannot be used on Windows; use HOST and PORT")
+    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 
 
 def _bind_private(listener: socket.socket, path: Path) -> None:
@@ -80,7 +87,7 @@ def _remove_stale(path: Path) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise ListenError(f"UNIX_SOCKET={str(path)!r} exists and is no socket")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+    with _unix_socket() as probe:
         probe.settimeout(_PROBE_SECONDS)
         try:
             probe.connect(str(path))

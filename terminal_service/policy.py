@@ -31,6 +31,7 @@ class Action(enum.Enum):
     LIST = "list"
     METRICS = "metrics"
     DOCS = "docs"
+    DOCS_PAGE = "docs_page"
     HEALTH = "health"
 
     READ = "read"
@@ -61,7 +62,8 @@ class Role(enum.Enum):
     VIEWER = "viewer"
 
 
-ON_SERVICE = frozenset({Action.CREATE, Action.LIST, Action.METRICS, Action.DOCS, Action.HEALTH})
+FOR_EVERYBODY = frozenset({Action.HEALTH, Action.DOCS_PAGE})
+ON_SERVICE = frozenset({Action.CREATE, Action.LIST, Action.METRICS, Action.DOCS}) | FOR_EVERYBODY
 ON_SESSION = frozenset(Action) - ON_SERVICE
 
 _WRITERS = frozenset({Role.OWNER, Role.WRITER})
@@ -86,11 +88,12 @@ MESSAGES: Mapping[str, frozenset[Role]] = MappingProxyType(
 def decide(identity: Identity | None, action: Action, owner: str | None) -> Decision:
     """Decide about an action on the session of `owner`, or on the service itself.
 
-    `identity` None: nobody proved who they are; they learn whether the service is healthy, nothing else.
+    `identity` None: nobody proved who they are; they learn whether the service is healthy, and get the page that
+    asks for a key before it shows the documentation, nothing else.
     `owner` None: for an action on a session, no such session exists; for CREATE and LIST, one's own is meant.
     Sessions of others are hidden, not forbidden, so that nobody can probe for ids.
     """
-    if action is Action.HEALTH:
+    if action in FOR_EVERYBODY:
         return Decision.ALLOW
     if identity is None:
         return Decision.DENY

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from terminal_service.sizes import Size, SizePolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from backends.base import Environment, ExitStatus
     from terminal_service.clock import Clock
@@ -87,7 +87,9 @@ class Session:
         self.labels = dict(spec.labels)
         self.backend = spec.backend or ""
         self.shell = spec.shell or ""
-        self.ttl_seconds = ttl_seconds
+        self._ttl_seconds = ttl_seconds
+        self.ttl_watchers: set[Callable[[], None]] = set()
+        """Called when the time to live has changed: whoever keeps the session alive may have to hurry."""
         self.environment: Environment | None = None
         self.terminal: Terminal | None = None
         self.end_reason = ""
@@ -166,6 +168,17 @@ class Session:
 
     # -- time to live
 
+    @property
+    def ttl_seconds(self) -> float:
+        """How long it lives without activity."""
+        return self._ttl_seconds
+
+    @ttl_seconds.setter
+    def ttl_seconds(self, seconds: float) -> None:
+        self._ttl_seconds = seconds
+        for tell in list(self.ttl_watchers):
+            tell()
+
     def bump(self, source: str) -> None:
         """Note activity: the TTL counts from now. Without `keepalive` being watched is none."""
         if not self.is_living or (source == "viewer" and not self.spec.keepalive):
@@ -179,7 +192,7 @@ class Session:
     @property
     def deadline(self) -> float:
         """When it ends without further activity, on the monotonic clock."""
-        idle = self._bumped + self.ttl_seconds
+        idle = self._bumped + self._ttl_seconds
         if self._max_lifetime_seconds:
             return min(idle, self._created + self._max_lifetime_seconds)
         return idle
@@ -190,7 +203,7 @@ class Session:
         now = self._clock.monotonic()
         if self._max_lifetime_seconds and now >= self._created + self._max_lifetime_seconds:
             return "lifetime"
-        return "ttl" if now >= self._bumped + self.ttl_seconds else None
+        return "ttl" if now >= self._bumped + self._ttl_seconds else None
 
     @property
     def expires_at(self) -> float | None:

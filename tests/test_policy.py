@@ -7,6 +7,7 @@ import pytest
 
 from terminal_service import wire
 from terminal_service.policy import (
+    FOR_EVERYBODY,
     MESSAGES,
     ON_SERVICE,
     ON_SESSION,
@@ -45,16 +46,17 @@ def test_actions_on_a_session(action: Action, identity: Identity | None) -> None
     assert answers == TABLE[identity, "session"]
 
 
-@pytest.mark.parametrize("action", sorted(ON_SERVICE - {Action.HEALTH}, key=str))
+@pytest.mark.parametrize("action", sorted(ON_SERVICE - FOR_EVERYBODY, key=str))
 def test_actions_on_the_service_need_an_identity(action: Action) -> None:
     assert decide(None, action, None) is Decision.DENY
     assert decide(ANN, action, None) is Decision.ALLOW
     assert decide(LOCAL, action, None) is Decision.ALLOW
 
 
-def test_health_is_for_everybody() -> None:
-    for identity, owner in itertools.product((None, ANN, LOCAL), (None, "ann", "bob")):
-        assert decide(identity, Action.HEALTH, owner) is Decision.ALLOW
+def test_health_and_the_empty_page_of_the_documentation_are_for_everybody() -> None:
+    assert {Action.HEALTH, Action.DOCS_PAGE} == FOR_EVERYBODY
+    for identity, owner, action in itertools.product((None, ANN, LOCAL), (None, "ann", "bob"), FOR_EVERYBODY):
+        assert decide(identity, action, owner) is Decision.ALLOW
 
 
 def test_only_an_admin_creates_and_lists_for_others() -> None:

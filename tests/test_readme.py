@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.platform("linux", "darwin")
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 WRITTEN_ADDRESS = re.compile(r"(?:127\.0\.0\.1|localhost):8081")
-POSITION = re.compile(rb"\x1b\]2;position (\d+)\x07")
+POSITION = re.compile(rb"\nposition (\d+)\n\Z")
 SECONDS = 30
 
 
@@ -115,15 +116,17 @@ async def test_the_python_example_comes_back_at_exactly_that_byte(service: Servi
     seen = b""
     arguments: list[str] = []
     for _ in range(2):
-        shown = await _run_until(program, session_id, *arguments, wanted=rb"load average")
-        arguments = [POSITION.findall(shown)[-1].decode()]
-        seen += POSITION.sub(b"", shown)
+        shown = await _show_until(program, session_id, *arguments, wanted=b"load average")
+        position = POSITION.search(shown)
+        assert position, shown
+        arguments = [position[1].decode()]
+        seen += shown[: position.start()]
         assert len(seen) == int(arguments[0])
     assert (await service.output(session_id)).startswith(seen)
 
 
-async def _run_until(program: Path, *arguments: str, wanted: bytes) -> bytes:
-    """Run the example until it has shown `wanted` and the position after it; stop it; return all that it showed."""
+async def _show_until(program: Path, *arguments: str, wanted: bytes) -> bytes:
+    """Run the example until it has shown `wanted`, stop it with Ctrl-C, and return all that it showed."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(program),
@@ -133,18 +136,17 @@ async def _run_until(program: Path, *arguments: str, wanted: bytes) -> bytes:
         stderr=subprocess.PIPE,
     )
     assert process.stdout is not None
-    shown = b""
     try:
         async with asyncio.timeout(SECONDS):
-            while not re.search(wanted + rb".*" + POSITION.pattern + rb"\Z", shown, re.DOTALL):
-                some = await process.stdout.read(1)
-                assert some, f"it ended: {(await process.communicate())[1].decode()}"
-                shown += some
+            shown = await process.stdout.readuntil(wanted)
+            process.send_signal(signal.SIGINT)
+            rest, errors = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
-        await process.communicate()
-    return shown
+            await process.communicate()
+    assert errors == b""
+    return shown + rest
 
 
 def test_every_make_target_and_path_that_is_named_exists() -> None:

@@ -128,6 +128,8 @@ async def test_a_wrong_setting_stops_the_start_with_one_line(tmp_path: Path) -> 
         ("HOST", "no-such-host.invalid"),
         ("API_KEYS", "canary-key-without-user"),
         ("STATE_DIR", "/dev/null"),
+        ("DEFAULT_SHELL", "no-such-shell"),
+        ("DEFAULT_SHELL", "/bin/sh"),
         ("UNIX_SOCKET", "/no/such/directory/socket"),
     ]
 
@@ -139,6 +141,14 @@ async def test_a_wrong_setting_stops_the_start_with_one_line(tmp_path: Path) -> 
         assert key not in line
 
     await asyncio.gather(*(refused(number, *each) for number, each in enumerate(wrong)))
+
+
+async def test_a_default_shell_is_looked_for_before_anybody_needs_it(tmp_path: Path) -> None:
+    line = await refusal(tmp_path, DEFAULT_SHELL="no-such-shell")
+    allowed = line.rpartition("allowed: ")[2].strip().split(", ")
+    assert {"bash", "sh"} <= set(allowed)
+    async with Service(tmp_path, DEFAULT_SHELL=allowed[-1]) as service:
+        assert (await service.create_session())["shell"] == allowed[-1]
 
 
 async def test_a_port_in_use_is_told_and_named(tmp_path: Path, busy_port: int) -> None:

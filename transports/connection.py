@@ -96,6 +96,7 @@ class Connection:
         self._start_position = attachment.position
         self._later("ping", self._beat_seconds, self._beat)
         self._later("heartbeat", self._settings.heartbeat_interval, self._tell_heartbeat)
+        self._session.ttl_watchers.add(self._beat_sooner)
         attachment.pump()
         self._channel.listen(self)
 
@@ -220,6 +221,7 @@ class Connection:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+        self._session.ttl_watchers.discard(self._beat_sooner)
         if self._attachment is not None:
             self._terminal.detach(self._attachment)
 
@@ -323,6 +325,13 @@ class Connection:
         self.send(wire.ServerPing(self._clock.wall()))
         self._channel.ping()
         self._later("ping", self._beat_seconds, self._beat)
+
+    def _beat_sooner(self) -> None:
+        """Ask at once where the next ping would come too late for a time to live that has become shorter."""
+        due = self._timers["ping"]
+        if due.when() - self._loop.time() > self._beat_seconds:
+            due.cancel()
+            self._beat()
 
     @property
     def _keeps_alive(self) -> bool:

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 IDENTITY = "identity"
 """Key in `scope["state"]` (so `request.state.identity`): the Identity, or None where everybody may ask."""
 
-HEALTH_PATHS = frozenset(
-    prefix + path for prefix in ("", "/api/v1") for path in ("/health", "/health/live", "/health/ready")
-)
+_HEALTH_PATHS = [prefix + path for prefix in ("", "/api/v1") for path in ("/health", "/health/live", "/health/ready")]
+_DOCS_PATHS = ["/docs", "/docs/start.js", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js"]
+_OPEN_PATHS = dict.fromkeys(_HEALTH_PATHS, Action.HEALTH) | dict.fromkeys(_DOCS_PATHS, Action.DOCS_PAGE)
+"""Where nobody is asked who they are, as long as the policy says so."""
 
 BODY_TYPES = frozenset({"application/json", "application/merge-patch+json", "application/octet-stream"})
 """Types of body pages of other sites cannot send without a preflight (Fetch standard, CORS-safelisted)."""
@@ -106,8 +107,8 @@ class Guard:
         await self._app({**scope, "state": {**scope.get("state", {}), IDENTITY: identity}}, receive, send)
 
     async def _identity(self, scope: Scope, head: Head) -> Identity | None:
-        asks_health = scope["type"] == "http" and head.path in HEALTH_PATHS and head.method in {"GET", "HEAD"}
-        if asks_health and decide(None, Action.HEALTH, None) is Decision.ALLOW:
+        action = _OPEN_PATHS.get(head.path) if scope["type"] == "http" and head.method in {"GET", "HEAD"} else None
+        if action is not None and decide(None, action, None) is Decision.ALLOW:
             return None
         return await self._authenticator.identify(scope, head)
 

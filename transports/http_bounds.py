@@ -1,7 +1,8 @@
 """Bounds on what an HTTP client may keep the server waiting for, or make it keep, before a request is a request.
 
 uvicorn on httptools has none: a head may trickle in for ever or be of any size, and so may trailers and chunk
-extensions; any number of requests may be sent at once without reading an answer.
+extensions; any number of requests may be sent at once without reading an answer. And it closes a connection after
+5 s without a request, under the hands of any proxy that means to use it again: that is a 502 for somebody.
 """
 
 from __future__ import annotations
@@ -22,6 +23,34 @@ HEAD_SECONDS = 10.0
 """From the first byte of a head (the opening of the connection, for the first one) to its last."""
 PIPELINE_LIMIT = 100
 """Requests of one connection that wait for an earlier one's answer."""
+IDLE_SECONDS = 3900
+"""How long a connection may wait for its next request: longer than proxies keep one, so that it is they who close it.
+
+Envoy keeps one an hour, Google's load balancers 10 minutes, Caddy 2, nginx and Amazon's 1. The bound is the number:
+"""
+IDLE_LIMIT = 256
+"""Connections that wait for their next request; with one more the one that has waited longest is closed."""
+
+
+class IdleConnections:
+    """The connections of a server that wait for their next request, the longest waiting first."""
+
+    def __init__(self, limit: int = IDLE_LIMIT) -> None:
+        """Begin with none; `limit` of them may wait."""
+        self._limit = limit
+        self._waiting: dict[BoundedHttp, None] = {}
+
+    def add(self, connection: BoundedHttp) -> None:
+        """Let one wait, and end the one that has waited longest if that is one too many."""
+        self._waiting[connection] = None
+        if len(self._waiting) > self._limit:
+            longest = next(iter(self._waiting))
+            del self._waiting[longest]
+            longest.timeout_keep_alive_handler()
+
+    def discard(self, connection: BoundedHttp) -> None:
+        """Forget one: it waits no more."""
+        self._waiting.pop(connection, None)
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -29,6 +58,11 @@ class BoundedHttp(HttpToolsProtocol):
 
     _unparsed_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
+
+    def __init__(self, *arguments: Any, idle: IdleConnections, **options: Any) -> None:
+        """Begin; `idle` is the same for all connections of a server."""
+        super().__init__(*arguments, **options)
+        self._idle = idle
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as its base
         """Begin to wait for a head."""
@@ -38,12 +72,15 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
         self._stop_waiting()
+        self._idle.discard(self)
+        self._unset_keepalive_if_required()  # uvicorn forgets that after a reset: it would stay for IDLE_SECONDS
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse; then see whether this leads anywhere."""
         if self.transport.is_closing():
             return
+        self._idle.discard(self)
         self._unparsed_bytes += len(data)
         if not self._is_answering:
             self._await_head()
@@ -69,6 +106,12 @@ class BoundedHttp(HttpToolsProtocol):
         """Take the end of a request."""
         self._unparsed_bytes = 0
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Go on with what was sent meanwhile, or begin to wait for the next request."""
+        super().on_response_complete()
+        if self.timeout_keep_alive_task is not None:
+            self._idle.add(self)
 
     @property
     def _is_answering(self) -> bool:

@@ -1,4 +1,8 @@
-"""The routes of the API's documentation: Swagger UI, served from here and working without any inline script."""
+"""The routes of the API's documentation: Swagger UI, served from here and working without any inline script.
+
+A browser that is sent to /docs cannot send a key along. So the page is for everybody and says nothing; the document
+that it shows is not, and where a key is needed for it the page asks for one.
+"""
 
 import asyncio
 import json
@@ -22,13 +26,39 @@ _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Terminal Service: API</title>
 <link rel="icon" href="data:,"><link rel="stylesheet" href="docs/swagger-ui.css"></head>
-<body><div id="ui"></div>
+<body><form id="ask" hidden><p id="why"></p>
+<p><label>API key: <input id="key" type="password" autocomplete="off" required></label> <button>Show</button></p></form>
+<div id="ui"></div>
 <script src="docs/swagger-ui-bundle.js"></script><script src="docs/start.js"></script></body></html>
 """
-_START = """SwaggerUIBundle({
-  url: "openapi.json", dom_id: "#ui", deepLinking: true, validatorUrl: null, tryItOutEnabled: true,
-  syntaxHighlight: false, layout: "BaseLayout",
+# The key stays in the page's memory; Swagger UI sends it with what is tried out, until "Authorize" says otherwise.
+_START = """const element = (id) => document.getElementById(id);
+
+async function show(key) {
+  const headers = key ? { "X-API-Key": key } : {};
+  const answer = await fetch("openapi.json", { headers });
+  element("ask").hidden = answer.status !== 401;
+  if (answer.status === 401) {
+    element("why").textContent = (await answer.json()).detail;
+    element("key").focus();
+    return;
+  }
+  const ui = SwaggerUIBundle({
+    url: "openapi.json", dom_id: "#ui", deepLinking: true, validatorUrl: null, tryItOutEnabled: true,
+    syntaxHighlight: false, layout: "BaseLayout",
+    requestInterceptor: (request) => {
+      if (request.loadSpec) Object.assign(request.headers, headers);
+      return request;
+    },
+    onComplete: () => key && ui.preauthorizeApiKey("key", key),
+  });
+}
+
+element("ask").addEventListener("submit", (event) => {
+  event.preventDefault();
+  show(element("key").value);
 });
+show("");
 """
 _TYPES = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"}
 _CACHED = {"Cache-Control": "private, max-age=3600"}
@@ -49,16 +79,16 @@ class DocsRoutes:
 
     def add_to(self, api: FastAPI) -> None:
         """Add the routes."""
-        options: dict[str, Any] = {
-            "methods": ["GET"],
-            "include_in_schema": False,
-            "dependencies": [Depends(OnService(Action.DOCS))],
-        }
         self._api = api
-        api.add_api_route("/openapi.json", self.document, **options)
-        api.add_api_route("/docs", self.page, **options)
-        api.add_api_route("/docs/start.js", self.start, **options)
-        api.add_api_route("/docs/{asset}", self.asset, **options)
+        routes: tuple[tuple[str, Any, Action], ...] = (
+            ("/openapi.json", self.document, Action.DOCS),
+            ("/docs", self.page, Action.DOCS_PAGE),
+            ("/docs/start.js", self.start, Action.DOCS_PAGE),
+            ("/docs/{asset}", self.asset, Action.DOCS_PAGE),
+        )
+        for path, endpoint, action in routes:
+            access = [Depends(OnService(action))]
+            api.add_api_route(path, endpoint, methods=["GET"], include_in_schema=False, dependencies=access)
 
     async def document(self) -> Response:
         """Give the OpenAPI document."""

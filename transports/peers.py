@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import os
 import socket
@@ -67,7 +68,9 @@ class Endpoint:
 
 def own_uid() -> int:
     """Return the user this process acts as; where users have no numbers, 0 stands for "the same as us"."""
-    return os.geteuid() if sys.platform != "win32" else 0
+    if sys.platform == "win32":
+        return 0
+    return os.geteuid()
 
 
 def own_name() -> str:
@@ -109,6 +112,8 @@ class SocketTable:
             self._open()
 
     def _open(self) -> socket.socket:
+        if sys.platform != "linux":
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
         # An exact lookup is answered within send(2), so a non-blocking socket has the reply ready.
         kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
         self._netlink = netlink = socket.socket(socket.AF_NETLINK, kind, _NETLINK_SOCK_DIAG)

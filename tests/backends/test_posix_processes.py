@@ -256,6 +256,30 @@ async def test_a_look_sees_session_parent_and_mark(local: Terminals, look: Calla
     assert pid not in {process.pid for process in await asyncio.to_thread(look)}
 
 
+async def test_a_look_sees_the_mark_of_a_process_that_is_being_given_another_program(local: Terminals) -> None:
+    """In the middle of execve(2) it shows no environment; this one is there all the time."""
+    escape = """export S='exec sh -c "$S"'; (setsid sh -c 'echo pid $$; exec sh -c "$S"' &); read line"""
+    terminal = await local.sh(escape)
+    pid = await escaped(terminal)
+    assert terminal.pty.pid is not None
+    mark = psutil.Process(terminal.pty.pid).environ()["TERMINAL_PROCESS_TREE"]
+    for _ in range(100):
+        (seen,) = [process for process in await asyncio.to_thread(scan) if process.pid == pid]
+        assert (seen.parent, seen.session, seen.mark) == (1, pid, mark)
+    await terminal.pty.close(1)
+    assert not is_alive(pid)
+
+
+async def test_a_process_without_environment_is_told_by_its_session(local: Terminals) -> None:
+    terminal = await local.sh("env -i sleep 600 & echo pid $!; read line")
+    pid = await escaped(terminal)
+    await wait_until(lambda: psutil.Process(pid).cmdline()[:1] == ["sleep"], description="env to have become sleep")
+    (seen,) = [process for process in await asyncio.to_thread(scan) if process.pid == pid]
+    assert (seen.session, seen.mark) == (terminal.pty.pid, "")
+    await terminal.pty.close(1)
+    assert not is_alive(pid)
+
+
 def test_a_tree_is_session_mark_and_descendants() -> None:
     def process(pid: int, parent: int, session: int, mark: str = "") -> Process:
         return Process(pid, parent, session, 0, mark)

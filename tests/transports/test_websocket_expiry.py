@@ -78,6 +78,20 @@ async def nobody(service: SharedService) -> None:
     assert (await ended(service, session))["end_reason"] == "ttl"
 
 
+async def test_a_time_to_live_cut_short_reaches_who_is_attached_at_once(service: SharedService) -> None:
+    """Their next ping was to be in 30 s, and only its answer keeps the session alive."""
+    session = (await service.create_session(command=["cat"], ttl_seconds=1000))["session_id"]
+    async with Talk(service, session, encoding="plain") as talk:
+        await talk.hear("attached")
+        answer = await service.http.patch(f"/api/v1/sessions/{session}", json={"ttl_seconds": TTL_SECONDS})
+        first_end = answer.json()["expires_at"]
+        while time.time() < first_end + TTL_SECONDS:
+            await talk.hear("ping")
+        info = await service.info(session)
+        assert (info["state"], info["last_bump"]["source"]) == ("running", "viewer")
+    assert (await ended(service, session))["end_reason"] == "ttl"
+
+
 async def test_activity_moves_the_end(service: SharedService) -> None:
     async with asyncio.TaskGroup() as tasks:
         for by in ("input", "resize", "keepalive", "http input"):

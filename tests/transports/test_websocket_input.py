@@ -99,8 +99,8 @@ async def test_every_client_has_numbers_of_its_own(service: SharedService, sessi
 async def test_input_the_program_does_not_read_is_acknowledged_only_when_it_was_written(
     service: SharedService,
 ) -> None:
-    script = "stty raw -echo; sleep 600 & printf READY; wait; exec cat"
-    view = await service.create_session(command=["bash", "-c", f"trap : USR1; {script}"])
+    script = "exec 2>/dev/null; stty raw -echo; trap 'exec cat' USR1; printf READY; while :; do sleep 0.1; done"
+    view = await service.create_session(command=["bash", "-c", script])
     async with Talk(service, view["session_id"], recover_from=0) as talk:
         await talk.output(rb"READY")
         for number in range(1, 5):

@@ -100,8 +100,8 @@ async def test_the_end_of_a_silent_viewer_is_told_to_the_others(service: SharedS
 
 
 async def test_a_viewer_whose_input_is_not_read_is_not_taken_for_silent(service: SharedService) -> None:
-    script = "stty raw -echo; sleep 600 & printf READY; wait; exec cat >/dev/null"
-    session = (await service.create_session(command=["bash", "-c", f"trap : USR1; {script}"]))["session_id"]
+    script = "stty raw -echo; trap 'exec cat >/dev/null' USR1; printf READY; while :; do sleep 0.1; done"
+    session = (await service.create_session(command=["bash", "-c", script]))["session_id"]
     async with Talk(service, session, encoding="msgpack", recover_from=0) as talk:
         await talk.output(rb"READY")
 
