@@ -4,30 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psutil
 
 from backends.environment import MARK
+from backends.holder.processes import Process, scan_proc, signal_all, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process as it was seen: `started` tells it from a later one with the same pid."""
-
-    pid: int
-    parent: int
-    session: int
-    started: float
-    mark: str
 
 
 class ProcessTable:
@@ -55,7 +43,7 @@ class ProcessTable:
 
     async def signal(self, processes: Iterable[Process], *signals: int) -> list[Process]:
         """Send signals to processes, each checked to be the one that was seen; return those that may not be."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, _signal_all, processes, signals)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, signal_all, processes, signals, _started)
 
     def close(self) -> None:
         """Let the thread end."""
@@ -64,7 +52,7 @@ class ProcessTable:
 
 def scan() -> list[Process]:
     """Return all living processes, zombies left out. Blocks; raises OSError if no descriptor is left."""
-    return _scan_proc() if sys.platform == "linux" else scan_portably()
+    return scan_proc(MARK) if sys.platform == "linux" else scan_portably()
 
 
 def scan_portably() -> list[Process]:
@@ -85,87 +73,10 @@ def scan_portably() -> list[Process]:
     return found
 
 
-def _scan_proc() -> list[Process]:
-    found = []
-    for name in os.listdir("/proc"):  # noqa: PTH208 - names only, in the hot part of every session's end
-        if not name.isdecimal():
-            continue
-        stat = _read_proc(name, "stat")
-        # proc_pid_stat(5): the command, in brackets, may hold anything; after it come state, ppid, pgrp,
-        # session, ...; 20th is the number of threads, 22nd the start in clock ticks since boot.
-        fields = stat[stat.rfind(b")") + 2 :].split()
-        if len(fields) < 20:  # noqa: PLR2004 - it ended meanwhile
-            continue
-        if fields[0] in b"ZX" and fields[17] in (b"0", b"1"):
-            continue  # dead; with more threads only the first one is
-        environ = _read_proc(name, "environ")
-        found.append(Process(int(name), int(fields[1]), int(fields[3]), int(fields[19]), _mark_in(environ)))
-    return found
-
-
-def _read_proc(name: str, file: str) -> bytes:
-    """Read a file of /proc; empty if the process has ended or is another user's."""
-    try:
-        descriptor = os.open(f"/proc/{name}/{file}", os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return b""
-    parts = []
-    try:
-        while part := os.read(descriptor, 65536):
-            parts.append(part)
-    except (ProcessLookupError, PermissionError):
-        return b""
-    finally:
-        os.close(descriptor)
-    return b"".join(parts)
-
-
-def _mark_in(environ: bytes) -> str:
-    _, found, rest = (b"\0" + environ).partition(b"\0" + MARK.encode() + b"=")
-    return rest.split(b"\0", 1)[0].decode("ascii", "replace") if found else ""
-
-
-def _signal_all(processes: Iterable[Process], signals: Iterable[int]) -> list[Process]:
-    refused = []
-    for process in processes:
-        try:
-            _signal_one(process, signals)
-        except ProcessLookupError:
-            continue
-        except PermissionError:
-            refused.append(process)
-    return refused
-
-
-def _signal_one(process: Process, signals: Iterable[int]) -> None:
-    """Signal a process through a descriptor that cannot come to mean another one."""
-    try:
-        pidfd = os.pidfd_open(process.pid)
-    except (AttributeError, PermissionError):
-        pidfd = -1  # no such call here
-    except OSError as error:
-        if isinstance(error, ProcessLookupError):
-            raise
-        pidfd = -1
-    try:
-        if _started(process.pid) != process.started:
-            return
-        for signum in signals:
-            if pidfd >= 0:
-                signal.pidfd_send_signal(pidfd, signum)
-            else:
-                os.kill(process.pid, signum)
-    finally:
-        if pidfd >= 0:
-            os.close(pidfd)
-
-
 def _started(pid: int) -> float:
-    if sys.platform != "linux":
-        try:
-            return psutil.Process(pid).create_time()
-        except psutil.NoSuchProcess:
-            return -1
-    stat = _read_proc(str(pid), "stat")
-    fields = stat[stat.rfind(b")") + 2 :].split()
-    return int(fields[19]) if fields else -1
+    if sys.platform == "linux":
+        return started(pid)
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return -1

@@ -17,8 +17,9 @@ from backends.holder.fork import Forked
 from backends.local_pty import Patience
 from backends.own_child import OwnChild
 from backends.posix import PosixBackend
-from backends.process_table import Process, ProcessTable, scan, scan_portably
-from backends.process_tree import ProcessTree, select
+from backends.holder.processes import Process, select
+from backends.process_table import ProcessTable, scan, scan_portably
+from backends.process_tree import ProcessTree
 from support.terminals import Terminal, Terminals, is_alive, opened, plain_environment
 from support.wait import wait_until
 
