@@ -25,7 +25,7 @@ import structlog
 
 import backends
 from backends.base import BackendError
-from backends.holder.__main__ import EXIT_HELD, SOCKET
+from backends.holder import EXIT_HELD, SOCKET
 from backends.holder.connection import Connection, peer_user, rights
 from backends.holder.frames import BadFrame, encode
 

@@ -13,14 +13,11 @@ from typing import TYPE_CHECKING
 import ptyprocess
 
 import backends
+from backends.holder import EXIT_HELD, SOCKET
 from backends.holder.connection import peer_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-SOCKET = "holder.sock"
-EXIT_HELD = 3
-"""The exit code of a holder whose directory has one already."""
 
 START_SECONDS = 10.0
 """How long a holder may take to be ready."""
@@ -54,13 +51,16 @@ def connect(directory: str) -> socket.socket:
         channel.settimeout(START_SECONDS)
         with _short(directory) as address:
             channel.connect(address)
-        user = peer_user(channel)
-        if user not in (os.geteuid(), 0):
-            raise NoHolder(f"the holder in {directory!r} belongs to user {user}")
+        _check_user(peer_user(channel), directory)
     except BaseException:
         channel.close()
         raise
     return channel
+
+
+def _check_user(user: int, directory: str) -> None:
+    if user not in (os.geteuid(), 0):
+        raise NoHolder(f"the holder in {directory!r} belongs to user {user}")
 
 
 def start(directory: str, *options: str, environment: Mapping[str, str]) -> bool:

@@ -161,6 +161,7 @@ class Stream:
         if serial <= self.last_signal:
             return
         self.last_signal = serial
+        self._changed(self)
         if self._life is None:
             line_discipline.signal_foreground(self._master, self._pid, signum)
 
@@ -206,6 +207,9 @@ class Stream:
         elif self._told.get("written") != self.written:
             self._told["written"] = self.written
             header = {"event": "written", "position": self.written}
+        elif self._told.get("signalled", 0) != self.last_signal:
+            self._told["signalled"] = self.last_signal
+            header = {"event": "signalled", "serial": self.last_signal}
         elif self._told.get("mode", "") != self._interrupt_key:
             self._told["mode"] = self._interrupt_key
             header = {"event": "mode", "interrupt": self._interrupt_key}

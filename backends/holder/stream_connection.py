@@ -36,6 +36,13 @@ class StreamConnection(Connection):
         """Whether it may be given more."""
         return len(self._unsent) < HIGH_WATER_BYTES
 
+    def receive(self) -> list[tuple[dict[str, Any], bytes]]:
+        """Read once what is there; return whole frames. Raises EOFError, BadFrame, OSError."""
+        try:
+            return super().receive()
+        except BlockingIOError:
+            return []
+
     def send(self, header: dict[str, Any], payload: bytes = b"", descriptors: Sequence[int] = ()) -> None:
         """Send a frame, now or later. Raises OSError."""
         if not descriptors:

@@ -33,7 +33,8 @@ close      key grace                                 ends all that runs there: H
 A request without `id` is answered only if it is refused. Events, each with `key`: `output` (position, payload),
 `gap` (first, last: output that is gone; only with `trim`, or where it was acknowledged before), `written`
 (position: input the terminal has taken), `mode` (interrupt: the code of the interrupt key, null without one),
-`exited` (exit; `lost` says why there is none: the process cannot be ended), `ended` (exit, head: all has been told).
+`signalled` (serial), `exited` (exit; `lost` in it says why there is none: the process cannot be ended), `ended`
+(exit, head: all has been told).
 `superseded` has no key.
 
 The ring (default 1 MiB) is where output waits. When it is full the program is read no further: it waits in turn,
@@ -95,16 +96,14 @@ class StreamHolder(Holder):
 
     # -- the loop
 
-    def _pause(self) -> float | None:
-        """Return how long the loop may wait."""
-        pauses = [pause for pause in (super()._pause(), self._clock.pause()) if pause is not None]
+    def _pause(self, *, idle: bool) -> float | None:
+        pauses = [pause for pause in (super()._pause(idle=idle), self._clock.pause()) if pause is not None]
         owner = self._owner()
         if self._eager and owner is not None and owner.has_room:
             pauses.append(0)
         return min(pauses) if pauses else None
 
     def _turn(self) -> None:
-        """Do what is due after the events of one turn."""
         self._clock.run()
         self._pump()
         for connection in list(self._connections):
@@ -132,8 +131,8 @@ class StreamHolder(Holder):
 
     def _settle(self, connection: Connection) -> None:
         """Send what waits, and watch the connection for what is of interest."""
-        if not isinstance(connection, StreamConnection):
-            raise AssertionError(f"not made here: {connection}")
+        if connection not in self._connections or not isinstance(connection, StreamConnection):
+            return
         try:
             connection.flush()
         except OSError:
