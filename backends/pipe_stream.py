@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import subprocess
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _READ_BYTES = 256 * 1024
 
@@ -17,7 +18,7 @@ class PipeStream:
     """A `remote_wire.Stream`; ends the program when it is closed."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, process: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """Take over a process and the socket to it; see `open`."""
         self.pid = process.pid
@@ -29,14 +30,13 @@ class PipeStream:
     async def open(cls, *command: str, environment: Mapping[str, str] | None = None) -> PipeStream:
         """Start a program; what it says on standard error goes where this process's goes. Raises OSError."""
         ours, theirs = socket.socketpair()
+        starting = asyncio.get_running_loop().run_in_executor(None, _start, command, theirs, environment)
         try:
-            with theirs:
-                process = await asyncio.create_subprocess_exec(
-                    *command, stdin=theirs.fileno(), stdout=theirs.fileno(), env=environment, start_new_session=True
-                )
+            process = await asyncio.shield(starting)
             reader, writer = await asyncio.open_connection(sock=ours, limit=_READ_BYTES)
         except BaseException:
-            ours.close()  # which ends a program that was started
+            ours.close()
+            starting.add_done_callback(_end)
             raise
         return cls(process, reader, writer)
 
@@ -51,9 +51,24 @@ class PipeStream:
 
     async def close(self) -> None:
         """Kill the program: whatever it would still say is asked for again."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        self._process.kill()
         self._writer.close()
-        await self._process.wait()
+        await asyncio.to_thread(self._process.wait)
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
+
+
+def _start(
+    command: Sequence[str], theirs: socket.socket, environment: Mapping[str, str] | None
+) -> subprocess.Popen[bytes]:
+    with theirs:
+        return subprocess.Popen(  # noqa: S603 - whoever runs the service has configured it
+            command, stdin=theirs, stdout=theirs, env=environment, start_new_session=True
+        )
+
+
+def _end(starting: asyncio.Future[subprocess.Popen[bytes]]) -> None:
+    """End what was started for nobody, and see to it that it is reaped."""
+    if not starting.cancelled() and starting.exception() is None:
+        starting.result().kill()
+        starting.get_loop().run_in_executor(None, starting.result().wait)

@@ -125,7 +125,8 @@ class RemoteLink:
         self._owns = asyncio.Event()
         self._wire: Wire | None = None
         self._epoch = ""
-        self._input_bytes = 0
+        self.input_bytes = 0
+        """How far input may be ahead of what is written there."""
         self._last_id = 0
         self._requests: dict[int, _Request] = {}
         self._greetings: dict[int, asyncio.Future[Reply]] = {}
@@ -143,6 +144,11 @@ class RemoteLink:
         finally:
             if not self._up.is_set():
                 await self.close()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the holder is reached now."""
+        return self._up.is_set()
 
     async def close(self) -> None:
         """Let go of the holder and what it has; harmless twice."""
@@ -163,7 +169,7 @@ class RemoteLink:
         """
 
         def take(reply: Reply) -> RemotePty:
-            pty = RemotePty(self, reply.fields["key"], reply.fields["pid"], sink, tag, self._input_bytes)
+            pty = RemotePty(self, reply.fields["key"], reply.fields["pid"], sink, tag)
             return self._connect(pty, {"accepted": 0, "first": 0, "signalled": 0})
 
         fields = plan._asdict()
@@ -196,7 +202,7 @@ class RemoteLink:
         """Go on with a program's output from `position` on. Raises HolderError."""
 
         def take(reply: Reply) -> RemotePty:
-            pty = RemotePty(self, remains.key, remains.pid, sink, remains.tag, self._input_bytes)
+            pty = RemotePty(self, remains.key, remains.pid, sink, remains.tag)
             pty.position = position
             return self._connect(pty, reply.fields)
 
@@ -307,7 +313,7 @@ class RemoteLink:
             if not claimed.fields["owner"]:
                 await self._owns.wait()
             self._take_epoch(str(hello.fields["epoch"]))
-            self._input_bytes = int(hello.fields["input_bytes"])
+            self.input_bytes = int(hello.fields["input_bytes"])
             await self._attach(wire)
         self._wire = wire
         for number, request in self._requests.items():

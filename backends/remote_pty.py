@@ -38,8 +38,8 @@ _log = structlog.get_logger(__name__)
 class RemotePty:
     """A `Pty`. Held here are at most one window of output, while reading is paused, and one of input."""
 
-    def __init__(self, link: RemoteLink, key: int, pid: int, sink: Sink, tag: Tag, input_bytes: int) -> None:
-        """Begin; see `attached`. `input_bytes` is how far input may be ahead of what is written there."""
+    def __init__(self, link: RemoteLink, key: int, pid: int, sink: Sink, tag: Tag) -> None:
+        """Begin; see `attached`."""
         self.key = key
         self.position = 0
         """The position after the last byte of output that has arrived."""
@@ -49,7 +49,7 @@ class RemotePty:
         self._pid = pid
         self._sink = sink
         self._tag = tag
-        self._input_bytes = input_bytes
+        self._input_bytes = link.input_bytes
         self._ended: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
         # Output.
         self._held: deque[bytes] = deque()
