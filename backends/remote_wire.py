@@ -61,6 +61,7 @@ class Wire:
         self._silence_seconds = silence_seconds
         self._queue: list[bytes] = []
         self._wanted = asyncio.Event()
+        self._is_greeted = asyncio.Event()
         self._heard = False
 
     def send(self, header: dict[str, Any], payload: bytes = b"") -> None:
@@ -103,6 +104,7 @@ class Wire:
                 noise += await self._read()
             except Cut:
                 raise Cut(f"no holder answers, but: {noise[-500:]!r}" if noise else "no holder answers") from None
+        self._is_greeted.set()
         return noise.partition(GREETING)[2]
 
     async def _read(self) -> bytes:
@@ -113,6 +115,7 @@ class Wire:
         return data
 
     async def _send(self) -> None:
+        await self._is_greeted.wait()  # nothing for login scripts to read
         while True:
             await self._wanted.wait()
             self._wanted.clear()

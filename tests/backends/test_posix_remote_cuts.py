@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from backends.remote_link import RemoteLink
+    from support.terminals import Terminal
 
 RING_BYTES = 128 * 1024
 """Small, so that little gets through between two cuts."""
