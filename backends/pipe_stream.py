@@ -53,7 +53,8 @@ class PipeStream:
         """Kill the program: whatever it would still say is asked for again."""
         self._process.kill()
         self._writer.close()
-        await asyncio.to_thread(self._process.wait)
+        reaping = asyncio.get_running_loop().run_in_executor(None, self._process.wait)
+        await asyncio.shield(reaping)  # also if nobody waits any longer
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
 
