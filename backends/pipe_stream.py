@@ -64,7 +64,7 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     with theirs:
         return subprocess.Popen(  # noqa: S603 - whoever runs the service has configured it
-            command, stdin=theirs, stdout=theirs, env=environment, start_new_session=True
+            command, stdin=theirs.fileno(), stdout=theirs.fileno(), env=environment, start_new_session=True
         )
 
 

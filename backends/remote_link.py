@@ -13,7 +13,7 @@ import asyncio
 import random
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -21,8 +21,9 @@ from backends.base import BackendError, ExitStatus, Lost
 from backends.environment import MARK
 from backends.held_child import Tag
 from backends.holder.frames import BadFrame
-from backends.holder_link import HolderError, HolderGone, Reply
+from backends.holder_link import HolderError, Reply
 from backends.remote_pty import RemotePty
+from backends.remote_requests import Requests, look_at
 from backends.remote_wire import Cut, Wire
 
 if TYPE_CHECKING:
@@ -30,9 +31,8 @@ if TYPE_CHECKING:
 
     from backends.base import Sink
     from backends.holder.fork import Plan
+    from backends.remote_requests import Request
     from backends.remote_wire import Stream
-
-T = TypeVar("T")
 
 _GIVEN_UP = "the link was given up"
 _REPLACED = "the holder there has ended, and with it all it had"
@@ -72,29 +72,6 @@ class Remains:
     """Input up to here was taken."""
 
 
-class _Request:
-    """Something asked, kept until it is answered: asked again on the next connection.
-
-    `take` makes what was wanted of the answer; `undo` is for what nobody waits for any more.
-    """
-
-    def __init__(
-        self,
-        header: dict[str, Any],
-        payload: bytes,
-        take: Callable[[Reply], Any],
-        undo: Callable[[Any], None] = lambda _: None,
-    ) -> None:
-        self.header = header
-        self.payload = payload
-        self.take = take
-        self.undo = undo
-        self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.answer.add_done_callback(_look_at)
-        self.epoch = ""
-        """Of the holder that was asked first."""
-
-
 class RemoteLink:
     """The one owner of a holder elsewhere. Single-use: `start`, and `close` in the end."""
 
@@ -127,9 +104,7 @@ class RemoteLink:
         self._epoch = ""
         self.input_bytes = 0
         """How far input may be ahead of what is written there."""
-        self._last_id = 0
-        self._requests: dict[int, _Request] = {}
-        self._greetings: dict[int, asyncio.Future[Reply]] = {}
+        self._requests = Requests()
         self._ptys: dict[int, RemotePty] = {}
         self._marked: dict[int, RemotePty] = {}
 
@@ -176,7 +151,7 @@ class RemoteLink:
         fields["descriptor_limit"] = fields.pop("descriptors")
         more = {"ring": self._ring_bytes, "trim": trim, "token": secrets.token_hex(16), "mark": f"{MARK}={tag.mark}"}
         spawned: RemotePty = await self._answer(
-            self._ask("spawn", {**fields, **more}, tag.encode(), take=take, undo=self._end)
+            self._requests.ask("spawn", {**fields, **more}, tag.encode(), take=take, undo=self._end)
         )
         return spawned
 
@@ -207,12 +182,12 @@ class RemoteLink:
             return self._connect(pty, reply.fields)
 
         fields = {"key": remains.key, "position": position, "window": self._ring_bytes}
-        adopted: RemotePty = await self._answer(self._ask("attach", fields, take=take, undo=self._leave))
+        adopted: RemotePty = await self._answer(self._requests.ask("attach", fields, take=take, undo=self._leave))
         return adopted
 
     async def call(self, operation: str, payload: bytes = b"", **fields: Any) -> Reply:
         """Ask what may be asked twice, and wait. Raises HolderError."""
-        reply: Reply = await self._answer(self._ask(operation, fields, payload))
+        reply: Reply = await self._answer(self._requests.ask(operation, fields, payload))
         return reply
 
     # -- what programs say
@@ -227,7 +202,7 @@ class RemoteLink:
         """Have the holder forget a program that is over."""
         if self._ptys.pop(pty.key, None) is not None:
             self._marked.pop(pty.key, None)
-            self._ask("release", {"key": pty.key})
+            self._requests.ask("release", {"key": pty.key})
 
     async def let_go(self, pty: RemotePty) -> None:
         """Have nothing more told of a program; returns when what was typed has arrived. Raises HolderError."""
@@ -243,11 +218,11 @@ class RemoteLink:
 
     def _leave(self, pty: RemotePty) -> None:
         self._forget(pty)
-        self._ask("detach", {"key": pty.key})
+        self._requests.ask("detach", {"key": pty.key})
 
     def _end(self, pty: RemotePty) -> None:
         self._forget(pty)
-        self._ask("discard", {"key": pty.key})
+        self._requests.ask("discard", {"key": pty.key})
 
     # -- the link
 
@@ -297,7 +272,7 @@ class RemoteLink:
         finally:
             self._wire = None
             self._owns.clear()
-            self._greetings.clear()
+            self._requests.disconnect()
             await stream.close()
         if refusal is not None:
             raise refusal
@@ -306,18 +281,17 @@ class RemoteLink:
     async def _greet(self, wire: Wire) -> None:
         """Become the owner, and go on where the last connection ended."""
         async with asyncio.timeout(self.patience.connect_seconds):
-            hello = await self._first(wire, "hello")
+            hello = await self._requests.greet(wire, "hello")
             if "claim" not in hello.fields["operations"]:
                 raise HolderError("the holder there does not serve owners elsewhere")
-            claimed = await self._first(wire, "claim", owner=self._owner)
+            claimed = await self._requests.greet(wire, "claim", owner=self._owner)
             if not claimed.fields["owner"]:
                 await self._owns.wait()
             self._take_epoch(str(hello.fields["epoch"]))
             self.input_bytes = int(hello.fields["input_bytes"])
             await self._attach(wire)
         self._wire = wire
-        for number, request in self._requests.items():
-            self._send_request(wire, number, request)
+        self._requests.connect(wire)
         for pty in self._ptys.values():
             self.mark(pty)
         self._up.set()
@@ -327,7 +301,7 @@ class RemoteLink:
     async def _attach(self, wire: Wire) -> None:
         """Go on with all programs; asked for all at once, for each answer takes a round trip."""
         asked = [
-            (pty, self._first(wire, "attach", key=pty.key, position=pty.position, window=self._ring_bytes))
+            (pty, self._requests.greet(wire, "attach", key=pty.key, position=pty.position, window=self._ring_bytes))
             for pty in self._ptys.values()
         ]
         for pty, answer in asked:
@@ -347,21 +321,8 @@ class RemoteLink:
             self._marked.clear()
             for pty in lost.values():
                 pty.lose(ExitStatus(lost=Lost.NODE, message=_REPLACED))
-            for number, request in list(self._requests.items()):
-                if request.epoch:
-                    del self._requests[number]
-                    if not request.answer.done():
-                        request.answer.set_exception(HolderGone(_REPLACED))
+            self._requests.fail(_REPLACED, for_good=False)
         self._epoch = epoch
-
-    def _first(self, wire: Wire, operation: str, **fields: Any) -> asyncio.Future[Reply]:
-        """Ask before the connection is up."""
-        self._last_id += 1
-        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        answer.add_done_callback(_look_at)
-        self._greetings[self._last_id] = answer
-        wire.send({**fields, "op": operation, "id": self._last_id})
-        return answer
 
     def _give_up(self, reason: str) -> None:
         """End for good: what runs there runs on, and nobody here knows how."""
@@ -370,14 +331,11 @@ class RemoteLink:
         self.lost.set_result(reason)
         if not self._reached.done():
             self._reached.set_exception(HolderError(reason))
-            _look_at(self._reached)
+            look_at(self._reached)
         ptys, self._ptys = self._ptys, {}
         for pty in ptys.values():
             pty.lose(ExitStatus(lost=Lost.LINK, message=reason))
-        requests, self._requests = self._requests, {}
-        for request in requests.values():
-            if not request.answer.done():
-                request.answer.set_exception(HolderGone(reason))
+        self._requests.fail(reason, for_good=True)
 
     # -- frames
 
@@ -393,17 +351,7 @@ class RemoteLink:
     def _hear(self, header: dict[str, Any], payload: bytes) -> None:
         if "event" in header:
             self._hear_event(header, payload)
-        elif header.get("id") in self._greetings:
-            answer = self._greetings.pop(header["id"])
-            if answer.done():
-                return
-            if "error" in header:
-                answer.set_exception(_refusal(header))
-            else:
-                answer.set_result(Reply(header, payload, ()))
-        elif header.get("id") in self._requests:
-            self._hear_answer(self._requests.pop(header["id"]), header, payload)
-        elif "error" in header:
+        elif not self._requests.hear(header, payload) and "error" in header:
             self._hear_refusal(header["error"])
 
     def _hear_event(self, header: dict[str, Any], payload: bytes) -> None:
@@ -415,17 +363,6 @@ class RemoteLink:
         elif pty is not None:
             pty.hear(header, payload)
 
-    def _hear_answer(self, request: _Request, header: dict[str, Any], payload: bytes) -> None:
-        error = header.get("error")
-        if error is None:
-            taken = request.take(Reply(header, payload, ()))
-            if not request.answer.done():
-                request.answer.set_result(taken)
-            else:
-                request.undo(taken)
-        elif not request.answer.done():
-            request.answer.set_exception(_refusal(header))
-
     def _hear_refusal(self, error: dict[str, Any]) -> None:
         """Learn that something was refused that asked for no answer."""
         kind = error.get("kind")
@@ -433,60 +370,13 @@ class RemoteLink:
             raise BadFrame(f"the holder expects other input: {error}")
         _log.warning("a remote holder refused", **{f"refusal_{name}": value for name, value in error.items()})
 
-    def _ask(
-        self,
-        operation: str,
-        fields: dict[str, Any],
-        payload: bytes = b"",
-        take: Callable[[Reply], Any] = lambda reply: reply,
-        undo: Callable[[Any], None] = lambda _: None,
-    ) -> _Request:
-        self._last_id += 1
-        request = _Request({**fields, "op": operation, "id": self._last_id}, payload, take, undo)
-        if self.lost.done():
-            request.answer.set_exception(HolderGone(self.lost.result()))
-            return request
-        self._requests[self._last_id] = request
-        if self._wire is not None:
-            self._send_request(self._wire, self._last_id, request)
-        return request
-
-    def _send_request(self, wire: Wire, number: int, request: _Request) -> None:
-        request.epoch = request.epoch or self._epoch
-        try:
-            wire.send(request.header, request.payload)
-        except BadFrame as error:
-            del self._requests[number]
-            request.answer.set_exception(HolderError(str(error)))
-
-    async def _answer(self, request: _Request) -> Any:
-        try:
-            async with asyncio.timeout(self.patience.call_seconds):
-                return await request.answer
-        except BaseException as error:
-            if request.answer.done() and not request.answer.cancelled() and request.answer.exception() is None:
-                request.undo(request.answer.result())  # it came at the same moment
-            if not request.epoch:  # it was never sent
-                self._requests.pop(request.header["id"], None)
-            if isinstance(error, TimeoutError):
-                raise HolderGone("the holder does not answer in time") from None
-            raise
+    async def _answer(self, request: Request) -> Any:
+        return await self._requests.wait(request, self.patience.call_seconds)
 
     def _connect(self, pty: RemotePty, state: dict[str, Any]) -> RemotePty:
         self._ptys[pty.key] = pty
         pty.attached(state)
         return pty
-
-
-def _look_at(answer: asyncio.Future[Any]) -> None:
-    """Let nobody be warned of an answer that nobody waited for."""
-    if not answer.cancelled():
-        answer.exception()
-
-
-def _refusal(header: dict[str, Any]) -> HolderError:
-    error = header["error"]
-    return HolderError(f"the holder refused: {error.get('reason') or error.get('kind')}", error)
 
 
 def _messages(group: BaseExceptionGroup[BaseException]) -> Iterator[str]:

@@ -60,6 +60,7 @@ class RemotePty:
         # Input.
         self._typed = 0
         self._written = 0
+        self._keys = 0
         self._input = bytearray()  # from `_written` to `_typed`
         self._wants_room = False
         self._interrupts: deque[int] = deque()
@@ -80,6 +81,15 @@ class RemotePty:
     def pid(self) -> int | None:
         """Process id on its machine."""
         return self._pid
+
+    @property
+    def written(self) -> int:
+        """How many bytes of input were ever taken by `write`.
+
+        What this process has taken and the holder there has not is lost if this process dies now; the next one
+        learns from this number how much that is.
+        """
+        return self._typed - self._keys
 
     def write(self, data: bytes | memoryview) -> int:
         """Take what fits into a window; it is written there once, and kept until then."""
@@ -103,6 +113,7 @@ class RemotePty:
             return False
         self._input += _INTERRUPT
         self._typed += 1
+        self._keys += 1
         self._interrupts.append(self._typed)
         self._say("interrupts")
         return True
@@ -192,6 +203,7 @@ class RemotePty:
         self._acknowledged = int(state["first"])
         if self._typed < self._sent:  # of an earlier process, which this one takes over from
             self._typed = self._written = self._sent
+            self._keys = int(state["keys"])
         self._take_signalled(int(state["signalled"]))
         self._unsaid = {"signals", "interrupts"}
         self._unsaid |= {"size"} if self._size is not None else set()

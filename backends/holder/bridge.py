@@ -13,7 +13,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from backends.holder.reach import NoHolder, reach
+from backends.holder.reach import NoHolder, NotOurs, reach
 
 if TYPE_CHECKING:
     import socket
@@ -31,7 +31,7 @@ def bridge(directory: str) -> int:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}  # noqa: TID251
     try:
         channel = reach(directory, "--streams", environment=environment)
-    except (NoHolder, OSError) as error:
+    except (NoHolder, NotOurs, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_NO_HOLDER
     channel.settimeout(None)

@@ -28,24 +28,35 @@ _RETRY_SECONDS = 0.02
 
 
 class NoHolder(Exception):
-    """There is no holder to be had; the message is why."""
+    """There is no holder, and none can be started; the message is why."""
+
+
+class NotOurs(Exception):
+    """The holder there belongs to another user."""
 
 
 def reach(directory: str, *options: str, environment: Mapping[str, str]) -> socket.socket:
-    """Return a socket connected to the directory's holder, which is started if need be. Raises NoHolder, OSError."""
+    """Return a socket connected to the directory's holder, which is started if need be.
+
+    Raises NoHolder, NotOurs, OSError.
+    """
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
             return connect(directory)
         except (FileNotFoundError, ConnectionRefusedError):
             if time.monotonic() > deadline:
-                raise
-        if not start(directory, *options, environment=environment):
+                raise  # there is one, which does not answer: something may run
+        try:
+            is_ready = start(directory, *options, environment=environment)
+        except OSError as error:
+            raise NoHolder(f"no holder can be started: {error}") from error
+        if not is_ready:
             time.sleep(_RETRY_SECONDS)  # somebody else's is not ready yet, or is just ending
 
 
 def connect(directory: str) -> socket.socket:
-    """Return a socket connected to the directory's holder. Raises NoHolder (it is another user's), OSError."""
+    """Return a socket connected to the directory's holder. Raises NotOurs, OSError."""
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         channel.settimeout(START_SECONDS)
@@ -60,7 +71,7 @@ def connect(directory: str) -> socket.socket:
 
 def _check_user(user: int, directory: str) -> None:
     if user not in (os.geteuid(), 0):
-        raise NoHolder(f"the holder in {directory!r} belongs to user {user}")
+        raise NotOurs(f"the holder in {directory!r} belongs to user {user}")
 
 
 def start(directory: str, *options: str, environment: Mapping[str, str]) -> bool:

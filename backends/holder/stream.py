@@ -66,6 +66,9 @@ class Stream:
         self.ring = Ring(ring_bytes)
         self.accepted = 0
         """The position after the last byte of input that was taken."""
+        self._last_key = 0
+        """The position after the last interrupt key that was asked for."""
+        self._keys = 0
         self.last_signal = 0
         """The serial number of the last signal that was asked for."""
         self.exit: dict[str, Any] | None = None
@@ -96,6 +99,11 @@ class Stream:
     def written(self) -> int:
         """The position after the last byte of input that the terminal has taken."""
         return self.accepted - len(self._input)
+
+    @property
+    def keys(self) -> int:
+        """How many bytes of the input that was taken are interrupt keys that jumped the queue, or tried to."""
+        return self._keys - (self._last_key > self.accepted)
 
     # -- what the owner says
 
@@ -141,6 +149,9 @@ class Stream:
 
         The key itself is input too, the last before `position`: where it is an ordinary byte it comes in its turn.
         """
+        if position > self._last_key:
+            self._last_key = position
+            self._keys += 1
         if self.written >= position or self._life is not None:
             return True
         if not line_discipline.interrupt(self._master, self._pid):

@@ -15,8 +15,9 @@ place      names                                     environment, user, home, sh
 look       words path cwd                            files: {word: {file} or {errno}}
 spawn      also ring, window, trim, token, mark      also epoch; no descriptors. The program's output is told from
                                                      the start. With a token that was seen before: that program
-attach     key position window                       first, head, accepted, written, signalled, exit; the output
-                                                     from position on is told from now on
+attach     key position window                       first, head, accepted, written, keys (how much of accepted is
+                                                     interrupt keys), signalled, exit; the output from position on
+                                                     is told from now on
 detach     key                                       no more is told
 ack        key position                              the owner keeps the output before position: it is forgotten
 write      key position                              the payload is input, its first byte has that position: what
@@ -206,6 +207,9 @@ class StreamHolder(Holder):
         held = self._programs.get(self._tokens.get(token, 0))
         if held is None:
             held = self._programs[super()._spawn(header, note, rest).fields["key"]]
+            for descriptor in held.descriptors[1:]:  # the hopper is for owners that write themselves
+                os.close(descriptor)
+            del held.descriptors[1:]
             self._streams[held.key] = self._stream(held, header, ring_bytes)
             if token:
                 self._tokens[token] = held.key
@@ -302,6 +306,7 @@ def _state(stream: Stream) -> dict[str, Any]:
         "head": stream.ring.head,
         "accepted": stream.accepted,
         "written": stream.written,
+        "keys": stream.keys,
         "signalled": stream.last_signal,
         "exit": stream.exit,
     }

@@ -70,7 +70,7 @@ async def test_closing_ends_everything_wherever_it_went(link: RemoteLink) -> Non
 async def test_the_interrupt_key_jumps_a_full_queue(link: RemoteLink) -> None:
     terminal = await run(link, "trap 'echo interrupted; exit 9' INT; echo ready; sleep 1000 & wait")
     await terminal.sink.until(b"ready")
-    await wait_until(lambda: terminal.pty._has_interrupt_key, description="the mode is told")  # type: ignore[attr-defined]
+    await wait_until(lambda: terminal.pty._has_interrupt_key, description="the mode is told")
     paste = b"a line that nobody reads\n" * 4000
     assert terminal.pty.write(paste) == len(paste)
     assert terminal.pty.interrupt()
@@ -81,7 +81,7 @@ async def test_the_interrupt_key_jumps_a_full_queue(link: RemoteLink) -> None:
 async def test_the_interrupt_key_is_a_byte_where_the_program_wants_it(link: RemoteLink) -> None:
     terminal = await run(link, "stty raw -echo; echo ready; head -c 3 | od -c")
     await terminal.sink.until(b"ready")
-    await wait_until(lambda: not terminal.pty._has_interrupt_key, description="the mode is told")  # type: ignore[attr-defined]
+    await wait_until(lambda: not terminal.pty._has_interrupt_key, description="the mode is told")
     assert not terminal.pty.interrupt()
     await terminal.type(b"a\x03b")
     await terminal.sink.until(b"a 003   b")
@@ -91,7 +91,7 @@ async def test_the_interrupt_key_comes_in_its_turn_if_the_mode_has_just_changed(
     terminal = await run(link, "stty raw -echo; echo ready; head -c 3 | od -c")
     await terminal.sink.until(b"ready")
     terminal.pty.write(b"a")
-    terminal.pty._has_interrupt_key = True  # type: ignore[attr-defined]  # as if we had not heard of it yet
+    terminal.pty._has_interrupt_key = True  # as if we had not heard of it yet
     assert terminal.pty.interrupt()
     terminal.pty.write(b"b")
     await terminal.sink.until(b"a 003   b")
@@ -124,12 +124,7 @@ async def test_a_pause_holds_the_program_and_not_its_end(link: RemoteLink, far: 
     await terminal.sink.until_size(1)
     terminal.pty.pause_reading()
     held = len(terminal.output)
-
-    def is_full() -> bool:
-        state = far.stream_of(terminal.pty.key)  # type: ignore[attr-defined]
-        return bool(state["head"] - state["first"] == 1 << 20)
-
-    await wait_until(lambda: asyncio.to_thread(is_full), description="the ring is full")
+    await far.until_full(terminal.pty, 1 << 20)
     assert len(terminal.output) == held
     terminal.pty.resume_reading()
     await terminal.sink.until(b"\n200000\n")
@@ -176,8 +171,11 @@ async def test_a_start_that_nobody_waits_for_leaves_nothing(link: RemoteLink, fa
             continue
         await terminal.pty.close(0.1)
     await link.call("ping")
-    await wait_until(lambda: asyncio.to_thread(far.ask, "list"), description="an answer")
-    await wait_until(lambda: asyncio.to_thread(lambda: not far.ask("list")["programs"]), description="nothing runs")
+
+    async def nothing_runs() -> bool:
+        return not (await far.ask("list"))["programs"]
+
+    await wait_until(nothing_runs, description="nothing runs")
 
 
 async def test_the_next_service_goes_on_where_the_last_one_was(far: Far) -> None:
@@ -192,7 +190,8 @@ async def test_the_next_service_goes_on_where_the_last_one_was(far: Far) -> None
             assert remains.first <= len(terminal.output) <= remains.head
             sink = CollectingSink()
             pty = await second.adopt(remains, sink, len(terminal.output))
-            pty.write(b"hello\n")
+            assert pty.written == 0
+            assert pty.write(b"hello\n") == pty.written == 6
             async with asyncio.timeout(30):
                 assert await pty.wait() == ExitStatus(code=6)
             output = terminal.output + bytes(sink.output)
@@ -211,6 +210,7 @@ async def test_a_program_that_is_let_go_runs_on_with_all_its_input(far: Far) -> 
         (remains,) = await first.survivors()
         sink = CollectingSink()
         pty = await first.adopt(remains, sink, len(terminal.output))
+        assert pty.written == 8
         await sink.until(b"got one two")
         pty.write(b"\n")
         assert await pty.wait() == ExitStatus(code=8)
@@ -221,7 +221,7 @@ async def test_a_gap_is_told_with_its_numbers(far: Far) -> None:
         sink = CollectingSink()
         terminal = await run(link, "stty -opost; read go; seq 1 200000; read line", sink=sink, trim=True)
         gaps: list[tuple[int, int]] = []
-        terminal.pty.on_gap = lambda first, last: gaps.append((first, last))  # type: ignore[attr-defined]
+        terminal.pty.on_gap = lambda first, last: gaps.append((first, last))
         far.is_blocked = True
         far.cut()
         await wait_until(lambda: not link.is_up, description="the cut is noticed")
@@ -230,12 +230,12 @@ async def test_a_gap_is_told_with_its_numbers(far: Far) -> None:
         await sink.until(b"\n1000\n")
         far.is_blocked = True
         far.cut()
-        key = terminal.pty.key  # type: ignore[attr-defined]
         expected = b"go\n" + b"".join(b"%d\n" % number for number in range(1, 200001))
-        await wait_until(
-            lambda: asyncio.to_thread(lambda: far.stream_of(key)["head"] == len(expected)),
-            description="the program has run on",
-        )
+
+        async def has_run_on() -> bool:
+            return bool((await far.stream_of(terminal.pty))["head"] == len(expected))
+
+        await wait_until(has_run_on, description="the program has run on")
         far.is_blocked = False
         await sink.until(b"\n200000\n")
         ((first, last),) = gaps

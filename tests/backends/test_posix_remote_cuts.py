@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from backends.remote_link import RemoteLink
-    from support.terminals import Terminal
+    from support.far import FarTerminal
 
 RING_BYTES = 128 * 1024
 """Small, so that little gets through between two cuts."""
@@ -39,11 +39,11 @@ def numbered(count: int) -> bytes:
     return b"".join(b"%d\n" % number for number in range(1, count + 1))
 
 
-async def cut_often(far: Far, link: RemoteLink, terminal: Terminal, rng: random.Random, cuts: int) -> None:
+async def cut_often(far: Far, link: RemoteLink, terminal: FarTerminal, rng: random.Random, cuts: int) -> None:
     """Cut at random moments of a flood: before the greeting, in the middle of it, in the middle of a frame."""
     for count in range(cuts):
         await asyncio.sleep(rng.choice([0, 0.002, 0.01, 0.03]) * rng.random())
-        if terminal.pty.is_over:  # type: ignore[attr-defined]
+        if terminal.pty.is_over:
             assert count >= cuts / 3, "the flood was too short"
             return
         await far.cut_and_open(link, until_up=rng.random() < 0.7)
@@ -96,13 +96,7 @@ async def test_a_program_waits_while_nobody_is_there_and_the_ring_is_full(far: F
         terminal.pty.write(b"go\n")
         await terminal.sink.until(b"\n5000\n")
         far.cut()
-        key = terminal.pty.key  # type: ignore[attr-defined]
-
-        def is_full() -> bool:
-            state = far.stream_of(key)
-            return bool(state["head"] - state["first"] == 65536)
-
-        await wait_until(lambda: asyncio.to_thread(is_full), description="the ring is full")
+        await far.until_full(terminal.pty, 65536)
         assert is_alive(terminal.pty.pid or 0)
         far.is_blocked = False
         assert await terminal.wait() == ExitStatus(code=0)
@@ -150,7 +144,7 @@ async def test_a_dead_holder_is_told_as_a_lost_node(far: Far) -> None:
     async with reached(far) as link:
         terminal = await run(link, "echo hello; exec sleep 1000")
         await terminal.sink.until(b"hello")
-        os.kill(await asyncio.to_thread(far.pid), signal.SIGKILL)
+        os.kill(await far.pid(), signal.SIGKILL)
         status = await terminal.wait()
         assert status.lost is Lost.NODE
         assert "holder" in status.message
@@ -189,14 +183,14 @@ async def test_an_idle_holder_that_has_nothing_ends(far: Far) -> None:
     await link.start()
     terminal = await run(link, "exit 0")
     await terminal.wait()
-    pid = await asyncio.to_thread(far.pid)
+    pid = await far.pid()
     await link.close()
     await wait_until(lambda: not is_alive(pid), description="the holder has ended")
 
 
 async def test_the_memory_of_a_holder_is_bounded(far: Far) -> None:
     async with reached(far) as link:
-        pid = await asyncio.to_thread(far.pid)
+        pid = await far.pid()
         terminal = await run(link, "seq 1 2000000")
         for _ in range(5):
             await asyncio.sleep(0.1)

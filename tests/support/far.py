@@ -11,6 +11,7 @@ import sys
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from backends.environment import MARK
 from backends.held_child import Tag
 from backends.holder import SOCKET
 from backends.holder.connection import Connection
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from backends.base import Sink
+    from backends.remote_pty import RemotePty
 
 QUICK = LinkPatience(retry_seconds=(0.01, 0.1), close_seconds=10)
 
@@ -75,8 +76,11 @@ class Far:
             lambda: len(self.streams) > opened and (link.is_up or not until_up), description="another bridge"
         )
 
-    def ask(self, operation: str, **fields: Any) -> dict[str, Any]:
-        """Ask the holder directly, as somebody else on its machine. Blocks for a moment."""
+    async def ask(self, operation: str, **fields: Any) -> dict[str, Any]:
+        """Ask the holder directly, as somebody else on its machine."""
+        return await asyncio.to_thread(self._ask, operation, **fields)
+
+    def _ask(self, operation: str, **fields: Any) -> dict[str, Any]:
         with socket.socket(socket.AF_UNIX) as channel:
             channel.settimeout(10)
             channel.connect(str(self.directory / SOCKET))
@@ -87,18 +91,28 @@ class Far:
                     if header.get("id") == 1:
                         return header
 
-    def pid(self) -> int:
-        return int(self.ask("hello")["pid"])
+    async def pid(self) -> int:
+        return int((await self.ask("hello"))["pid"])
 
-    def stream_of(self, key: int) -> dict[str, Any]:
+    async def stream_of(self, pty: RemotePty) -> dict[str, Any]:
         """Return what the holder tells of a program."""
-        state: dict[str, Any] = next(each["stream"] for each in self.ask("list")["programs"] if each["key"] == key)
+        programs = (await self.ask("list"))["programs"]
+        state: dict[str, Any] = next(each["stream"] for each in programs if each["key"] == pty.key)
         return state
+
+    async def until_full(self, pty: RemotePty, ring_bytes: int) -> None:
+        """Wait until a program's ring is full."""
+
+        async def is_full() -> bool:
+            state = await self.stream_of(pty)
+            return bool(state["head"] - state["first"] == ring_bytes)
+
+        await wait_until(is_full, description="the ring is full")
 
     async def stop(self) -> None:
         """End the holder, if there is one."""
         try:
-            pid = await asyncio.to_thread(self.pid)
+            pid = await self.pid()
         except OSError:
             return
         os.kill(pid, signal.SIGTERM)
@@ -117,16 +131,15 @@ async def reached(far: Far, **options: Any) -> AsyncIterator[RemoteLink]:
         await far.stop()
 
 
-async def run(
-    link: RemoteLink, script: str, *, sink: CollectingSink | None = None, trim: bool = False, **more: str
-) -> Terminal:
+class FarTerminal(Terminal):
+    """A terminal there, with its collecting sink."""
+
+    pty: RemotePty
+
+
+async def run(link: RemoteLink, script: str, *, sink: CollectingSink | None = None, trim: bool = False) -> FarTerminal:
     """Run a script of the shell there."""
     sink = sink or CollectingSink()
-    return Terminal(await spawn(link, script, sink, trim=trim, **more), sink)
-
-
-async def spawn(link: RemoteLink, script: str, sink: Sink, *, trim: bool = False, **more: str) -> Any:
     mark = secrets.token_hex(8)
-    environment = {**plain_environment(), "TERMINAL_PROCESS_TREE": mark, **more}
-    plan = Plan("/bin/sh", ["-c", script], "/", environment, (24, 80))
-    return await link.spawn(plan, sink, tag=Tag("session-1", mark, "a note"), trim=trim)
+    plan = Plan("/bin/sh", ["-c", script], "/", {**plain_environment(), MARK: mark}, (24, 80))
+    return FarTerminal(await link.spawn(plan, sink, tag=Tag("session-1", mark, "a note"), trim=trim), sink)
