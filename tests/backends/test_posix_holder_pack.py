@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import io
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import backends.holder
 from backends.base import ExitStatus
 from backends.holder.pack import main, pack
 from support.far import Far, reached, run
@@ -65,6 +67,26 @@ def test_it_is_small_and_the_same_each_time(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(sys, "argv", ["pack", str(file)])
     assert main() == 0
     assert file.read_bytes() == packed
+
+
+def test_it_needs_the_standard_library_and_ptyprocess_alone() -> None:
+    ours = Path(next(iter(backends.holder.__path__)))
+    imported = {
+        name
+        for path in ours.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for name in names_in(node)
+    }
+    assert {name.partition(".")[0] for name in imported} <= sys.stdlib_module_names | {"ptyprocess", "backends"}
+    assert {name for name in imported if name.startswith("backends.")} == {
+        name for name in imported if name.startswith("backends.holder")
+    }
+
+
+def names_in(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module or "."] if isinstance(node, ast.ImportFrom) else []
 
 
 @pytest.mark.parametrize("minor", VERSIONS)
