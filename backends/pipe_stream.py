@@ -36,7 +36,9 @@ class PipeStream:
             reader, writer = await asyncio.open_connection(sock=ours, limit=_READ_BYTES)
         except BaseException:
             ours.close()
-            starting.add_done_callback(_end)
+            process = await starting  # nearly done: it is not left to itself
+            process.kill()
+            await asyncio.get_running_loop().run_in_executor(None, process.wait)
             raise
         return cls(process, reader, writer)
 
@@ -66,10 +68,3 @@ def _start(
         return subprocess.Popen(  # noqa: S603 - whoever runs the service has configured it
             command, stdin=theirs.fileno(), stdout=theirs.fileno(), env=environment, start_new_session=True
         )
-
-
-def _end(starting: asyncio.Future[subprocess.Popen[bytes]]) -> None:
-    """End what was started for nobody, and see to it that it is reaped."""
-    if not starting.cancelled() and starting.exception() is None:
-        starting.result().kill()
-        starting.get_loop().run_in_executor(None, starting.result().wait)

@@ -114,11 +114,11 @@ class RemoteLink:
         try:
             async with asyncio.timeout(self.patience.connect_seconds):
                 await asyncio.shield(self._reached)
-        except TimeoutError:
-            raise HolderError(f"no holder is reached in time: {self._reason}") from None
-        finally:
-            if not self._up.is_set():
-                await self.close()
+        except BaseException as error:
+            await self.close()
+            if isinstance(error, TimeoutError):
+                raise HolderError(f"no holder is reached in time: {self._reason}") from None
+            raise
 
     @property
     def is_up(self) -> bool:
@@ -206,11 +206,12 @@ class RemoteLink:
 
     async def let_go(self, pty: RemotePty) -> None:
         """Have nothing more told of a program; returns when what was typed has arrived. Raises HolderError."""
-        await self._up.wait()
-        if self._wire is not None:
-            self._wire.send_bytes(b"".join(pty.compose()))
-        self._forget(pty)
-        await self.call("detach", key=pty.key)
+        try:
+            if self._wire is not None:
+                self._wire.send_bytes(b"".join(pty.compose()))
+            await self.call("detach", key=pty.key)
+        finally:
+            self._forget(pty)
 
     def _forget(self, pty: RemotePty) -> None:
         self._ptys.pop(pty.key, None)
@@ -290,10 +291,10 @@ class RemoteLink:
             self._take_epoch(str(hello.fields["epoch"]))
             self.input_bytes = int(hello.fields["input_bytes"])
             await self._attach(wire)
+        for pty in self._ptys.values():  # before requests: `detach` is answered when the input has arrived
+            wire.send_bytes(b"".join(pty.compose()))
         self._wire = wire
         self._requests.connect(wire)
-        for pty in self._ptys.values():
-            self.mark(pty)
         self._up.set()
         if not self._reached.done():
             self._reached.set_result(None)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from backends.base import ExitStatus, Lost
+from backends.base import BackendError, ExitStatus, Lost
 from backends.holder.frames import BadFrame, encode
 
 if TYPE_CHECKING:
@@ -165,8 +165,8 @@ class RemotePty:
         try:
             async with asyncio.timeout(_DETACH_SECONDS):
                 await self._link.let_go(self)
-        except TimeoutError:
-            _log.warning("input may be lost: the link is cut", pid=self._pid, bytes=len(self._input))
+        except (TimeoutError, BackendError) as error:
+            _log.warning("input may be lost", pid=self._pid, bytes=len(self._input), reason=str(error))
         self._ended.cancel()
 
     async def close(self, grace_seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 
 _KEPT_BYTES = 256 * 1024
@@ -11,18 +12,18 @@ _KEPT_BYTES = 256 * 1024
 class Ring:
     """Holds the bytes from `first` up to `head` (positions of the stream), never more than `size`.
 
-    Memory is taken when it is first written to: an interactive program's ring is a page or two, because an empty
-    ring begins again at its start.
+    Memory is used as it is first written to: an interactive program's ring is a page or two, because an empty ring
+    begins again at its start.
     """
 
     def __init__(self, size: int) -> None:
-        """Begin empty at position 0."""
+        """Begin empty at position 0. Raises OSError: no memory."""
         self.size = size
         self.first = 0
         self.head = 0
         self._base = 0
         """The position that is kept at the memory's start; any, while the ring is empty."""
-        self._memory: memoryview | None = None
+        self._memory = _allocate(size)
 
     @property
     def free(self) -> int:
@@ -31,8 +32,6 @@ class Ring:
 
     def space(self) -> memoryview:
         """Return free memory behind the head, in one piece and so perhaps not all there is; empty if full."""
-        if self._memory is None:
-            self._memory = memoryview(mmap.mmap(-1, self.size, flags=mmap.MAP_PRIVATE))
         start = (self.head - self._base) % self.size
         return self._memory[start : min(self.size, start + self.free)]
 
@@ -44,8 +43,6 @@ class Ring:
         """Return up to `limit` bytes from `position` on, perhaps fewer than there are; b"" at the head."""
         if not self.first <= position <= self.head:
             raise ValueError(f"position {position} is not in {self.first}..{self.head}")
-        if self._memory is None or position == self.head:
-            return b""
         start = (position - self._base) % self.size
         return bytes(self._memory[start : min(self.size, start + limit, start + self.head - position)])
 
@@ -57,5 +54,10 @@ class Ring:
         if self.first < self.head:
             return
         if self.head - self._base > _KEPT_BYTES:
-            self._memory = None
+            with contextlib.suppress(OSError):  # then it keeps what it has
+                self._memory = _allocate(self.size)
         self._base = self.head
+
+
+def _allocate(size: int) -> memoryview:
+    return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE))

@@ -8,7 +8,6 @@ not know yet, always from the present state, so that nothing is queued here.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import selectors
 import termios
@@ -288,9 +287,7 @@ class Stream:
                 count = os.readv(self._master, [space])
             except BlockingIOError:
                 break
-            except OSError as error:
-                if error.errno != errno.EIO:
-                    raise
+            except OSError:  # EIO, whatever else it is called elsewhere: others' terminals must not end for it
                 count = 0
             if not count:
                 self._hang_up()
@@ -312,9 +309,7 @@ class Stream:
                 del self._input[:written]
         except BlockingIOError:
             pass
-        except OSError as error:
-            if error.errno != errno.EIO:
-                raise
+        except OSError:
             self._hang_up()
         self._look_at_mode()
         self._watch()

@@ -44,11 +44,9 @@ class StreamConnection(Connection):
             return []
 
     def send(self, header: dict[str, Any], payload: bytes = b"", descriptors: Sequence[int] = ()) -> None:
-        """Send a frame, now or later. Raises OSError."""
+        """Send a frame at the next `flush`; with descriptors at once, which raises OSError."""
         if not descriptors:
             self._unsent += encode(header, payload)
-            if len(self._unsent) >= HIGH_WATER_BYTES:
-                self.flush()
             return
         self._send_with(descriptors, dict(header, descriptors=len(descriptors)), payload)
 

@@ -46,6 +46,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import termios
 from typing import TYPE_CHECKING, Any
 
 from backends.holder import place
@@ -125,10 +126,7 @@ class StreamHolder(Holder):
             if frame is None:
                 continue
             self._eager[stream.key] = stream
-            try:
-                owner.send(*frame)
-            except OSError:
-                self._drop(owner)
+            owner.send(*frame)
 
     def _settle(self, connection: Connection) -> None:
         """Send what waits, and watch the connection for what is of interest."""
@@ -170,8 +168,8 @@ class StreamHolder(Holder):
             raise Refusal("no_process", reason=str(error)) from None
         except PermissionError as error:
             raise Refusal("not_permitted", reason=str(error)) from None
-        except OSError as error:
-            raise Refusal("system", errno=error.errno, reason=str(error)) from None
+        except (OSError, termios.error) as error:
+            raise Refusal("system", reason=str(error)) from None
 
     def _claim(self, connection: StreamConnection, name: str) -> Answer:
         connection.name = name
@@ -210,7 +208,11 @@ class StreamHolder(Holder):
             for descriptor in held.descriptors[1:]:  # the hopper is for owners that write themselves
                 os.close(descriptor)
             del held.descriptors[1:]
-            self._streams[held.key] = self._stream(held, header, ring_bytes)
+            try:
+                self._streams[held.key] = self._stream(held, header, ring_bytes)
+            except OSError as error:
+                self._discard({"key": held.key})
+                raise Refusal("exhausted", reason=str(error)) from None
             if token:
                 self._tokens[token] = held.key
         self._streams[held.key].attach(0, int(header.get("window", ring_bytes)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -64,7 +65,11 @@ class Tree:
         if members is None:
             return self._tell_groups(signals, told)
         strangers = [process for process in members if _key(process) not in told]
-        self._refused |= {_key(process) for process in signal_all(strangers, signals)}
+        try:
+            self._refused |= {_key(process) for process in signal_all(strangers, signals)}
+        except OSError:  # no descriptor left; the others at the next look
+            self._tell_groups(signals, set())
+            return False
         told |= {_key(process) for process in strangers}
         return not members
 
@@ -77,7 +82,9 @@ class Tree:
         return [process for process in members if _key(process) not in self._refused]
 
     def _tell_groups(self, signals: tuple[int, ...], told: set[tuple[int, float]]) -> bool:
-        groups = {self._leader, self._foreground()} - {0, -1}
+        groups = {self._leader}
+        with contextlib.suppress(OSError):
+            groups |= {self._foreground()} - {0, -1}
         is_empty = True
         for group in groups:
             wanted = (0,) if (group, 0.0) in told else signals
