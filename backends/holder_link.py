@@ -10,32 +10,22 @@ Errors::
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import socket
-import subprocess
-import sys
 from collections import deque
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import ptyprocess
 import structlog
 
-import backends
 from backends.base import BackendError
-from backends.holder.__main__ import EXIT_HELD, SOCKET
-from backends.holder.connection import Connection, peer_user, rights
+from backends.holder.connection import Connection, rights
 from backends.holder.frames import BadFrame, encode
+from backends.holder.reach import START_SECONDS, NoHolder, NotOurs, connect, reach
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-START_SECONDS = 10.0
-"""How long a holder may take to be ready, and a predecessor of this service to let go of it."""
-_ADDRESS_BYTES = 103
-"""What fits into the address of a Unix socket everywhere (107 on Linux)."""
+    import socket
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
 _log = structlog.get_logger(__name__)
 
@@ -253,67 +243,12 @@ def _close_descriptors(asking: asyncio.Future[Reply]) -> None:
 
 
 def _reach(directory: Path, start: bool) -> socket.socket:  # noqa: FBT001 - handed to a thread
-    """Return a socket connected to the directory's holder. Raises OSError, SubprocessError, HolderError."""
+    """Return a socket connected to the directory's holder. Raises OSError, HolderMissing, HolderError."""
     try:
-        return _connect(directory)
-    except (FileNotFoundError, ConnectionRefusedError):
-        if not start:
-            raise
-    try:
-        _start(directory)
-        return _connect(directory)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise HolderMissing(f"no holder can be started: {error}") from error
-
-
-def _connect(directory: Path) -> socket.socket:
-    channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        channel.settimeout(START_SECONDS)
-        with _short(directory / SOCKET) as address:
-            channel.connect(address)
-        _check_user(peer_user(channel), directory)
-        channel.setblocking(False)  # noqa: FBT003 - positional only
-    except BaseException:
-        channel.close()
-        raise
+        channel = reach(str(directory), environment={}) if start else connect(str(directory))
+    except NoHolder as error:
+        raise HolderMissing(str(error)) from error
+    except NotOurs as error:
+        raise HolderError(str(error)) from error
+    channel.setblocking(False)  # noqa: FBT003 - positional only
     return channel
-
-
-def _check_user(user: int, directory: Path) -> None:
-    if user not in (os.geteuid(), 0):
-        raise HolderError(f"the holder in {str(directory)!r} belongs to user {user}")
-
-
-@contextlib.contextmanager
-def _short(path: Path) -> Iterator[str]:
-    """Give a name of a socket that fits into an address; a long one goes by its directory's descriptor (Linux)."""
-    if len(os.fsencode(path)) <= _ADDRESS_BYTES or sys.platform != "linux":
-        yield str(path)
-        return
-    directory = os.open(path.parent, os.O_PATH | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{directory}/{path.name}"
-    finally:
-        os.close(directory)
-
-
-def _start(directory: Path) -> None:
-    """Start a holder in the background; returns when it listens. Raises HolderMissing, OSError, SubprocessError.
-
-    It sees no site-packages but where ptyprocess is, and nothing of this process's environment.
-    """
-    places = {str(Path(module.__path__[0]).parent) for module in (backends, ptyprocess)}
-    done = subprocess.run(  # noqa: S603 - this interpreter and our own module
-        [sys.executable, "-S", "-s", "-m", "backends.holder", str(directory)],
-        env={"PYTHONPATH": os.pathsep.join(sorted(places)), "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"},
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        timeout=START_SECONDS,
-        start_new_session=True,
-        check=False,
-    )
-    if done.returncode not in (0, EXIT_HELD):
-        raise HolderMissing(f"no holder can be started: {done.stderr.decode(errors='replace').strip()[-500:]}")

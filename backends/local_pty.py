@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from backends import line_discipline
 from backends.base import ExitStatus, Lost
+from backends.holder import line_discipline
 from backends.master import Master
 
 if TYPE_CHECKING:

@@ -4,34 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psutil
 
 from backends.environment import MARK
+from backends.holder.processes import Process, scan_proc, signal_all, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-
-_LOADING_PAUSES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
-"""Seconds before each further look at processes that are just being given another program."""
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process as it was seen: `started` tells it from a later one with the same pid."""
-
-    pid: int
-    parent: int
-    session: int
-    started: float
-    mark: str
 
 
 class ProcessTable:
@@ -59,7 +43,7 @@ class ProcessTable:
 
     async def signal(self, processes: Iterable[Process], *signals: int) -> list[Process]:
         """Send signals to processes, each checked to be the one that was seen; return those that may not be."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, _signal_all, processes, signals)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, signal_all, processes, signals, _started)
 
     def close(self) -> None:
         """Let the thread end."""
@@ -68,7 +52,7 @@ class ProcessTable:
 
 def scan() -> list[Process]:
     """Return all living processes, zombies left out. Blocks; raises OSError if no descriptor is left."""
-    return _scan_proc() if sys.platform == "linux" else scan_portably()
+    return scan_proc(MARK) if sys.platform == "linux" else scan_portably()
 
 
 def scan_portably() -> list[Process]:
@@ -89,110 +73,10 @@ def scan_portably() -> list[Process]:
     return found
 
 
-def _scan_proc() -> list[Process]:
-    found: dict[str, Process] = {}
-    names = [name for name in os.listdir("/proc") if name.isdecimal()]  # noqa: PTH208 - the hot part of every end
-    for pause in (0.0, *_LOADING_PAUSES):
-        time.sleep(pause)
-        names = [name for name in names if _is_loading(name, found)]
-        if not names:
-            break
-    return list(found.values())
-
-
-def _is_loading(name: str, found: dict[str, Process]) -> bool:
-    """Note a process if it lives; return whether its environment cannot be seen yet.
-
-    Between the old program and the new one execve(2) shows an empty one: for microseconds, or for as long as a disk
-    or a busy machine takes. What left its terminal's session is known by nothing else, and would be overlooked.
-    """
-    fields = _stat(name)
-    if not fields or (fields[0] in b"ZX" and fields[17] in (b"0", b"1")):
-        found.pop(name, None)  # dead; with more threads only the first one is
-        return False
-    environ = _read_proc(name, "environ")
-    found[name] = Process(int(name), int(fields[1]), int(fields[3]), int(fields[19]), _mark_in(environ or b""))
-    memory, start, end = fields[20], fields[47], fields[48]
-    # A kernel thread has no memory; a program that was started without any variable has an empty place for them.
-    return environ == b"" and memory != b"0" and (end == b"0" or start != end)
-
-
-def _stat(name: str) -> list[bytes]:
-    """Return the fields of proc_pid_stat(5) after the command, which is in brackets and may hold anything.
-
-    They begin with the state, the third: the index is three less than the number there. Empty: it has ended.
-    """
-    stat = _read_proc(name, "stat") or b""
-    return stat[stat.rfind(b")") + 2 :].split()
-
-
-def _read_proc(name: str, file: str) -> bytes | None:
-    """Read a file of /proc; None if the process has ended or is another user's."""
-    try:
-        descriptor = os.open(f"/proc/{name}/{file}", os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return None
-    parts = []
-    try:
-        while part := os.read(descriptor, 65536):
-            parts.append(part)
-    except (ProcessLookupError, PermissionError):
-        return None
-    finally:
-        os.close(descriptor)
-    return b"".join(parts)
-
-
-def _mark_in(environ: bytes) -> str:
-    _, found, rest = (b"\0" + environ).partition(b"\0" + MARK.encode() + b"=")
-    return rest.split(b"\0", 1)[0].decode("ascii", "replace") if found else ""
-
-
-def _signal_all(processes: Iterable[Process], signals: Iterable[int]) -> list[Process]:
-    refused = []
-    for process in processes:
-        try:
-            _signal_one(process, signals)
-        except ProcessLookupError:
-            continue
-        except PermissionError:
-            refused.append(process)
-    return refused
-
-
-def _signal_one(process: Process, signals: Iterable[int]) -> None:
-    """Signal a process through a descriptor that cannot come to mean another one."""
-    pidfd = _pidfd(process.pid)
-    try:
-        if _started(process.pid) != process.started:
-            return
-        for signum in signals:
-            if sys.platform == "linux" and pidfd >= 0:
-                signal.pidfd_send_signal(pidfd, signum)
-            else:
-                os.kill(process.pid, signum)
-    finally:
-        if pidfd >= 0:
-            os.close(pidfd)
-
-
-def _pidfd(pid: int) -> int:
-    """Return a descriptor of a process; -1: there is none to be had here. Raises ProcessLookupError."""
-    if sys.platform == "linux":
-        try:
-            return os.pidfd_open(pid)
-        except ProcessLookupError:
-            raise
-        except (AttributeError, OSError):  # Python or the kernel has no such call, or no descriptor is left
-            return -1
-    return -1
-
-
 def _started(pid: int) -> float:
-    if sys.platform != "linux":
-        try:
-            return psutil.Process(pid).create_time()
-        except psutil.NoSuchProcess:
-            return -1
-    fields = _stat(str(pid))
-    return int(fields[19]) if fields else -1
+    if sys.platform == "linux":
+        return started(pid)
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return -1

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from backends.holder.processes import select
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backends.process_table import Process, ProcessTable
+    from backends.holder.processes import Process
+    from backends.process_table import ProcessTable
 
 _log = structlog.get_logger(__name__)
 
@@ -99,25 +102,6 @@ class ProcessTree:
                 os.killpg(self._leader, signum)
             except (ProcessLookupError, PermissionError):
                 continue  # dead already, or another user's: both are found by the next look
-
-
-def select(processes: list[Process], leader: int, mark: str) -> list[Process]:
-    """Return the processes of session `leader`, those marked, and all descendants of these."""
-    children: dict[int, list[Process]] = {}
-    for process in processes:
-        children.setdefault(process.parent, []).append(process)
-    found = {
-        process.pid: process
-        for process in processes
-        if leader in (process.pid, process.session) or process.mark == mark
-    }
-    waiting = [leader, *found]
-    while waiting:
-        for process in children.get(waiting.pop(), ()):
-            if process.pid not in found:
-                found[process.pid] = process
-                waiting.append(process.pid)
-    return list(found.values())
 
 
 def _key(process: Process) -> tuple[int, float]:

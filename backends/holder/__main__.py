@@ -15,10 +15,10 @@ import signal
 import socket
 import sys
 
+from backends.holder import EXIT_HELD, SOCKET
 from backends.holder.daemon import Holder, log
 
-SOCKET, LOCK, LOG = "holder.sock", "holder.lock", "holder.log"
-EXIT_HELD = 3
+LOCK, LOG = "holder.lock", "holder.log"
 IDLE_SECONDS = 5.0
 BACKLOG = 16
 
@@ -27,12 +27,17 @@ def main() -> int:
     """Run in the foreground or in the background; return the exit code."""
     options = _parse()
     options.directory = os.path.abspath(options.directory)
+    if options.stdio:
+        from backends.holder.bridge import bridge  # noqa: PLC0415 - a holder has no use for it
+
+        return bridge(options.directory)
     mask = os.umask(0o077)
     os.makedirs(options.directory, mode=0o700, exist_ok=True)
     os.chdir(options.directory)  # names are short now: a socket's may have 107 bytes
     os.chmod(".", 0o700 if options.allow_user is None else 0o711)
     if not _lock():
         return EXIT_HELD
+    kind = _kind(streams=options.streams)
     users = {os.geteuid(), 0}
     listener = _listen()
     if options.allow_user is not None:
@@ -45,7 +50,7 @@ def main() -> int:
     os.umask(mask)  # what the programs inherit
     os.chdir("/")
     log("ready")
-    Holder(listener, frozenset(users), None if options.stay else IDLE_SECONDS).run()
+    kind(listener, frozenset(users), None if options.stay else IDLE_SECONDS).run()
     with contextlib.suppress(FileNotFoundError):
         os.unlink(os.path.join(options.directory, SOCKET))
     log("ended")
@@ -59,6 +64,10 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("directory", help="where its socket and its log are")
     parser.add_argument("--foreground", action="store_true", help="stay in the foreground; log to standard error")
     parser.add_argument("--stay", action="store_true", help="do not end when idle")
+    parser.add_argument("--streams", action="store_true", help="read and write terminals for an owner elsewhere")
+    parser.add_argument(
+        "--stdio", action="store_true", help="speak for the directory's holder here, which is started if need be"
+    )
     parser.add_argument(
         "--allow-user",
         type=int,
@@ -66,6 +75,14 @@ def _parse() -> argparse.Namespace:
         help="the service's user, if it is another one than this holder's: implies --foreground",
     )
     return parser.parse_args()
+
+
+def _kind(*, streams: bool) -> type[Holder]:
+    if not streams:
+        return Holder
+    from backends.holder.streams import StreamHolder  # noqa: PLC0415 - its memory is for those who need it
+
+    return StreamHolder
 
 
 def _lock() -> bool:

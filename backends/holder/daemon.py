@@ -124,15 +124,23 @@ class Holder:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGTERM, lambda *_: self._stop())
         self._listener.settimeout(0)
-        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
-        self._selector.register(wake, selectors.EVENT_READ, lambda: self._notice_exits(wake))
+        self._selector.register(self._listener, selectors.EVENT_READ, lambda _: self._accept())
+        self._selector.register(wake, selectors.EVENT_READ, lambda _: self._notice_exits(wake))
         while not self._stops:
             idle = not self._programs and not self._connections
-            ready = self._selector.select(self._idle_seconds if idle else None)
+            ready = self._selector.select(self._pause(idle=idle))
             if idle and not ready:
                 return
-            for key, _ in ready:
-                key.data()
+            for key, events in ready:
+                key.data(events)
+            self._turn()
+
+    def _pause(self, *, idle: bool) -> float | None:
+        """Return how long the loop may wait, in seconds."""
+        return self._idle_seconds if idle else None
+
+    def _turn(self) -> None:
+        """Do what is due after all events of a turn."""
 
     # -- connections
 
@@ -146,12 +154,15 @@ class Holder:
         if peer_user(channel) not in self._users:
             channel.close()
             return
-        channel.settimeout(PATIENCE_SECONDS)
-        connection = Connection(channel)
+        connection = self._connect(channel)
         self._connections.append(connection)
-        self._selector.register(channel, selectors.EVENT_READ, lambda: self._serve(connection))
+        self._selector.register(channel, selectors.EVENT_READ, lambda _: self._serve(connection))
         if self._is_owner(connection):
             self._tell({"event": "owner"})
+
+    def _connect(self, channel: socket.socket) -> Connection:
+        channel.settimeout(PATIENCE_SECONDS)
+        return Connection(channel)
 
     def _serve(self, connection: Connection) -> None:
         try:
@@ -170,6 +181,8 @@ class Holder:
             answer = self._do(connection, header, payload, descriptors)
         except Refusal as refusal:
             connection.send({**reply, "error": refusal.error})
+            return
+        if "id" not in header:
             return
         try:
             connection.send({**reply, "ok": True, **answer.fields}, answer.payload, answer.descriptors)
@@ -312,7 +325,10 @@ class Holder:
             if held.is_child and held.exit is None:
                 held.exit = peek(held.pid)
                 if held.exit is not None:
-                    self._tell({"event": "exited", "key": held.key, "exit": held.exit})
+                    self._exited(held)
+
+    def _exited(self, held: Held) -> None:
+        self._tell({"event": "exited", "key": held.key, "exit": held.exit})
 
 
 def _refusal(error: Exception) -> Refusal:

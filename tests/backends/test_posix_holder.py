@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from backends.holder import daemon
-from backends.holder.__main__ import EXIT_HELD, LOCK, LOG, SOCKET
+from backends.holder import EXIT_HELD, SOCKET, daemon
+from backends.holder.__main__ import LOCK, LOG
 from backends.holder.connection import Connection
 from backends.holder.frames import encode
 from backends.holder_link import HolderError, HolderGone, HolderLink

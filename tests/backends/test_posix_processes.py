@@ -14,11 +14,12 @@ import pytest
 from backends.base import ExitStatus, Lost
 from backends.forkers import OwnForker
 from backends.holder.fork import Forked
+from backends.holder.processes import Process, select
 from backends.local_pty import Patience
 from backends.own_child import OwnChild
 from backends.posix import PosixBackend
-from backends.process_table import Process, ProcessTable, scan, scan_portably
-from backends.process_tree import ProcessTree, select
+from backends.process_table import ProcessTable, scan, scan_portably
+from backends.process_tree import ProcessTree
 from support.terminals import Terminal, Terminals, is_alive, opened, plain_environment
 from support.wait import wait_until
 

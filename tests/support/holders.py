@@ -7,7 +7,7 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from backends.holder.__main__ import SOCKET
+from backends.holder import SOCKET
 from backends.holder.frames import encode
 
 if TYPE_CHECKING:

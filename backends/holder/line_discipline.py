@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import struct
 import sys
 import termios
 
@@ -19,7 +20,7 @@ _TTY_SIGNALS = frozenset({signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP})
 
 def set_size(master: int, rows: int, cols: int) -> None:
     """Set the terminal's size; the kernel sends SIGWINCH if it changed."""
-    termios.tcsetwinsize(master, (rows, cols))
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("4H", rows, cols, 0, 0))  # tcsetwinsize is of Python 3.11
 
 
 def interrupt(master: int, session: int) -> bool:
@@ -30,14 +31,20 @@ def interrupt(master: int, session: int) -> bool:
     and then the key itself is typed: so its echo, the restart of stopped output and the signal are the kernel's
     own. With NOFLSH the queue must stay, and only the signal is sent.
     """
-    attributes = termios.tcgetattr(master)
-    local_flags, key = attributes[3], attributes[6][termios.VINTR]
-    if not local_flags & termios.ISIG or key == _disabled(master):
+    key = interrupt_key(master)
+    if key is None:
         return False
-    if local_flags & termios.NOFLSH or not _type_alone(master, key):
+    if termios.tcgetattr(master)[3] & termios.NOFLSH or not _type_alone(master, key):
         with contextlib.suppress(ProcessLookupError):  # the key would reach nobody either
             signal_foreground(master, session, signal.SIGINT)
     return True
+
+
+def interrupt_key(master: int) -> bytes | None:
+    """Return the interrupt key; None while there is none (raw mode, say)."""
+    attributes = termios.tcgetattr(master)
+    key: bytes = attributes[6][termios.VINTR]
+    return key if attributes[3] & termios.ISIG and key != _disabled(master) else None
 
 
 def _type_alone(master: int, key: bytes) -> bool:

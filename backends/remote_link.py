@@ -1,0 +1,388 @@
+"""The service's side of a holder on another machine: reached again after every cut, until patience ends.
+
+Whoever uses it supplies `open_stream`, which runs `python3 holder.pyz DIRECTORY --stdio` over there (see
+`holder/pack.py`) and gives its two ends. Errors of `RemoteLink`::
+
+    HolderError   a BackendError: no holder is to be had, or it refused; `error` has its words
+    HolderGone    the link was given up, or the holder there was replaced by another one, while something was asked
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from backends.base import BackendError, ExitStatus, Lost
+from backends.environment import MARK
+from backends.held_child import Tag
+from backends.holder.frames import BadFrame
+from backends.holder_link import HolderError, Reply
+from backends.remote_pty import RemotePty
+from backends.remote_requests import Requests, look_at
+from backends.remote_wire import Cut, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+    from backends.base import Sink
+    from backends.holder.fork import Plan
+    from backends.remote_requests import Request
+    from backends.remote_wire import Stream
+
+_GIVEN_UP = "the link was given up"
+_REPLACED = "the holder there has ended, and with it all it had"
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class LinkPatience:
+    """How long what may take, in seconds."""
+
+    connect_seconds: float = 20.0
+    """For a stream to be opened, and for the holder to answer and to let go of its last owner."""
+    call_seconds: float = 30.0
+    """For an answer, a cut in between included."""
+    silence_seconds: float = 30.0
+    """Without a sign of life from the other side."""
+    give_up_seconds: float = 24 * 3600.0
+    """For a cut link to be had again; then its programs are `Lost.LINK`."""
+    close_seconds: float = 15.0
+    """For a program to be ended there, beyond the graces."""
+    retry_seconds: tuple[float, float] = (0.05, 5.0)
+    """The first pause before the next try, and the longest."""
+
+
+@dataclass(frozen=True)
+class Remains:
+    """A program that runs there, or has ended unheard."""
+
+    key: int
+    pid: int
+    tag: Tag
+    first: int
+    """Output from here on is kept there."""
+    head: int
+    accepted: int
+    """Input up to here was taken."""
+
+
+class RemoteLink:
+    """The one owner of a holder elsewhere. Single-use: `start`, and `close` in the end."""
+
+    def __init__(
+        self,
+        open_stream: Callable[[], Awaitable[Stream]],
+        *,
+        owner: str,
+        patience: LinkPatience | None = None,
+        ring_bytes: int = 1 << 20,
+    ) -> None:
+        """`owner` names this service there: it displaces connections of the same name, which are cut ones of its own.
+
+        `open_stream` raises OSError (try again) or BackendError (it is of no use: the link is given up).
+        """
+        self.patience = patience or LinkPatience()
+        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Done when the link was given up, with the reason."""
+        self.cuts = 0
+        """How often the link was cut."""
+        self._open_stream = open_stream
+        self._owner = owner
+        self._ring_bytes = ring_bytes
+        self._task: asyncio.Task[None] | None = None
+        self._reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._up = asyncio.Event()
+        self._reason = "not tried"
+        self._owns = asyncio.Event()
+        self._wire: Wire | None = None
+        self._epoch = ""
+        self.input_bytes = 0
+        """How far input may be ahead of what is written there."""
+        self._requests = Requests()
+        self._ptys: dict[int, RemotePty] = {}
+        self._marked: dict[int, RemotePty] = {}
+
+    async def start(self) -> None:
+        """Reach the holder. Raises HolderError, BackendError."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="remote link")
+        try:
+            async with asyncio.timeout(self.patience.connect_seconds):
+                await asyncio.shield(self._reached)
+        except BaseException as error:
+            await self.close()
+            if isinstance(error, TimeoutError):
+                raise HolderError(f"no holder is reached in time: {self._reason}") from None
+            raise
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the holder is reached now."""
+        return self._up.is_set()
+
+    async def close(self) -> None:
+        """Let go of the holder and what it has; harmless twice."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            if not self._task.cancelled():
+                self._task.result()
+        self._give_up("closed here")
+
+    # -- programs
+
+    async def spawn(self, plan: Plan, sink: Sink, *, tag: Tag, trim: bool = False) -> RemotePty:
+        """Execute a program at a new terminal there, once, whatever happens to the link meanwhile.
+
+        `trim`: while the link is cut and the ring full, the program runs on and the oldest output goes (told as a
+        gap); else it waits. Raises HolderError; cancelled: what was started is ended.
+        """
+
+        def take(reply: Reply) -> RemotePty:
+            pty = RemotePty(self, reply.fields["key"], reply.fields["pid"], sink, tag)
+            return self._connect(pty, {"accepted": 0, "first": 0, "signalled": 0})
+
+        fields = plan._asdict()
+        fields["descriptor_limit"] = fields.pop("descriptors")
+        more = {"ring": self._ring_bytes, "trim": trim, "token": secrets.token_hex(16), "mark": f"{MARK}={tag.mark}"}
+        spawned: RemotePty = await self._answer(
+            self._requests.ask("spawn", {**fields, **more}, tag.encode(), take=take, undo=self._end)
+        )
+        return spawned
+
+    async def survivors(self) -> Sequence[Remains]:
+        """Return what the holder there has. Raises HolderError."""
+        reply = await self.call("list")
+        found, rest = [], reply.payload
+        for program in reply.fields["programs"]:
+            note, rest = rest[: program["note"]], rest[program["note"] :]
+            if "stream" not in program:
+                continue
+            try:
+                tag = Tag.decode(note)
+            except ValueError as error:
+                _log.error("a program in a remote holder is not known", pid=program["pid"], reason=str(error))
+                continue
+            state = program["stream"]
+            positions = (state["first"], state["head"], state["accepted"])
+            found.append(Remains(program["key"], program["pid"], tag, *positions))
+        return found
+
+    async def adopt(self, remains: Remains, sink: Sink, position: int) -> RemotePty:
+        """Go on with a program's output from `position` on. Raises HolderError."""
+
+        def take(reply: Reply) -> RemotePty:
+            pty = RemotePty(self, remains.key, remains.pid, sink, remains.tag)
+            pty.position = position
+            return self._connect(pty, reply.fields)
+
+        fields = {"key": remains.key, "position": position, "window": self._ring_bytes}
+        adopted: RemotePty = await self._answer(self._requests.ask("attach", fields, take=take, undo=self._leave))
+        return adopted
+
+    async def call(self, operation: str, payload: bytes = b"", **fields: Any) -> Reply:
+        """Ask what may be asked twice, and wait. Raises HolderError."""
+        reply: Reply = await self._answer(self._requests.ask(operation, fields, payload))
+        return reply
+
+    # -- what programs say
+
+    def mark(self, pty: RemotePty) -> None:
+        """Have a program composed its frames when there is room."""
+        if pty.key in self._ptys and self._wire is not None:
+            self._marked[pty.key] = pty
+            self._wire.wake()
+
+    def release(self, pty: RemotePty) -> None:
+        """Have the holder forget a program that is over."""
+        if self._ptys.pop(pty.key, None) is not None:
+            self._marked.pop(pty.key, None)
+            self._requests.ask("release", {"key": pty.key})
+
+    async def let_go(self, pty: RemotePty) -> None:
+        """Have nothing more told of a program; returns when what was typed has arrived. Raises HolderError."""
+        try:
+            if self._wire is not None:
+                self._wire.send_bytes(b"".join(pty.compose()))
+            await self.call("detach", key=pty.key)
+        finally:
+            self._forget(pty)
+
+    def _forget(self, pty: RemotePty) -> None:
+        self._ptys.pop(pty.key, None)
+        self._marked.pop(pty.key, None)
+
+    def _leave(self, pty: RemotePty) -> None:
+        self._forget(pty)
+        self._requests.ask("detach", {"key": pty.key})
+
+    def _end(self, pty: RemotePty) -> None:
+        self._forget(pty)
+        self._requests.ask("discard", {"key": pty.key})
+
+    # -- the link
+
+    async def _run(self) -> None:
+        """Keep the link up until it is given up."""
+        loop = asyncio.get_running_loop()
+        first, longest = self.patience.retry_seconds
+        lost_at, pause = loop.time(), first
+        try:
+            while loop.time() - lost_at < self.patience.give_up_seconds:
+                self._reason = await self._connected()
+                if self._up.is_set():
+                    self._up.clear()
+                    lost_at, pause = loop.time(), first
+                    self.cuts += 1
+                    _log.info("the link to a remote holder is cut", reason=self._reason)
+                await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - so that not all come at once
+                pause = min(2 * pause, longest)
+        except BackendError as error:
+            self._reason = str(error)
+        finally:
+            self._give_up(f"{_GIVEN_UP}: {self._reason}")
+
+    async def _connected(self) -> str:
+        """Connect and stay so; return why the connection has ended. Raises BackendError: it is of no use."""
+        try:
+            async with asyncio.timeout(self.patience.connect_seconds):
+                stream = await self._open_stream()
+        except OSError as error:  # TimeoutError too
+            return str(error) or type(error).__name__
+        wire = Wire(
+            stream,
+            hear=self._hear,
+            turn=self._turn,
+            compose=self._compose,
+            silence_seconds=self.patience.silence_seconds,
+        )
+        reason, refusal = "", None
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(wire.run(), name="remote link: wire")
+                await self._greet(wire)
+        except* (Cut, OSError, BadFrame) as cuts:
+            reason = "; ".join(_messages(cuts))
+        except* BackendError as refusals:
+            refusal = HolderError("; ".join(_messages(refusals)))
+        finally:
+            self._wire = None
+            self._owns.clear()
+            self._requests.disconnect()
+            await stream.close()
+        if refusal is not None:
+            raise refusal
+        return reason
+
+    async def _greet(self, wire: Wire) -> None:
+        """Become the owner, and go on where the last connection ended."""
+        async with asyncio.timeout(self.patience.connect_seconds):
+            hello = await self._requests.greet(wire, "hello")
+            if "claim" not in hello.fields["operations"]:
+                raise HolderError("the holder there does not serve owners elsewhere")
+            claimed = await self._requests.greet(wire, "claim", owner=self._owner)
+            if not claimed.fields["owner"]:
+                await self._owns.wait()
+            self._take_epoch(str(hello.fields["epoch"]))
+            self.input_bytes = int(hello.fields["input_bytes"])
+            await self._attach(wire)
+        for pty in self._ptys.values():  # before requests: `detach` is answered when the input has arrived
+            wire.send_bytes(b"".join(pty.compose()))
+        self._wire = wire
+        self._requests.connect(wire)
+        self._up.set()
+        if not self._reached.done():
+            self._reached.set_result(None)
+
+    async def _attach(self, wire: Wire) -> None:
+        """Go on with all programs; asked for all at once, for each answer takes a round trip."""
+        asked = [
+            (pty, self._requests.greet(wire, "attach", key=pty.key, position=pty.position, window=self._ring_bytes))
+            for pty in self._ptys.values()
+        ]
+        for pty, answer in asked:
+            try:
+                state = await answer
+            except HolderError as error:
+                self._forget(pty)
+                pty.lose(ExitStatus(lost=Lost.NODE, message=str(error)))
+            else:
+                pty.attached(state.fields)
+
+    def _take_epoch(self, epoch: str) -> None:
+        """Notice that it is another holder than before: what that had is lost."""
+        if self._epoch and self._epoch != epoch:
+            _log.error("a remote holder has ended", programs=len(self._ptys))
+            lost, self._ptys = self._ptys, {}
+            self._marked.clear()
+            for pty in lost.values():
+                pty.lose(ExitStatus(lost=Lost.NODE, message=_REPLACED))
+            self._requests.fail(_REPLACED, for_good=False)
+        self._epoch = epoch
+
+    def _give_up(self, reason: str) -> None:
+        """End for good: what runs there runs on, and nobody here knows how."""
+        if self.lost.done():
+            return
+        self.lost.set_result(reason)
+        if not self._reached.done():
+            self._reached.set_exception(HolderError(reason))
+            look_at(self._reached)
+        ptys, self._ptys = self._ptys, {}
+        for pty in ptys.values():
+            pty.lose(ExitStatus(lost=Lost.LINK, message=reason))
+        self._requests.fail(reason, for_good=True)
+
+    # -- frames
+
+    def _compose(self) -> Iterator[bytes]:
+        while self._marked:
+            pty = self._marked.pop(next(iter(self._marked)))
+            yield b"".join(pty.compose())
+
+    def _turn(self) -> None:
+        for pty in list(self._ptys.values()):
+            pty.drained()
+
+    def _hear(self, header: dict[str, Any], payload: bytes) -> None:
+        if "event" in header:
+            self._hear_event(header, payload)
+        elif not self._requests.hear(header, payload) and "error" in header:
+            self._hear_refusal(header["error"])
+
+    def _hear_event(self, header: dict[str, Any], payload: bytes) -> None:
+        pty = self._ptys.get(header.get("key", 0))
+        if header["event"] == "owner":
+            self._owns.set()
+        elif header["event"] == "superseded":
+            raise HolderError("another service, of the same name, has taken over")
+        elif pty is not None:
+            pty.hear(header, payload)
+
+    def _hear_refusal(self, error: dict[str, Any]) -> None:
+        """Learn that something was refused that asked for no answer."""
+        kind = error.get("kind")
+        if kind in ("input_gap", "input_full"):
+            raise BadFrame(f"the holder expects other input: {error}")
+        _log.warning("a remote holder refused", **{f"refusal_{name}": value for name, value in error.items()})
+
+    async def _answer(self, request: Request) -> Any:
+        return await self._requests.wait(request, self.patience.call_seconds)
+
+    def _connect(self, pty: RemotePty, state: dict[str, Any]) -> RemotePty:
+        self._ptys[pty.key] = pty
+        pty.attached(state)
+        return pty
+
+
+def _messages(group: BaseExceptionGroup[BaseException]) -> Iterator[str]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _messages(error)
+        else:
+            yield str(error) or type(error).__name__
