@@ -38,6 +38,7 @@ BREACHES = {
     "Adapters do not know each other": ("backends/posix.py", "import backends.echo"),
     "ASGI lives in transports only": ("terminal_service/sessions.py", "import starlette"),
     "Platform PTY libraries stay behind their adapter": ("replay/log.py", "import ptyprocess"),
+    "The holder stands alone: it runs on other machines too": ("backends/holder/ring.py", "import backends.base"),
 }
 
 

@@ -105,7 +105,7 @@ async def test_a_program_waits_while_nobody_is_there_and_the_ring_is_full(far: F
 
 async def test_what_is_said_while_the_link_is_cut_is_done_once_it_is_back(far: Far) -> None:
     async with reached(far) as link:
-        script = "trap 'echo usr' USR1; echo ready; read line; echo got $line; stty size; read line"
+        script = "trap 'echo usr' USR1; echo ready; while :; do read line && echo got $line && stty size; done"
         terminal = await run(link, script)
         await terminal.sink.until(b"ready")
         far.is_blocked = True
@@ -118,6 +118,7 @@ async def test_what_is_said_while_the_link_is_cut_is_done_once_it_is_back(far: F
         far.is_blocked = False
         await terminal.sink.until(b"usr")
         await terminal.sink.until(b"got hello")
+        await terminal.type(b"\n")  # only now: a signal to the foreground is for whatever runs there
         await terminal.sink.until(b"31 101")
         await far.cut_and_return(link)
         assert terminal.output.count(b"usr\r\n") == 1
