@@ -254,13 +254,13 @@ class RemotePty:
         interrupts = list(self._interrupts) if "interrupts" in unsaid else []
         if "size" in unsaid and self._size is not None:
             yield self._frame("resize", size=self._size)
+        for index, signum in enumerate(self._signals if "signals" in unsaid else ()):
+            yield self._frame("kill", serial=self._last_signal + 1 + index, signum=signum)
         for position in interrupts:
             if position > self._written:  # before the key itself
                 yield from self._frames_of_input(position - 1)
                 yield self._frame("interrupt", position=position)
         yield from self._frames_of_input(self._typed)
-        for index, signum in enumerate(self._signals if "signals" in unsaid else ()):
-            yield self._frame("kill", serial=self._last_signal + 1 + index, signum=signum)
         if "note" in unsaid:
             yield self._frame("annotate", self.note)
         if "close" in unsaid:

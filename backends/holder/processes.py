@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -114,7 +115,7 @@ def _signal_one(process: Process, signals: Iterable[int], started: Callable[[int
         if started(process.pid) != process.started:
             return
         for signum in signals:
-            if pidfd >= 0:
+            if sys.platform == "linux" and pidfd >= 0:
                 signal.pidfd_send_signal(pidfd, signum)
             else:
                 os.kill(process.pid, signum)
@@ -124,14 +125,14 @@ def _signal_one(process: Process, signals: Iterable[int], started: Callable[[int
 
 
 def _open_pidfd(pid: int) -> int:
-    if not hasattr(os, "pidfd_open"):
-        return -1
-    try:
-        return os.pidfd_open(pid)
-    except ProcessLookupError:
-        raise
-    except OSError:
-        return -1  # an old kernel, a seccomp filter
+    if sys.platform == "linux" and hasattr(os, "pidfd_open"):
+        try:
+            return os.pidfd_open(pid)
+        except ProcessLookupError:
+            raise
+        except OSError:
+            return -1  # an old kernel, a seccomp filter
+    return -1
 
 
 def _read_proc(name: str, file: str) -> bytes | None:
