@@ -146,7 +146,10 @@ class HolderForker:
 
     async def fork(self, plan: Plan, tag: Tag) -> Child:
         """Execute a program; see `Forker.fork`."""
-        link = await self._reach()
+        try:
+            link = await self._reach()
+        except HolderError as error:
+            raise Exhausted(str(error)) from error
         spawning = link.send("spawn", payload=tag.encode(), **_request(plan))
         try:
             reply = await asyncio.shield(spawning)

@@ -65,7 +65,7 @@ class HolderLink:
         self.lost: asyncio.Future[None] = loop.create_future()
         """Done when the holder is gone."""
         self.owns = asyncio.Event()
-        """Set while this connection is the holder's owner."""
+        """Set while this connection is the holder's owner, and when the holder is gone."""
         self._loop = loop
         self._channel = channel
         self._connection = Connection(channel)
@@ -81,22 +81,21 @@ class HolderLink:
     async def connect(cls, directory: Path, *, start: bool = True) -> HolderLink:
         """Reach the holder of a directory, starting one if there is none, and become its owner. Raises HolderError."""
         loop = asyncio.get_running_loop()
-        reaching = loop.run_in_executor(None, _reach, directory, start)
-        try:
-            channel = await asyncio.shield(reaching)
-        except asyncio.CancelledError:
-            reaching.add_done_callback(_close_channel)
-            raise
-        except OSError as error:
-            raise HolderError(f"no holder in {str(directory)!r}: {error}") from error
-        link = cls(loop, channel)
-        try:
-            async with asyncio.timeout(START_SECONDS):
-                await link.owns.wait()
-        except TimeoutError:
-            link.close()
-            raise HolderError(f"the holder in {str(directory)!r} belongs to another service") from None
-        return link
+        deadline = loop.time() + START_SECONDS
+        while loop.time() < deadline:
+            link = cls(loop, await _reach_off_loop(directory, start=start))
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await link.owns.wait()
+            except TimeoutError:
+                link.close()
+                raise HolderError(f"the holder in {str(directory)!r} belongs to another service") from None
+            except asyncio.CancelledError:
+                link.close()
+                raise
+            if not link.lost.done():  # a holder that is killed closes its connections before it stops to listen
+                return link
+        raise HolderGone(f"the holder in {str(directory)!r} ends again and again")
 
     async def call(
         self, operation: str, *, payload: bytes = b"", descriptors: Sequence[int] = (), **fields: Any
@@ -217,6 +216,7 @@ class HolderLink:
         self._connection.close()
         self._unsent.clear()
         self.lost.set_result(None)
+        self.owns.set()  # nobody waits for it any more
         for asking in self._requests.values():
             asking.set_exception(HolderGone("the holder has ended"))
         self._requests.clear()
@@ -240,6 +240,17 @@ def _close_descriptors(asking: asyncio.Future[Reply]) -> None:
 
 
 # -- reaching a holder, in a thread
+
+
+async def _reach_off_loop(directory: Path, *, start: bool) -> socket.socket:
+    reaching = asyncio.get_running_loop().run_in_executor(None, _reach, directory, start)
+    try:
+        return await asyncio.shield(reaching)
+    except asyncio.CancelledError:
+        reaching.add_done_callback(_close_channel)
+        raise
+    except OSError as error:
+        raise HolderError(f"no holder in {str(directory)!r}: {error}") from error
 
 
 def _reach(directory: Path, start: bool) -> socket.socket:  # noqa: FBT001 - handed to a thread

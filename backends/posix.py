@@ -21,6 +21,7 @@ from backends.failed_pty import tell_failure
 from backends.forkers import Held
 from backends.held_child import Tag
 from backends.holder.fork import EXHAUSTED, ExecFailed, Exhausted, Plan, PrepareFailed
+from backends.holder_link import HolderError
 from backends.local_pty import LocalPty, Patience
 from backends.process_table import ProcessTable
 from backends.process_tree import ProcessTree
@@ -93,7 +94,7 @@ class PosixBackend:
         return await asyncio.to_thread(available_shells, self._place.environment)
 
     async def open(self, session_id: str) -> PosixEnvironment:
-        """Return an environment: nothing is provisioned. Raises OutOfResources (no thread left)."""
+        """Return an environment: nothing is provisioned. Raises OutOfResources (no thread left, no holder)."""
         check_text("session_id", session_id)
         try:
             # Now, because `submit` queues the work even when it cannot start the thread; and so that terminals
@@ -101,7 +102,7 @@ class PosixBackend:
             await asyncio.wrap_future(self._place.checker.submit(os.getpid))
             await self._place.forker.start()
             await self._place.processes.start()
-        except (RuntimeError, OSError) as error:
+        except (RuntimeError, OSError, HolderError) as error:
             raise OutOfResources(str(error)) from None
         return PosixEnvironment(self._place)
 

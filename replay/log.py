@@ -281,8 +281,12 @@ class Log:
     def _move_to_memory(self, error: StorageFull) -> None:
         """Go on in memory when the storage fails: output is not lost, only its survival of a crash is."""
         spare = self._spare(self._size)
-        filled = min(self.head, self._size)
-        spare.view[:filled] = self._view[:filled]
+        position = self.first
+        while position < self.head:  # the rest may be holes, and on a full disk reading one can be a SIGBUS too
+            piece = self.read(position, self.head - position)
+            offset = position % self._size
+            spare.view[offset : offset + len(piece)] = piece
+            position += len(piece)
         self._durable.note_memory_head(self.head)
         self._region, self._view, self._publish = spare, spare.view, self._publish_from_memory
         self._recorded_index = self.next_index

@@ -72,6 +72,7 @@ class Sessions:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 await self._recover()
+                self.tick()  # whose time is over by now is not brought back to life by a viewer that is quick
                 self.ready.set()
                 self._start_task(self._mend_until_stopped(), "mend storage")
                 while not await self._stops_within(TICK_SECONDS):

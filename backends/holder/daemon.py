@@ -26,12 +26,12 @@ program lives.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import selectors
 import signal
 import struct
-import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -359,6 +359,7 @@ def reap(pid: int) -> bool:
 
 
 def log(text: str) -> None:
-    """Write a line to the log."""
-    sys.stderr.write("{} holder {}: {}\n".format(time.strftime("%Y-%m-%dT%H:%M:%S%z"), os.getpid(), text))
-    sys.stderr.flush()
+    """Write a line to the log, if that can be written to: no line is worth the programs."""
+    line = "{} holder {}: {}\n".format(time.strftime("%Y-%m-%dT%H:%M:%S%z"), os.getpid(), text)
+    with contextlib.suppress(OSError):  # a full disk, a terminal that is gone
+        os.write(2, line.encode("utf-8", "replace"))

@@ -41,7 +41,8 @@ class Client:
 
     `silence_seconds`: a connection on which nothing arrives for this long, though pings are sent at a third
     of it, is taken for dead. `encoding` "plain" is JSON without a subprotocol. `strict`: an `error` message is
-    a deviation too. `keep` False: output is checked and counted, but not held.
+    a deviation too. `keep` False: output is checked and counted, but not held. `retry_seconds`: how long it waits
+    after it could not connect.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Client:
         reconnect: bool = True,
         keep: bool = True,
         silence_seconds: float = 10.0,
+        retry_seconds: float = 0.01,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.base_url = base_url.replace("http", "ws", 1).rstrip("/")
@@ -72,13 +74,14 @@ class Client:
         self.reconnect = reconnect
         self.keep = keep
         self.silence_seconds = silence_seconds
+        self.retry_seconds = retry_seconds
         self.transcript = Transcript()
         self.attached: Message = {}
         self.ended: Message | None = None
         self.messages: deque[Message] = deque(maxlen=1000)  # all but output, the newest
         self.errors: list[Message] = []
         self.close_codes: deque[tuple[int, str]] = deque(maxlen=1000)
-        self.attaches = 0
+        self.attached_at: list[float] = []  # monotonic seconds
         self.failures = 0
         self.is_attached = False
         self._query = {"role": role, "mode": mode, "tail_bytes": tail_bytes}
@@ -102,6 +105,11 @@ class Client:
     def position(self) -> int:
         """Where the next byte belongs."""
         return self.transcript.position or 0
+
+    @property
+    def attaches(self) -> int:
+        """How often it was attached."""
+        return len(self.attached_at)
 
     @property
     def unacked(self) -> int:
@@ -212,7 +220,7 @@ class Client:
                     self.failures += 1
                     if not self.reconnect:
                         raise
-                    await asyncio.sleep(0.01)
+                    await asyncio.sleep(self.retry_seconds)
                 self._notify()
         finally:
             self._notify_soon()
@@ -315,8 +323,8 @@ class Client:
 
     async def _obey_restart(self) -> None:
         code, reason = self.close_codes[-1]
-        if code == 1012 and self.reconnect and (delay := re.search(r"[\d.]+", reason)):
-            await asyncio.sleep(min(float(delay[0]), 2.0))
+        if code == 1012 and self.reconnect and (delay := re.search(r"retry_after_ms=(\d+)", reason)):
+            await asyncio.sleep(int(delay[1]) / 1000)
 
     # -- what messages do
 
@@ -346,7 +354,7 @@ class Client:
 
     def _begin(self, message: Message) -> None:
         self.attached = message
-        self.attaches += 1
+        self.attached_at.append(time.monotonic())
         self._controls = deque(control for control in self._controls if control["type"] not in {"ack", "pong"})
         self._outbox.begin(message["input_n"])
         self.is_attached = True
