@@ -150,7 +150,8 @@ async def test_without_service_and_holder_sessions_are_lost_with_the_reason_and_
     kept = await service.output(session_id)
     assert len(kept) >= client.position
     assert_same(client.data, kept[: client.position])
-    assert_same(kept, (tmp_path / "0" / parrot.WROTE).read_bytes()[: len(kept)])
+    wrote = (tmp_path / "0" / parrot.WROTE).read_bytes()  # the hangup may have come between a line and its copy
+    assert_same(kept[: len(wrote)], wrote[: len(kept)])
     async with service.client(session_id) as later:
         ended = await later.wait_ended()
     assert ended["reason"] == info["end_reason"]
