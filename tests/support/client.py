@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 FINAL_CODES = {1000, 1008, 1009, 4400, 4401, 4403, 4404, 4409, 4410, 4429}
 """Close codes after which coming back makes no sense."""
 
+CROSSING_CODES = {"session_over", "restarting"}
+"""Codes of errors that are nobody's mistake: typing, and an end or a restart, may cross."""
+
 
 class Client:
     """A viewer with a memory: one task, owned by the context manager, that connects until it is over.
@@ -349,7 +352,7 @@ class Client:
                 self.ended = message
             case "error":
                 self.errors.append(message)
-                if self.strict and message["code"] != "session_over":  # typing and the end may cross
+                if self.strict and message["code"] not in CROSSING_CODES:
                     raise Deviation(f"error message: {message}")
 
     def _begin(self, message: Message) -> None:

@@ -91,9 +91,12 @@ def children() -> dict[str, str]:
 
 
 def processes_of(directory: Path) -> list[list[str]]:
-    """Return the command lines of processes that name something in `directory`."""
+    """Return the command lines of processes that name something in `directory`, but for those that run the tests."""
     found = []
+    ours = {psutil.Process().pid, *(parent.pid for parent in psutil.Process().parents())}
     for process in psutil.process_iter():
+        if process.pid in ours:
+            continue
         with suppress(psutil.Error):
             words = process.cmdline()
             if any(str(directory) in word for word in words) and process.status() != psutil.STATUS_ZOMBIE:
