@@ -46,6 +46,7 @@ def environment(directory: Path, **settings: str) -> dict[str, str]:
         "HOME": str(directory),
         "PORT": "0",
         "STATE_DIR": str(directory / "state"),
+        "STOP_SESSIONS_ON_EXIT": "true",  # or a holder would stay, with what runs in it
         **settings,
     }
 

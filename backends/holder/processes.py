@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 
-_LOADING_PAUSES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
-"""Seconds before each further look at processes that are just being given another program."""
+_SECOND_LOOKS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+"""Seconds before each further look at processes that change just now: 0.4 s in all, however many there are."""
+_KERNEL_THREAD = 0x00200000  # PF_KTHREAD, linux/sched.h
 
 
 class Process(NamedTuple):
@@ -33,19 +34,20 @@ def scan_proc(mark_name: str) -> list[Process]:
     """
     found: dict[str, Process] = {}
     names = [name for name in os.listdir("/proc") if name.isdecimal()]
-    for pause in (0.0, *_LOADING_PAUSES):
+    for pause in (0.0, *_SECOND_LOOKS):
         time.sleep(pause)
-        names = [name for name in names if _is_loading(name, mark_name, found)]
+        names = [name for name in names if _is_changing(name, mark_name, found)]
         if not names:
             break
     return list(found.values())
 
 
-def _is_loading(name: str, mark_name: str, found: dict[str, Process]) -> bool:
-    """Note a process if it lives; return whether its environment cannot be seen yet.
+def _is_changing(name: str, mark_name: str, found: dict[str, Process]) -> bool:
+    """Note a process if it lives; return whether its environment cannot be seen just now.
 
-    Between the old program and the new one execve(2) shows an empty one: for microseconds, or for as long as a disk
-    or a busy machine takes. What left its terminal's session is known by nothing else, and would be overlooked.
+    Between the old program and the new one execve(2) shows none, for microseconds or as long as a disk or a busy
+    machine takes, and neither does a process that dies, until it is a zombie. What left its terminal's session is
+    known by nothing else, and would be taken for gone.
     """
     fields = _stat(name)
     if not fields or (fields[0] in b"ZX" and fields[17] in (b"0", b"1")):
@@ -54,9 +56,9 @@ def _is_loading(name: str, mark_name: str, found: dict[str, Process]) -> bool:
     environ = _read_proc(name, "environ")
     mark = _mark_in(environ or b"", mark_name)
     found[name] = Process(int(name), int(fields[1]), int(fields[3]), int(fields[19]), mark)
-    memory, start, end = fields[20], fields[47], fields[48]
-    # A kernel thread has no memory; a program that was started without any variable has an empty place for them.
-    return environ == b"" and memory != b"0" and (end == b"0" or start != end)
+    flags, start, end = int(fields[6]), fields[47], fields[48]
+    started_without_any = start == end != b"0"
+    return environ == b"" and not started_without_any and not flags & _KERNEL_THREAD
 
 
 def _stat(name: str) -> list[bytes]:
@@ -136,19 +138,19 @@ def _open_pidfd(pid: int) -> int:
 
 
 def _read_proc(name: str, file: str) -> bytes | None:
-    """Read a file of /proc; None if the process has ended or is another user's."""
-    try:
-        descriptor = os.open(f"/proc/{name}/{file}", os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return None
+    """Read a file of /proc; empty if the process has ended or is about to, None if it is another user's."""
     parts = []
     try:
-        while part := os.read(descriptor, 65536):
-            parts.append(part)
-    except (ProcessLookupError, PermissionError):
+        descriptor = os.open(f"/proc/{name}/{file}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            while part := os.read(descriptor, 65536):
+                parts.append(part)
+        finally:
+            os.close(descriptor)
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+    except PermissionError:
         return None
-    finally:
-        os.close(descriptor)
     return b"".join(parts)
 
 
