@@ -90,6 +90,7 @@ async def main(
             if asked.stop.done():
                 raise StartError("told to stop before it has replaced the running service")
             await predecessor.take_over(lock)
+            predecessor.close()  # where this one does not listen nobody may wait
             log.info("took over", predecessor=predecessor.pid)
         await service.run(announce)
 

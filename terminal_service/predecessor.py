@@ -50,9 +50,8 @@ class Predecessor:
             )
             pid = int(answer.fields["pid"])
             return cls(caller, pid, inherit(answer))
-        except (ConnectionError, BrokenPipeError):  # it was killed just now
-            caller.close()
-            return None
+        except ConnectionError:  # it was killed just now, and its lock is free in a moment
+            return cls(caller, 0, {})
         except BaseException:
             caller.close()
             raise
@@ -79,7 +78,7 @@ class Predecessor:
             await asyncio.sleep(_LOOK_SECONDS)
 
     def close(self) -> None:
-        """Release the connection, and the sockets nobody wanted."""
+        """Release the connection, and the sockets nobody wanted. Harmless twice."""
         self._caller.close()
         for unwanted in self._sockets.values():
             unwanted.close()
