@@ -390,6 +390,7 @@ def _signals(settings: Settings) -> Iterator[Asked]:
     try:
         yield asked
     finally:
-        if sys.platform != "win32":
-            for number in numbers:
+        for number in numbers:
+            if sys.platform != "win32":
                 loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)  # all is done: nothing is left to be interrupted

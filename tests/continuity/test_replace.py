@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Sequence
 
+    from support.client import Client
+
 pytestmark = pytest.mark.platform("linux", "darwin")
 
 PROGRAM = Path(__file__).parents[1] / "support" / "stream.py"
@@ -276,7 +278,7 @@ async def test_whoever_is_killed_in_the_middle_nothing_is_lost(
                     await asyncio.sleep(rng.uniform(0, 0.8))
                 await (kill_old(service, old, new) if victim == "old" else kill_new(service, old, new))
                 received = client.position
-                await client.wait(lambda received=received: client.position > received, "more output")
+                await client.wait(partial(has_received, client, received), "more output")
             assert_same(client.data, stream(SEED, len(client.data)))
         await assert_goes_on(service, session)
 
@@ -299,6 +301,10 @@ async def kill_new(service: Service, old: asyncio.subprocess.Process, new: async
     code = await service.wait()
     assert code == 0
     await service.start()
+
+
+def has_received(client: Client, position: int) -> bool:
+    return client.position > position
 
 
 def has_logged(service: Service, line: str) -> bool:

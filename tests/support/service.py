@@ -147,6 +147,17 @@ class Service:
                 *command, cwd=ROOT, env={**self._environment(), **settings}, stdout=log, stderr=log
             )
 
+    async def start_command(self, *arguments: str, **settings: str) -> asyncio.subprocess.Process:
+        """Run Python with the service's settings; what it says can be read from the process."""
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            *arguments,
+            cwd=ROOT,
+            env={**self._environment(), **settings},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
     async def become(self, new: asyncio.subprocess.Process) -> None:
         """Go on as the process `new`, as soon as that serves."""
         await self._close_http()
