@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 RETRY_AFTER_MS = 250
-"""When clients may expect a session back that goes on after a restart or a replacement; they add jitter of their own."""
+"""When clients may expect a session back that goes on after a restart; they add jitter of their own."""
 
 
 class ServiceError(Exception):
