@@ -1,7 +1,16 @@
 """The composition root: the only module that names concrete classes, and the owner of the process's life.
 
-Order of a stop: refuse new sessions, tell viewers (1012 with a retry hint), end the shells politely then firmly,
-settle their logs and records, close the server.
+Order of a stop: accept no more connections unless all ends, tell viewers (1012 with a retry hint), let go of the
+programs that go on without this process and end the others politely then firmly, settle their logs and records, give
+the holder and the state directory free, close the server.
+
+Order of a replacement (`--replace`): the new process has read its settings, loaded its code and holds the listening
+sockets too before the old one does anything; the old one accepts no more, answers what it owes, lets go as above and
+gives the state directory free; the new one takes that, then the holder, and serves. The lock of the state directory
+and the holder's rule of one owner make it impossible that both have the programs. Connections made meanwhile wait at
+the sockets, which are open all the time.
+
+Little is imported at once here: the rest is loaded when connections can wait at the sockets already.
 """
 
 from __future__ import annotations
@@ -13,35 +22,33 @@ import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
-import uvicorn
 
 from backends.base import BackendError
-from replay.file import FileStore
 from terminal_service import logs, state
-from terminal_service.clock import Clock
-from terminal_service.counters import Counters
-from terminal_service.listeners import listen_tcp, listen_unix
-from terminal_service.metrics import Metrics
-from terminal_service.records import FileRecords
-from terminal_service.sessions import Sessions
-from transports.application import make_application, make_metrics_application
-from transports.connections import with_peer
-from transports.http_bounds import IDLE_SECONDS, BoundedHttp, IdleConnections
-from transports.picows_protocol import PicowsProtocol
+from terminal_service.asked import Asked, Stop
+from terminal_service.control import Control, Refused
+from terminal_service.listeners import ListenError, listen_tcp, listen_unix, place_tcp, place_unix
+from terminal_service.predecessor import Predecessor
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from backends.base import Backend
+    from terminal_service.listeners import Listener
+    from terminal_service.sessions import Sessions
     from terminal_service.settings import Settings
+    from terminal_service.state import Lock
+    from transports.server import Server
 
-SHUTDOWN_SECONDS = 5
-"""How long the server waits for open requests once everything else has ended."""
+CLOSING_SECONDS = 5
+"""How long clients may take to close their side once everything else has ended."""
+LEAVING_SECONDS = 1
+"""The same where the sessions go on: whoever starts the next process waits for the end of this one."""
+DRAIN_SECONDS = 0.5
+"""How long requests may take that came before the sessions are let go."""
 
 WORKER_THREADS = 4
 """Threads for file operations; all are started with the service, so that none can be missing later."""
@@ -55,94 +62,208 @@ class StartError(Exception):
     """The system does not give what the service needs; the message is one line for whoever starts it."""
 
 
-class Server(uvicorn.Server):
-    """A uvicorn server that leaves signals to this module.
+async def main(
+    settings: Settings, environment: Mapping[str, str], *, announce: Callable[[str], None], replaces: bool = False
+) -> None:
+    """Run the service until it is told to stop; `announce` is called with its URL once it serves.
 
-    uvicorn closes every WebSocket as soon as it catches a signal, before anyone could be told, and raises the
-    signal again after `serve`, so that nothing after it would run.
-    """
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        """Begin; `ready` is set once connections are accepted."""
-        super().__init__(config)
-        self.ready = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to accept connections."""
-        await super().startup(sockets)
-        self.ready.set()
-
-    def leave(self) -> None:
-        """Stop serving soon; `serve` returns."""
-        self.should_exit = True
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
-        yield
-
-
-async def main(settings: Settings, environment: Mapping[str, str], *, announce: Callable[[str], None]) -> None:
-    """Run the service until SIGINT or SIGTERM; `announce` is called with its URL once it serves.
-
-    Raises StateError, StartError, ListenError or OSError where it cannot start.
+    `replaces`: take the place of the one that runs, if one does. Raises StateError, StartError, ListenError, Refused
+    (that one goes on) or OSError where it cannot start.
     """
     logs.configure(settings.log_level, settings.log_format)
     if settings.ignored:
         log.warning("settings without effect", names=list(settings.ignored))
-    with state.hold(settings.state_dir):
+    with contextlib.ExitStack() as stack:
+        lock = stack.enter_context(state.open_lock(settings.state_dir))
+        asked = stack.enter_context(_signals(settings))
+        predecessor = None
+        if replaces:
+            predecessor = await Predecessor.find(settings.state_dir, holder=settings.holder_dir)
+        if predecessor is None:
+            lock.take()
+        else:
+            stack.callback(predecessor.close)
+        listeners = stack.enter_context(_listen(settings, predecessor))
+        service = _Service(settings, environment, lock, listeners, asked)
+        await service.check()
+        if predecessor is not None:
+            if asked.stop.done():
+                raise StartError("told to stop before it has replaced the running service")
+            await predecessor.take_over(lock)
+            predecessor.close()  # where this one does not listen nobody may wait
+            log.info("took over", predecessor=predecessor.pid)
+        await service.run(announce)
+
+
+async def end_all(settings: Settings, environment: Mapping[str, str]) -> int:
+    """End the sessions that a service has left behind; return how many. Raises as `main`."""
+    logs.configure("WARNING", settings.log_format)
+    with state.open_lock(settings.state_dir) as lock:
+        lock.take()
         _start_threads()
         backends = _make_backends(settings, environment)
-        await _check_shell(settings, next(iter(backends.values())))
         await _check_backends(backends.values())
-        directory = settings.state_dir / "sessions"
-        sessions = Sessions(
-            settings=settings,
-            backends=backends,
-            store=FileStore(directory),
-            records=FileRecords(directory),
-            clock=Clock(),
-            counters=Counters(),
-        )
-        with _listen(settings) as (listener, url):
-            ends_all = await _serve(settings, sessions, listener, lambda: _say_where(settings, url, announce))
-        for backend in backends.values():
-            if ends_all and settings.holder == "on":
-                await backend.stop()
-            await backend.close()
+        sessions = _make_sessions(settings, backends)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(sessions.run(), name="sessions")
+            await sessions.ready.wait()
+            count = sessions.living_count
+            sessions.stop(end_all=True)
+        await _close_backends(settings, backends, ends_all=True)
+    return count
 
 
-async def _serve(
-    settings: Settings, sessions: Sessions, listener: socket.socket, announce: Callable[[], Awaitable[None]]
-) -> bool:
-    """Serve until a signal; return whether that ended all sessions."""
-    metrics = Metrics(sessions)
-    servers = {_make_server(make_application(settings, sessions, metrics), settings): listener}
-    if settings.prometheus_port is not None:
-        metrics_listener, _ = listen_tcp("127.0.0.1", settings.prometheus_port, setting="PROMETHEUS_PORT")
-        servers[_make_server(make_metrics_application(settings, metrics), settings)] = metrics_listener
-    async with _signals() as stop, asyncio.TaskGroup() as tasks:
-        work = tasks.create_task(sessions.run(), name="sessions")
-        work.add_done_callback(lambda _: _leave(servers))
-        await sessions.ready.wait()
-        for server, socket_ in servers.items():
-            tasks.create_task(server.serve([socket_]), name="server")
-            await server.ready.wait()
-        gc.freeze()  # or each full collection would look at all of this again: every terminal waits 60 ms then
-        await announce()
-        number = await stop
-        ends_all = number == signal.SIGINT or settings.stop_sessions_on_exit
-        log.info("stopping", signal=number.name, sessions="end" if ends_all else "go on")
-        sessions.stop(end_all=ends_all)
-    return ends_all
+class _Service:
+    """One process of the service, from the moment it could serve to its end; single-use. A `control.Owner`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        environment: Mapping[str, str],
+        lock: Lock,
+        listeners: Sequence[Listener],
+        asked: Asked,
+    ) -> None:
+        """Load and make everything, and touch nothing that could be another process's yet. Raises StartError.
+
+        The first listener is the service's, the second one, if there is one, that of the metrics.
+        """
+        from terminal_service.metrics import Metrics
+        from transports.application import make_application, make_metrics_application
+        from transports.server import Server
+
+        _start_threads()
+        self._settings = settings
+        self._lock = lock
+        self._listeners = listeners
+        self._asked = asked
+        self._backends = _make_backends(settings, environment)
+        self._sessions = _make_sessions(settings, self._backends)
+        self._control: Control | None = None
+        metrics = Metrics(self._sessions)
+        applications = [
+            make_application(settings, self._sessions, metrics),
+            make_metrics_application(settings, metrics),
+        ]
+        self._servers: dict[Server, Listener] = {
+            Server(application, max_message_bytes=settings.websocket_max_message_size): listener
+            for application, listener in zip(applications, listeners, strict=False)
+        }
+
+    async def check(self) -> None:
+        """See whether it could serve, as far as nobody is disturbed. Raises StartError."""
+        await _check_shell(self._settings, next(iter(self._backends.values())))
+
+    async def run(self, announce: Callable[[str], None]) -> None:
+        """Serve until told to stop; the lock has been taken. Raises StartError."""
+        await _check_backends(self._backends.values())
+        self._control = self._listen_for_control()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                work = tasks.create_task(self._sessions.run(), name="sessions")
+                await self._sessions.ready.wait()
+                for server, listener in self._servers.items():
+                    tasks.create_task(server.serve([listener.socket]), name="server")
+                    await server.ready.wait()
+                controlling = tasks.create_task(self._control.run(), name="control") if self._control else None
+                gc.freeze()  # or each full collection would look at all of this again: every terminal waits 60 ms then
+                await self._say_where(announce)
+                stop = await self._asked.stop
+                await self._begin_to_stop(stop)
+                await asyncio.wait([work])
+                if controlling is not None:
+                    controlling.cancel()
+                await self._let_go(stop)
+        finally:
+            if self._control is not None:
+                self._control.leave()
+        if self._control is not None:
+            self._control.finish()
+
+    async def _begin_to_stop(self, stop: Stop) -> None:
+        log.info("stopping", cause=stop.cause, sessions="end" if stop.ends_all else "go on")
+        self._asked.on_hurry = self._hurry
+        if not stop.ends_all:
+            await asyncio.gather(*(server.drain(DRAIN_SECONDS) for server in self._servers))
+        self._sessions.stop(end_all=stop.ends_all)
+
+    async def _let_go(self, stop: Stop) -> None:
+        """Give free what the next process needs; then let clients close their side."""
+        await _close_backends(self._settings, self._backends, ends_all=stop.ends_all)
+        if stop.successor is not None:
+            for listener in self._listeners:
+                listener.give_away()
+        if self._control is not None:
+            self._control.leave()
+        self._lock.release()
+        for server in self._servers:
+            server.leave(CLOSING_SECONDS if stop.ends_all else LEAVING_SECONDS)
+
+    def _hurry(self) -> None:
+        log.warning("ending at once")
+        self._sessions.hurry()
+        for server in self._servers:
+            server.hurry()
+
+    async def _say_where(self, announce: Callable[[str], None]) -> None:
+        url = self._listeners[0].url
+        try:
+            await asyncio.to_thread(state.announce, self._settings.state_dir, url)
+        except OSError as error:  # a full disk is no reason not to serve
+            log.warning("address not written", file=state.SERVICE_FILE, reason=str(error))
+        announce(url)
+
+    # -- what other processes ask (control.Owner)
+
+    def _listen_for_control(self) -> Control | None:
+        if sys.platform == "win32":
+            return None
+        try:
+            return Control(self._settings.state_dir, self)
+        except (ListenError, OSError) as error:  # a full disk is no reason not to serve
+            log.warning("cannot be asked to stop or to make way, only signalled", reason=str(error))
+            return None
+
+    def stop(self, *, end_all: bool) -> dict[str, Any]:
+        """Begin to end; see `control.Owner`."""
+        ends_all = end_all or self._settings.stop_sessions_on_exit
+        if not self._asked.to_stop(Stop("stop --all" if end_all else "stop", ends_all=ends_all)):
+            raise Refused("it is ending already")
+        return {"sessions": self._sessions.living_count, "ends_all": ends_all}
+
+    def offer(self, request: dict[str, Any]) -> Sequence[Listener]:
+        """Return what a successor goes on with; see `control.Owner`."""
+        own = self._settings.holder_dir
+        if self._asked.stop.done():
+            raise Refused("it is ending already")
+        if own is None and self._sessions.living_count:
+            raise Refused("it has no holder (HOLDER=off), so its sessions would end")
+        if request.get("holder") != (str(own) if own else None) and self._sessions.living_count:
+            raise Refused("its sessions are in another holder (HOLDER)")
+        return self._listeners
+
+    def make_way(self, pid: int) -> None:
+        """Begin to let go; see `control.Owner`."""
+        if not self._asked.to_stop(Stop(f"replaced by process {pid}", ends_all=False, successor=pid)):
+            raise Refused("it is ending already")
 
 
-async def _say_where(settings: Settings, url: str, announce: Callable[[str], None]) -> None:
-    try:
-        await asyncio.to_thread(state.announce, settings.state_dir, url)
-    except OSError as error:  # a full disk is no reason not to serve
-        log.warning("address not written", file=state.SERVICE_FILE, reason=str(error))
-    announce(url)
+def _make_sessions(settings: Settings, backends: Mapping[str, Backend]) -> Sessions:
+    from replay.file import FileStore
+    from terminal_service.clock import Clock
+    from terminal_service.counters import Counters
+    from terminal_service.records import FileRecords
+    from terminal_service.sessions import Sessions
+
+    directory = settings.state_dir / "sessions"
+    return Sessions(
+        settings=settings,
+        backends=backends,
+        store=FileStore(directory),
+        records=FileRecords(directory),
+        clock=Clock(),
+        counters=Counters(),
+    )
 
 
 def _start_threads() -> None:
@@ -158,20 +279,6 @@ def _start_threads() -> None:
         raise StartError(f"no threads: {error}") from error
     started.wait()
     asyncio.get_running_loop().set_default_executor(threads)
-
-
-def _leave(servers: Iterable[Server]) -> None:
-    for server in servers:
-        server.leave()
-
-
-async def _check_backends(backends: Iterable[Backend]) -> None:
-    """Raise StartError if it cannot be known what runs: taken for lost it would be ended by the next start."""
-    for backend in backends:
-        try:
-            await backend.survivors()
-        except BackendError as error:
-            raise StartError(str(error)) from error
 
 
 def _make_backends(settings: Settings, environment: Mapping[str, str]) -> dict[str, Backend]:
@@ -196,6 +303,23 @@ def _make_backends(settings: Settings, environment: Mapping[str, str]) -> dict[s
     return {local.name: local, echo.name: echo}
 
 
+async def _close_backends(settings: Settings, backends: Mapping[str, Backend], *, ends_all: bool) -> None:
+    """Let go of where programs run; a holder of our own ends once there is nothing in it."""
+    for backend in backends.values():
+        if ends_all and settings.holder == "on":
+            await backend.stop()
+        await backend.close()
+
+
+async def _check_backends(backends: Iterable[Backend]) -> None:
+    """Raise StartError if it cannot be known what runs: taken for lost it would be ended by the next start."""
+    for backend in backends:
+        try:
+            await backend.survivors()
+        except BackendError as error:
+            raise StartError(str(error)) from error
+
+
 async def _check_shell(settings: Settings, backend: Backend) -> None:
     """Refuse a default shell that is not there now, and not when somebody asks for a session. Raises StartError."""
     wanted = settings.default_shell
@@ -218,54 +342,55 @@ def _raise_descriptor_limit() -> tuple[int, int]:
     return before, resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
-def _make_server(app: Any, settings: Settings) -> Server:
-    protocol: Any = with_peer(BoundedHttp)
-    make_http: Any = partial(protocol, idle=IdleConnections())
-    return Server(
-        uvicorn.Config(
-            app,
-            http=make_http,
-            timeout_keep_alive=IDLE_SECONDS,
-            ws=PicowsProtocol,
-            ws_max_size=settings.websocket_max_message_size,
-            lifespan="off",
-            access_log=False,  # it would print query strings
-            log_config=None,
-            server_header=False,
-            proxy_headers=False,  # the guard believes listed proxies only
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        )
-    )
+@contextlib.contextmanager
+def _listen(settings: Settings, predecessor: Predecessor | None) -> Iterator[list[Listener]]:
+    """Give the socket the service is used through, then that of the metrics, if it has one. Raises ListenError.
+
+    What a predecessor listens on already is gone on with, not opened again.
+    """
+    inherited = predecessor.socket_at if predecessor is not None else lambda _: None
+    with contextlib.ExitStack() as stack:
+        listeners: list[Listener] = []
+        if settings.unix_socket is not None:
+            listeners.append(listen_unix(settings.unix_socket, inherited=inherited(place_unix(settings.unix_socket))))
+        else:
+            host, port = settings.host, settings.port
+            listeners.append(listen_tcp(host, port, inherited=inherited(place_tcp(host, port))))
+        stack.callback(listeners[0].close)
+        if settings.prometheus_port is not None:
+            host, port, setting = "127.0.0.1", settings.prometheus_port, "PROMETHEUS_PORT"
+            socket_ = inherited(place_tcp(host, port, setting))
+            listeners.append(listen_tcp(host, port, setting=setting, inherited=socket_))
+            stack.callback(listeners[1].close)
+        yield listeners
 
 
 @contextlib.contextmanager
-def _listen(settings: Settings) -> Iterator[tuple[socket.socket, str]]:
-    """Give the socket the service is used through and its URL. Raises ListenError."""
-    if settings.unix_socket is not None:
-        with listen_unix(settings.unix_socket) as listening:
-            yield listening
-    else:
-        yield listen_tcp(settings.host, settings.port)
+def _signals(settings: Settings) -> Iterator[Asked]:
+    """Hear signals: SIGINT, and SIGTERM or the SIGHUP of a terminal that is closed, and each a second time.
 
-
-@contextlib.asynccontextmanager
-async def _signals() -> AsyncIterator[asyncio.Future[signal.Signals]]:
-    """Give the first signal that comes: SIGINT or SIGTERM."""
+    A SIGHUP that is ignored (nohup) stays ignored.
+    """
     loop = asyncio.get_running_loop()
-    came: asyncio.Future[signal.Signals] = loop.create_future()
+    asked = Asked()
 
     def note(number: signal.Signals) -> None:
-        if not came.done():
-            came.set_result(number)
+        ends_all = number == signal.SIGINT or settings.stop_sessions_on_exit
+        if not asked.to_stop(Stop(number.name, ends_all=ends_all)) and number in (signal.SIGINT, signal.SIGTERM):
+            asked.again()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
         if sys.platform == "win32":
             signal.signal(number, lambda number, _: loop.call_soon_threadsafe(note, signal.Signals(number)))
         else:
             loop.add_signal_handler(number, note, number)
     try:
-        yield came
+        yield asked
     finally:
-        if sys.platform != "win32":
-            for number in (signal.SIGINT, signal.SIGTERM):
+        for number in numbers:
+            if sys.platform != "win32":
                 loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)  # all is done: nothing is left to be interrupted

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-RETRY_AFTER_MS = 1000
-"""When clients may expect the service back after a restart; they add jitter of their own."""
+RETRY_AFTER_MS = 250
+"""When clients may expect a session back that goes on after a restart; they add jitter of their own."""
 
 
 class ServiceError(Exception):

@@ -2,7 +2,7 @@
 
 One error::
 
-ListenError   an address cannot be listened on; names the setting
+    ListenError   an address cannot be listened on; names the setting
 """
 
 from __future__ import annotations
@@ -21,14 +21,54 @@ if TYPE_CHECKING:
 BACKLOG = 2048
 _UNIX_MASK = 0o177
 _PROBE_SECONDS = 1.0
+_ADDRESS_BYTES = 103
+"""What fits into the address of a Unix socket everywhere (107 on Linux)."""
 
 
 class ListenError(Exception):
     """An address cannot be listened on; the message is one line for whoever starts the service."""
 
 
-def listen_tcp(host: str, port: int, *, setting: str = "PORT") -> tuple[socket.socket, str]:
-    """Return a bound socket and its URL; `setting` names the port in the error. Raises ListenError."""
+class Listener:
+    """A socket that connections wait at, from the moment it is made.
+
+    `place` is where it was told to listen: a process that replaces this one and was told the same goes on with the
+    same socket.
+    """
+
+    def __init__(self, place: str, bound: socket.socket, url: str, path: Path | None = None) -> None:
+        """Own the socket and, if it has one, its name in the file system."""
+        self.place, self.socket, self.url = place, bound, url
+        self._path = path
+        self._identity = _identity(path)
+
+    def give_away(self) -> None:
+        """Leave the name to a successor, who has the socket too."""
+        self._path = None
+
+    def close(self) -> None:
+        """Close it; its name goes, unless that is another socket's by now. Harmless twice."""
+        self.socket.close()
+        if self._path is not None and self._identity is not None and _identity(self._path) == self._identity:
+            self._path.unlink(missing_ok=True)
+
+
+def listen_tcp(host: str, port: int, *, setting: str = "PORT", inherited: socket.socket | None = None) -> Listener:
+    """Listen; `setting` names the port in the error. Raises ListenError.
+
+    `inherited` is a predecessor's socket for the same place, to go on with.
+    """
+    listener = inherited or _bind_tcp(host, port, setting)
+    shown = f"[{host}]" if ":" in host else host
+    return Listener(place_tcp(host, port, setting), listener, f"http://{shown}:{listener.getsockname()[1]}")
+
+
+def place_tcp(host: str, port: int, setting: str = "PORT") -> str:
+    """Name what is told to listen there."""
+    return f"{setting} {host} {port}"
+
+
+def _bind_tcp(host: str, port: int, setting: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
@@ -36,33 +76,37 @@ def listen_tcp(host: str, port: int, *, setting: str = "PORT") -> tuple[socket.s
         where = f"HOST={host!r} {setting}={port}" if setting == "PORT" else f"{setting}={port}"
         raise ListenError(f"cannot listen on {where}: {_reason(error)}") from error
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
-    shown = f"[{host}]" if ":" in host else host
-    return listener, f"http://{shown}:{listener.getsockname()[1]}"
+    return listener
 
 
-@contextlib.contextmanager
-def listen_unix(path: Path) -> Iterator[tuple[socket.socket, str]]:
-    """Give a bound socket that only this user may connect to, and its URL; take its name away afterwards.
+def listen_unix(path: Path, *, setting: str = "UNIX_SOCKET", inherited: socket.socket | None = None) -> Listener:
+    """Listen where only this user may connect; `setting` names the path in the error.
 
     A name left behind by a service that was killed is taken over. Raises ListenError, also where a service listens
-    or something lies that is no socket: that is somebody's, and stays.
+    or something lies that is no socket: that is somebody's, and stays. `inherited`: as for TCP.
     """
+    listener = inherited or _listen_unix(path, setting)
+    return Listener(place_unix(path, setting), listener, f"http+unix://{path}", path)
+
+
+def place_unix(path: Path, setting: str = "UNIX_SOCKET") -> str:
+    """Name what is told to listen there."""
+    return f"{setting} {path}"
+
+
+def _listen_unix(path: Path, setting: str) -> socket.socket:
     listener = _unix_socket()
     try:
-        _remove_stale(path)
+        _remove_stale(path, setting)
         _bind_private(listener, path)
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise ListenError(f"cannot listen on UNIX_SOCKET={str(path)!r}: {_reason(error)}") from error
+        raise ListenError(f"cannot listen on {setting}={str(path)!r}: {_reason(error)}") from error
     except ListenError:
         listener.close()
         raise
-    identity = _identity(path)
-    try:
-        yield listener, f"http+unix://{path}"
-    finally:
-        if _identity(path) == identity:  # not that of a successor
-            path.unlink(missing_ok=True)
+    return listener
 
 
 def _unix_socket() -> socket.socket:
@@ -71,40 +115,65 @@ def _unix_socket() -> socket.socket:
     return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 
 
+def is_listening(bound: socket.socket) -> bool:
+    """Tell whether connections can wait at a socket."""
+    try:
+        return bool(bound.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def short_address(path: Path) -> Iterator[str]:
+    """Give a name of a Unix socket that fits into an address; a long one goes by its directory (Linux).
+
+    Raises OSError.
+    """
+    if len(os.fsencode(path)) <= _ADDRESS_BYTES or sys.platform != "linux":
+        yield str(path)
+        return
+    directory = os.open(path.parent, os.O_PATH | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)
+
+
 def _bind_private(listener: socket.socket, path: Path) -> None:
     """Bind with mode 0600 from the first moment: a chmod afterwards would leave time to connect."""
     mask = os.umask(_UNIX_MASK)
     try:
-        listener.bind(str(path))
+        with short_address(path) as address:
+            listener.bind(address)
     finally:
         os.umask(mask)
 
 
-def _remove_stale(path: Path) -> None:
+def _remove_stale(path: Path, setting: str) -> None:
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise ListenError(f"UNIX_SOCKET={str(path)!r} exists and is no socket")
-    with _unix_socket() as probe:
+        raise ListenError(f"{setting}={str(path)!r} exists and is no socket")
+    with _unix_socket() as probe, short_address(path) as address:
         probe.settimeout(_PROBE_SECONDS)
         try:
-            probe.connect(str(path))
+            probe.connect(address)
         except ConnectionRefusedError:
             path.unlink(missing_ok=True)
             return
         except TimeoutError:  # its queue is full: somebody is there
             pass
-    raise ListenError(f"UNIX_SOCKET={str(path)!r} is in use by another service")
+    raise ListenError(f"{setting}={str(path)!r} is in use by another service")
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path | None) -> tuple[int, int] | None:
     try:
-        status = path.lstat()
+        status = path.lstat() if path else None
     except FileNotFoundError:
         return None
-    return status.st_dev, status.st_ino
+    return (status.st_dev, status.st_ino) if status else None
 
 
 def _reason(error: OSError) -> str:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 TICK_SECONDS = 1.0
 FAREWELL_SECONDS = 10.0
 """An ended session stays for at least so long while somebody still reads its last output."""
+ALL_ENDED_MS = 1000
+"""When clients may expect the service back where no session goes on: nobody is in a hurry then."""
 
 log = structlog.get_logger()
 
@@ -59,6 +61,9 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
         self._stopping = asyncio.Event()
         self._ends_all = True
+        self._grace_seconds = settings.stop_grace_seconds
+        self._closings: dict[str, asyncio.Task[None]] = {}
+        """What ends programs now, by session."""
         self._tasks: asyncio.TaskGroup | None = None
 
     # -- life of the component
@@ -78,6 +83,7 @@ class Sessions:
                 while not await self._stops_within(TICK_SECONDS):
                     self.tick()
                 await self._leave()
+            await self._storage.settle(self.all())
         finally:
             self._tasks = None
             self._storage.close()
@@ -105,7 +111,7 @@ class Sessions:
             else:
                 self._start_task(self._watch(session), f"watch session {session.session_id}")
                 if session.state is State.ENDING:
-                    self._start_task(self._close_pty(session), f"end session {session.session_id}")
+                    self._start_closing(session)
                 log.info("session goes on", session_id=session.session_id)
                 return
         self._start_task(self._end_program(backend, survivor), f"end program of session {session.session_id}")
@@ -129,8 +135,9 @@ class Sessions:
 
     async def _leave(self) -> None:
         """Tell every viewer to come back; let go of the programs that go on, and end the others."""
+        restarting = Restarting(ALL_ENDED_MS) if self._ends_all else Restarting()
         for session in self._sessions.values():
-            _tell_restart(session)
+            _tell_restart(session, restarting)
         for session in list(self._sessions.values()):
             if self._ends_all or not await self._detach(session):
                 self._end_soon(session, "shutdown")
@@ -145,7 +152,7 @@ class Sessions:
         if backend is None or not backend.capabilities.reattach:
             return False
         terminal.leave()
-        _tell_restart(session)  # those who have come meanwhile
+        _tell_restart(session, Restarting())  # those who have come meanwhile
         await pty.detach()
         await self._storage.save(session)
         return True
@@ -290,7 +297,24 @@ class Sessions:
     def _end_soon(self, session: Session, reason: str) -> None:
         if session.enter(State.ENDING, reason):
             session.end_reason = reason
-            self._start_task(self._close_pty(session), f"end session {session.session_id}")
+            self._start_closing(session)
+
+    def _start_closing(self, session: Session) -> None:
+        key = session.session_id
+        closing = self._closings[key] = self._start_task(self._close_pty(session), f"end session {key}")
+
+        def forget(_: asyncio.Task[None]) -> None:
+            if self._closings.get(key) is closing:
+                del self._closings[key]
+
+        closing.add_done_callback(forget)
+
+    def hurry(self) -> None:
+        """End what is being ended without any more grace."""
+        self._grace_seconds = 0
+        for session_id, closing in list(self._closings.items()):
+            closing.cancel()
+            self._start_closing(self._sessions[session_id])
 
     def _start_task(self, work: Coroutine[object, object, None], name: str) -> asyncio.Task[None]:
         if self._tasks is None:
@@ -300,7 +324,7 @@ class Sessions:
 
     async def _close_pty(self, session: Session) -> None:
         if session.terminal is not None and session.terminal.pty is not None:
-            await session.terminal.pty.close(self.settings.stop_grace_seconds)
+            await session.terminal.pty.close(self._grace_seconds)
 
     async def _close_environment(self, session: Session) -> None:
         if session.environment is not None:
@@ -339,10 +363,10 @@ class Sessions:
         await self._storage.forget(session)
 
 
-def _tell_restart(session: Session) -> None:
+def _tell_restart(session: Session, restarting: Restarting) -> None:
     """Tell every viewer that this process goes away, and when to come back, before the shells end."""
     for attachment in list(session.terminal.attachments if session.terminal else ()):
-        attachment.close(1012, str(Restarting()))
+        attachment.close(1012, str(restarting))
 
 
 async def _guarded(work: Coroutine[object, object, None], name: str) -> None:

@@ -21,9 +21,39 @@ class StateError(Exception):
     """The state directory cannot be used; the message is one line for whoever starts the service."""
 
 
+class Lock:
+    """The right to use a state directory. Whoever has it is the one service there, and nobody else.
+
+    The kernel takes it from a process that ends, however it ends: a file that says who has it could be stale.
+    """
+
+    def __init__(self, directory: Path, file: IO[str]) -> None:
+        """Use an open file; see `open_lock`."""
+        self._directory = directory
+        self._file = file
+        self.is_ours = False
+
+    def take(self) -> None:
+        """Raise StateError if another process has it."""
+        if not self.try_to_take():
+            raise StateError(f"another service is using STATE_DIR={str(self._directory)!r}")
+
+    def try_to_take(self) -> bool:
+        """Tell whether it is ours now. Never blocks."""
+        self.is_ours = self.is_ours or _lock(self._file)
+        return self.is_ours
+
+    def release(self) -> None:
+        """Let others have it; from now on nothing in the directory is ours. Harmless twice."""
+        if self.is_ours:
+            (self._directory / SERVICE_FILE).unlink(missing_ok=True)
+            self.is_ours = False
+            _unlock(self._file)
+
+
 @contextmanager
-def hold(directory: Path) -> Iterator[None]:
-    """Make the directory if need be and keep every other process out of it. Raises StateError."""
+def open_lock(directory: Path) -> Iterator[Lock]:
+    """Make the directory if need be; give its lock, not taken yet, and release it in the end. Raises StateError."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         _make_private(directory)
@@ -31,11 +61,20 @@ def hold(directory: Path) -> Iterator[None]:
     except OSError as error:
         raise StateError(f"STATE_DIR={str(directory)!r} cannot be used: {error.strerror or error}") from error
     with file:
-        _lock(file, directory)
+        lock = Lock(directory, file)
         try:
-            yield
+            yield lock
         finally:
-            (directory / SERVICE_FILE).unlink(missing_ok=True)
+            lock.release()
+
+
+def is_free(directory: Path) -> bool:
+    """Tell whether no service is using a directory, which need not exist. Raises OSError."""
+    try:
+        with (directory / LOCK_FILE).open("r+", encoding="ascii") as file:
+            return _lock(file)  # and given back at once
+    except FileNotFoundError:
+        return True
 
 
 def _make_private(directory: Path) -> None:
@@ -62,17 +101,27 @@ def announce(directory: Path, url: str) -> None:
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(file: IO[str], directory: Path) -> None:
+    def _lock(file: IO[str]) -> bool:
         try:
+            file.seek(0)
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError as error:
-            raise StateError(f"another service is using STATE_DIR={str(directory)!r}") from error
+        except OSError:
+            return False
+        return True
+
+    def _unlock(file: IO[str]) -> None:
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
 else:
     import fcntl
 
-    def _lock(file: IO[str], directory: Path) -> None:
-        """Lock as long as the file is open; the kernel releases it however the process ends."""
+    def _lock(file: IO[str]) -> bool:
+        """Lock as long as the file is open, or until `_unlock`."""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StateError(f"another service is using STATE_DIR={str(directory)!r}") from error
+        except BlockingIOError:
+            return False
+        return True
+
+    def _unlock(file: IO[str]) -> None:
+        fcntl.flock(file, fcntl.LOCK_UN)

@@ -15,7 +15,7 @@ import structlog
 from terminal_service.recovery import log_name, make_record, recover_sessions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from replay.log import Log
     from replay.store import Store
@@ -94,6 +94,13 @@ class Storage:
     def _delete_files(self, session: Session) -> None:
         self._store.delete(log_name(session))
         self._records.delete(session.session_id)
+
+    async def settle(self, sessions: Iterable[Session]) -> None:
+        """Write no record any more: from `close` on these files may be another process's."""
+        self._kept.clear()
+        for session in sessions:
+            async with session.storing:  # a request may have begun to
+                pass
 
     def close(self) -> None:
         """Store what is in memory only, if there is room now, and release all logs."""

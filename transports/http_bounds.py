@@ -58,6 +58,18 @@ class BoundedHttp(HttpToolsProtocol):
 
     _unparsed_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
+    _is_last = False
+
+    @property
+    def owes_answer(self) -> bool:
+        """Whether a client counts on this connection: it has asked something, or has just come in order to ask."""
+        return not self.transport.is_closing() and (self._is_new or self._is_answering)
+
+    def take_leave(self) -> None:
+        """End after the answer that is owed; an idle connection ends at once."""
+        self._is_last = True
+        if not self._is_new:
+            self.shutdown()
 
     def __init__(self, *arguments: Any, idle: IdleConnections, **options: Any) -> None:
         """Begin; `idle` is the same for all connections of a server."""
@@ -96,6 +108,8 @@ class BoundedHttp(HttpToolsProtocol):
         if len(self.pipeline) >= PIPELINE_LIMIT:
             raise RuntimeError("too many requests at once")
         super().on_headers_complete()
+        if self._is_last and not self._is_new:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body."""
@@ -112,6 +126,11 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_response_complete()
         if self.timeout_keep_alive_task is not None:
             self._idle.add(self)
+
+    @property
+    def _is_new(self) -> bool:
+        cycle: Any = self.cycle
+        return cycle is None
 
     @property
     def _is_answering(self) -> bool:

@@ -104,7 +104,15 @@ class PicowsProtocol(asyncio.Protocol):
         """Learn that the low-water mark is reached."""
         self._channel.resume_writing()
 
-    # uvicorn's side
+    # the server's side
+
+    @property
+    def owes_answer(self) -> bool:
+        """Whether a client waits for the answer to its handshake."""
+        return self._step is _Step.UNDECIDED and not self._ended
+
+    def take_leave(self) -> None:
+        """Nothing: whoever is attached is told by the application."""
 
     def shutdown(self) -> None:
         """End the connection, because the server stops."""

@@ -9,6 +9,7 @@ Only this module of the tests starts and ends it. Use::
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -81,9 +82,7 @@ class Service:
             )
             assert found is not None
             self.base_url = found
-            self._http = httpx.AsyncClient(
-                base_url=found, timeout=30, trust_env=False, headers=self._headers, limits=POOL
-            )
+            self._http = self._make_http()
             await wait_until(
                 self._is_ready,  # type: ignore[arg-type] # mypy does not solve a union of callables
                 description="the service to be ready",
@@ -92,6 +91,11 @@ class Service:
         except BaseException:
             await self.kill()
             raise
+
+    def _make_http(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            base_url=self.base_url, timeout=30, trust_env=False, headers=self._headers, limits=POOL
+        )
 
     def _environment(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
@@ -117,6 +121,60 @@ class Service:
             return (await self.http.get("/health/ready")).status_code == httpx.codes.OK
         except httpx.TransportError:
             return False
+
+    async def replace(self, **settings: str) -> None:
+        """Have another process, with other settings if given, take its place; returns when that serves.
+
+        Raises AssertionError with the log if the new one does not, or the old one does not end with 0.
+        """
+        old = self.process
+        self._settings |= settings
+        new = await self.start_successor()
+        try:
+            await self.become(new)
+            async with asyncio.timeout(STOP_SECONDS):
+                assert await old.wait() == 0, self.log()
+        finally:
+            if old.returncode is None:
+                old.kill()
+                await old.wait()
+
+    async def start_successor(self, *program: str, **settings: str) -> asyncio.subprocess.Process:
+        """Start another process that is to take the place of the running one (with another program, if given)."""
+        command = (sys.executable, *program) if program else (*self._command, "--replace")
+        with self.log_path.open("ab") as log:
+            return await asyncio.create_subprocess_exec(
+                *command, cwd=ROOT, env={**self._environment(), **settings}, stdout=log, stderr=log
+            )
+
+    async def start_command(self, *arguments: str, **settings: str) -> asyncio.subprocess.Process:
+        """Run Python with the service's settings; what it says can be read from the process."""
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            *arguments,
+            cwd=ROOT,
+            env={**self._environment(), **settings},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    async def become(self, new: asyncio.subprocess.Process) -> None:
+        """Go on as the process `new`, as soon as that serves."""
+        await self._close_http()
+        self._process = new
+        self.base_url = await wait_until(
+            lambda: self._find_of(new.pid), description="the new process to serve", timeout=READY_SECONDS
+        )
+        self._http = self._make_http()
+
+    def _find_of(self, pid: int) -> str:
+        """Return the address that a process has written; empty: another one has, or none."""
+        address = self.state / "service.json"
+        self._find(address)  # it runs
+        with contextlib.suppress(FileNotFoundError):
+            told = json.loads(address.read_text())
+            return str(told["url"]).rstrip("/") if told["pid"] == pid else ""
+        return ""
 
     async def stop(self) -> int:
         """End it with SIGTERM, or SIGKILL (and an AssertionError) if that takes too long; return the exit code."""

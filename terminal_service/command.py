@@ -1,0 +1,123 @@
+"""The command line: reads the settings, runs the service or stops it, says what to do next."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from terminal_service import __version__, app
+from terminal_service.control import Refused
+from terminal_service.listeners import ListenError
+from terminal_service.settings import Settings, SettingsError
+from terminal_service.state import StateError
+from terminal_service.stopping import stop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+NEXT_STEPS = """
+  Terminal Service is ready:  {url}
+
+  Open a session:   curl -s {url}/api/v1/sessions -H 'Content-Type: application/json' -d '{{"rows": 30, "cols": 120}}'
+  Attach to it:     ws://{address}/ws/terminal/<session_id>      (come back with ?recover_from=<seq>)
+  Explore the API:  {url}/docs
+  Stop:             Ctrl-C
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says; return the exit code.
+
+    0: stopped as told; 1: `stop` could not; 2: a configuration that cannot be used, or a place that is taken; 130:
+    interrupted before there was anything to stop.
+    """
+    options = _parse(arguments)
+    try:
+        settings = Settings.from_environment(os.environ, options.env_file)  # noqa: TID251 - handed to settings, its one reader
+        environment = dict(os.environ)  # noqa: TID251 - what shells may inherit is chosen from it by the backend
+        return _stop(options, settings, environment) if options.command else _serve(options, settings, environment)
+    except (SettingsError, StateError, ListenError, Refused, app.StartError) as error:
+        return _fail(str(error))
+    except OSError as error:
+        return _fail(f"cannot run: {error}")
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def _serve(options: argparse.Namespace, settings: Settings, environment: Mapping[str, str]) -> int:
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(app.main(settings, environment, announce=_say_next_steps, replaces=options.replace))
+    return 0
+
+
+def _stop(options: argparse.Namespace, settings: Settings, environment: Mapping[str, str]) -> int:
+    def end_all() -> int:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(app.end_all(settings, environment))
+
+    return stop(settings, end_all=end_all if options.all else None, seconds=options.timeout, say=_say)
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="terminal-service",
+        description="Shells over WebSocket that survive any disconnect. Without a command: run the service.",
+        epilog="Settings come from the environment and from a .env file; .env.example explains each.",
+    )
+    parser.add_argument("--env-file", type=Path, default=Path(".env"), help="file of settings (default: .env)")
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument(
+        "--replace",
+        action="store_true",
+        help="take the place of the service that runs, with its sockets and its shells; no connection is refused "
+        "meanwhile, and if this one cannot start that one goes on",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    stopping = commands.add_parser(
+        "stop",
+        help="stop the service that runs; its shells go on in the holder",
+        description="Stop the service that uses STATE_DIR. Its shells go on, and the next start has them again, "
+        "unless STOP_SESSIONS_ON_EXIT or HOLDER=off says otherwise.",
+        epilog="Exit codes: 0 stopped, or none was running; 1 not stopped in time, or refused; 2 wrong settings.",
+    )
+    stopping.add_argument(
+        "--all", action="store_true", help="end every session and the holder too, also when no service is running"
+    )
+    stopping.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="how long to wait (default: twice STOP_GRACE_SECONDS, and 30)"
+    )
+    return parser.parse_args(arguments)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's, where it exists; None is asyncio's own."""
+    try:
+        import uvloop  # noqa: PLC0415 - not there on Windows
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+def _say_next_steps(url: str) -> None:
+    if sys.stdout.isatty():
+        _say(NEXT_STEPS.format(url=url, address=url.partition("://")[2]).removesuffix("\n"))
+    else:
+        _say(f"Terminal Service is ready: {url}")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _fail(reason: str) -> int:
+    sys.stderr.write(f"terminal-service: {reason}\n")
+    return EXIT_USAGE
