@@ -30,7 +30,16 @@ from backends.base import BackendError
 from terminal_service import logs, state
 from terminal_service.asked import Asked, Stop
 from terminal_service.control import Control, Refused
-from terminal_service.listeners import ListenError, listen_tcp, listen_unix, place_tcp, place_unix
+from terminal_service.listeners import (
+    ListenError,
+    activated,
+    check_tcp,
+    check_unix,
+    listen_tcp,
+    listen_unix,
+    place_tcp,
+    place_unix,
+)
 from terminal_service.predecessor import Predecessor
 
 if TYPE_CHECKING:
@@ -83,7 +92,7 @@ async def main(
             lock.take()
         else:
             stack.callback(predecessor.close)
-        listeners = stack.enter_context(_listen(settings, predecessor))
+        listeners = stack.enter_context(_listen(settings, environment, predecessor))
         service = _Service(settings, environment, lock, listeners, asked)
         await service.check()
         if predecessor is not None:
@@ -166,6 +175,7 @@ class _Service:
                     tasks.create_task(server.serve([listener.socket]), name="server")
                     await server.ready.wait()
                 controlling = tasks.create_task(self._control.run(), name="control") if self._control else None
+                gc.enable()
                 gc.freeze()  # or each full collection would look at all of this again: every terminal waits 60 ms then
                 await self._say_where(announce)
                 stop = await self._asked.stop
@@ -343,20 +353,28 @@ def _raise_descriptor_limit() -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def _listen(settings: Settings, predecessor: Predecessor | None) -> Iterator[list[Listener]]:
+def _listen(
+    settings: Settings, environment: Mapping[str, str], predecessor: Predecessor | None
+) -> Iterator[list[Listener]]:
     """Give the socket the service is used through, then that of the metrics, if it has one. Raises ListenError.
 
-    What a predecessor listens on already is gone on with, not opened again.
+    What systemd or a predecessor listens on already is gone on with, not opened again.
     """
     inherited = predecessor.socket_at if predecessor is not None else lambda _: None
+    given = activated(environment)
     with contextlib.ExitStack() as stack:
         listeners: list[Listener] = []
         if settings.unix_socket is not None:
-            listeners.append(listen_unix(settings.unix_socket, inherited=inherited(place_unix(settings.unix_socket))))
+            path = settings.unix_socket
+            have = check_unix(given, path) if given else inherited(place_unix(path))
+            listeners.append(listen_unix(path, inherited=have))
         else:
             host, port = settings.host, settings.port
-            listeners.append(listen_tcp(host, port, inherited=inherited(place_tcp(host, port))))
+            have = check_tcp(given, host, port) if given else inherited(place_tcp(host, port))
+            listeners.append(listen_tcp(host, port, inherited=have))
         stack.callback(listeners[0].close)
+        if given is not None:
+            listeners[0].give_away()  # its name is systemd's
         if settings.prometheus_port is not None:
             host, port, setting = "127.0.0.1", settings.prometheus_port, "PROMETHEUS_PORT"
             socket_ = inherited(place_tcp(host, port, setting))

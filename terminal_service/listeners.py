@@ -14,8 +14,10 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
+from terminal_service.addresses import is_loopback
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 BACKLOG = 2048
@@ -23,6 +25,7 @@ _UNIX_MASK = 0o177
 _PROBE_SECONDS = 1.0
 _ADDRESS_BYTES = 103
 """What fits into the address of a Unix socket everywhere (107 on Linux)."""
+_FIRST_ACTIVATED = 3
 
 
 class ListenError(Exception):
@@ -113,6 +116,42 @@ def _unix_socket() -> socket.socket:
     if sys.platform == "win32":  # where Python has none
         raise ListenError("UNIX_SOCKET cannot be used on Windows; use HOST and PORT")
     return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+
+
+def activated(environment: Mapping[str, str]) -> socket.socket | None:
+    """Return the socket that systemd has opened for this process (sd_listen_fds(3)), if it has. Raises ListenError."""
+    if environment.get("LISTEN_PID") != str(os.getpid()):
+        return None
+    if environment.get("LISTEN_FDS") != "1":
+        raise ListenError(f"systemd gave {environment.get('LISTEN_FDS')} sockets; one is expected")
+    try:
+        given = socket.socket(fileno=_FIRST_ACTIVATED)
+    except OSError as error:
+        raise ListenError(f"systemd gave no socket: {_reason(error)}") from error
+    given.set_inheritable(False)
+    if not is_listening(given):
+        raise ListenError("systemd gave a socket that does not listen")
+    return given
+
+
+def check_tcp(given: socket.socket, host: str, port: int) -> socket.socket:
+    """Return a socket that was opened by somebody else, if it is at this place. Raises ListenError.
+
+    What HOST says decides who may come in, so it must be true.
+    """
+    where = given.getsockname()
+    is_there = given.family in (socket.AF_INET, socket.AF_INET6) and port in (0, where[1])
+    if not is_there or (where[0] != host and not (is_loopback(where[0]) and is_loopback(host))):
+        raise ListenError(f"systemd listens on {where!r}, which is not HOST={host!r} PORT={port}")
+    given.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
+    return given
+
+
+def check_unix(given: socket.socket, path: Path) -> socket.socket:
+    """Return a socket that was opened by somebody else, if it is at this place. Raises ListenError."""
+    if given.family != socket.AF_UNIX or given.getsockname() != str(path):
+        raise ListenError(f"systemd listens on {given.getsockname()!r}, which is not UNIX_SOCKET={str(path)!r}")
+    return given
 
 
 def is_listening(bound: socket.socket) -> bool:
