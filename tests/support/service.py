@@ -59,6 +59,7 @@ class Service:
         self._starts = 0
         self._settings = settings
         self._command = (*prefix, sys.executable, *program)
+        self._pass: tuple[int, ...] = ()
         self._headers = dict(headers or {})
         self._process: asyncio.subprocess.Process | None = None
         self._http: httpx.AsyncClient | None = None
@@ -74,7 +75,7 @@ class Service:
         address.unlink(missing_ok=True)
         with self.log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *self._command, cwd=ROOT, env=self._environment(), stdout=log, stderr=log
+                *self._command, cwd=ROOT, env=self._environment(), pass_fds=self._pass, stdout=log, stderr=log
             )
         try:
             found = await wait_until(
