@@ -73,6 +73,7 @@ class Talker:
         self._type_line("end")
         assert (await self.client.wait_ended())["exit_code"] == parrot.EXIT_CODE
         assert self.client.transcript.gaps == []
+        assert self._typed.count(b"line") > 1
         assert_same((self._directory / parrot.READ).read_bytes(), bytes(self._typed), "what the program has read")
         assert_same(self.client.data, (self._directory / parrot.WROTE).read_bytes(), "what the client has got")
 
@@ -95,7 +96,7 @@ class Shell:
             await asyncio.sleep(dice.uniform(0.01, 0.2))
 
     def _answer(self, number: int) -> bytes:
-        return b"\n%d %d\r\n" % (1_000_000 + number, self.process.pid)
+        return b"\r%d %d\r\n" % (1_000_000 + number, self.process.pid)
 
     async def finish(self) -> None:
         """End the shell; fail unless each command was answered once, in order."""
@@ -103,7 +104,8 @@ class Shell:
         assert (await self.client.wait_ended())["exit_code"] == 3
         assert self.client.transcript.gaps == []
         rest = self.client.data
-        for number in range(1, self._count):
+        assert self._count > 1
+        for number in range(1, self._count + 1):
             assert rest.count(self._answer(number)) == 1
             _, _, rest = rest.partition(self._answer(number))
 
