@@ -57,23 +57,11 @@ def _check(word: str, candidate: str) -> str:
     return candidate
 
 
-def exec_failed(word: str, file: str, number: int) -> CannotExecute:
-    """Return what `execve(file)` having failed with errno `number` means for the command `word`."""
-    if number == errno.ENOENT and os.path.exists(file):
+def exec_failed(word: str, number: int, *, found: bool) -> CannotExecute:
+    """Return what execve having failed with errno `number` means for the command `word`; `found`: the file is there."""
+    if number == errno.ENOENT and found:
         return CannotExecute(NOT_EXECUTABLE, f"{printable(word)}: bad interpreter: {os.strerror(number)}")
     return _cannot(word, number)
-
-
-def is_text(file: str) -> bool:
-    """Tell whether a file that `execve` refuses as ENOEXEC is a script without `#!`, to be run by the shell.
-
-    No NUL byte before the first line's end is the test POSIX gives for a text file in this place.
-    """
-    try:
-        with open(file, "rb") as stream:
-            return b"\0" not in stream.readline(1024)
-    except OSError:
-        return False  # executable but not readable: no shell could read it either
 
 
 def printable(text: str) -> str:
