@@ -22,8 +22,11 @@ class Child(Protocol):
     """This process's descriptor of the file that input goes through (`backends.holder.hopper`); likewise."""
     exited: asyncio.Future[ExitStatus]
     """How it ended, once it has."""
-    processes: Processes | None
-    """Who sees and signals the processes of its tree for this process, which may not; None: it may itself."""
+
+    @property
+    def processes(self) -> Processes | None:
+        """Who sees and signals the processes of its tree for this process, which may not; None: it may itself."""
+        ...
 
     def give_up(self, status: ExitStatus) -> None:
         """Report `status` now: the child does not die."""

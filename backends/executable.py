@@ -1,7 +1,7 @@
 """From the first word of a command to a file that can be executed, or the reason why there is none."""
 
 # exec takes a path as it is written; Path would normalise it.
-# ruff: noqa: PTH110, PTH112, PTH113, PTH116, PTH118, PTH123
+# ruff: noqa: PTH112, PTH113, PTH116, PTH118
 
 from __future__ import annotations
 

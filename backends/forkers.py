@@ -35,7 +35,6 @@ _MOVE_SECONDS = 1.0
 _log = structlog.get_logger(__name__)
 
 
-
 class Forker(Protocol):
     """Starts programs."""
 
@@ -51,7 +50,8 @@ class Forker(Protocol):
     async def fork(self, plan: Plan, tag: Tag) -> Child:
         """Execute a program at a new PTY.
 
-        Raises ExecFailed, PrepareFailed, NotAllowed, Exhausted, OSError; then nothing is left of it. Cancelled: neither.
+        Raises ExecFailed, PrepareFailed, NotAllowed, Exhausted, OSError; then nothing is left of it. The same if
+        cancelled.
         """
         ...
 
@@ -259,13 +259,15 @@ class HolderForker:
 
     async def _move_one(self, child: HeldChild, link: HolderLink) -> None:
         descriptors = [child.master] if child.hopper is None else [child.master, child.hopper]
-        asked = {"payload": child.tag.encode(), "mark": _mark(child.tag), "pid": child.pid}
+        tag = child.tag
         try:
-            reply = await link.call("adopt", descriptors=descriptors, **asked)
+            reply = await link.call(
+                "adopt", payload=tag.encode(), descriptors=descriptors, mark=_mark(tag), pid=child.pid
+            )
         except HolderError as error:
             if error.error.get("kind") != "not_yours":
                 raise
-            _log.error("a program ends with this process", pid=child.pid, reason=str(error))  # noqa: TRY400 - no bug of ours to trace
+            _log.error("a program ends with this process", pid=child.pid, reason=str(error))
             return
         child.move(link, reply.fields["key"])
 

@@ -69,8 +69,8 @@ class HeldChild:
     ) -> None:
         """Take over the descriptors of a program that was spawned or taken.
 
-        `processes` sees those of other users. `status` is how it ended already. One that is no child of this holder was forked by an earlier one, which
-        is gone: how it ends nobody will know.
+        `processes` sees those of other users. `status` is how it ended already. One that is no child of this holder
+        was forked by an earlier one, which is gone: how it ends nobody will know.
         """
         self._loop = asyncio.get_running_loop()
         self._link = link

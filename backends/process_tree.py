@@ -38,7 +38,10 @@ class Processes(Protocol):
         ...
 
     async def signal(self, processes: Iterable[Process], *signals: int) -> list[Process]:
-        """Signal these, and none that has got the number of one since; return those that may not be. Raises as `look`."""
+        """Signal these, and none that has got the number of one since; return those that may not be.
+
+        Raises what `look` raises.
+        """
         ...
 
 

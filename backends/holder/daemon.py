@@ -322,17 +322,14 @@ class Holder:
         if self._run_as is not None and not trees.leads_at(pid, master):
             log(f"refused: to keep process {pid}, which does not lead at the terminal that came with it")
             raise Refusal("not_yours", reason=f"process {pid} does not lead a session at this terminal")
-        held = fork.Forked(pid, master, hopper[0] if hopper else None)
-        held = self._keep(held, note, mark=str(header.get("mark", "")), is_child=False)
+        forked = fork.Forked(pid, master, hopper[0] if hopper else None)
+        held = self._keep(forked, note, mark=str(header.get("mark", "")), is_child=False)
         descriptors.clear()  # they are kept
         return Answer({"key": held.key})
 
     def _processes(self, *_: object) -> Answer:
-        return Answer({"processes": self._look_at_trees()})
-
-    def _look_at_trees(self) -> list[trees.Process]:
         try:
-            return trees.find(self._programs.values())
+            return Answer({"processes": trees.find(self._programs.values())})
         except OSError as error:
             raise _exhausted(error) from None
 
