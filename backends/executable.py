@@ -42,7 +42,7 @@ def find_executable(word: str, *, path: str, cwd: str) -> str:
             forbidden = candidate
     if forbidden is not None:
         raise _cannot(word, errno.EACCES)
-    raise CannotExecute(NOT_FOUND, f"{printable(word)}: command not found")
+    raise _no_command(word)
 
 
 def _check(word: str, candidate: str) -> str:
@@ -61,12 +61,18 @@ def exec_failed(word: str, number: int, *, found: bool) -> CannotExecute:
     """Return what execve having failed with errno `number` means for the command `word`; `found`: the file is there."""
     if number == errno.ENOENT and found:
         return CannotExecute(NOT_EXECUTABLE, f"{printable(word)}: bad interpreter: {os.strerror(number)}")
+    if number == errno.ENOENT and "/" not in word:
+        return _no_command(word)
     return _cannot(word, number)
 
 
 def printable(text: str) -> str:
     """Return `text` fit for one line on a terminal."""
     return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
+def _no_command(word: str) -> CannotExecute:
+    return CannotExecute(NOT_FOUND, f"{printable(word)}: command not found")
 
 
 def _cannot(word: str, number: int) -> CannotExecute:

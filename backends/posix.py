@@ -64,9 +64,9 @@ class Limits:
 class PosixBackend:
     """This machine, as the user the service runs as, or as those that a holder may become.
 
-    Used on one event loop; `close` ends its threads. `environment` is where the allow-listed variables of every child are taken from; nothing below reads the
-    process's own. Checks before a start (a look at PATH and at directories) take turns in one thread: a file
-    system that hangs holds up the starts after it, and nothing else.
+    Used on one event loop; `close` ends its threads. `environment` is where the allow-listed variables of every child
+    are taken from; nothing below reads the process's own. Checks before a start (a look at PATH and at directories)
+    take turns in one thread: a file system that hangs holds up the starts after it, and nothing else.
     """
 
     name = "local"
