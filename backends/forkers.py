@@ -310,7 +310,7 @@ def _meaning(error: HolderError) -> Exception:
             return ExecFailed(number, found=error.error.get("found"))
         case {"kind": "user", "reason": str(reason)}:
             return NotAllowed(reason)
-        case {"kind": "prepare", "reason": str(reason)}:
+        case {"kind": "prepare", "why": str(reason)} | {"kind": "prepare", "reason": str(reason)}:
             return PrepareFailed(reason)
         case {"kind": "exhausted", "reason": str(reason)}:
             return Exhausted(reason)

@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from backends.holder import fork, trees
 from backends.holder.connection import Connection, peer_user
+from backends.holder.exits import peek, reap
 from backends.holder.frames import VERSION, BadFrame
 from backends.holder.hopper import make_hopper
 from backends.holder.processes import started
@@ -279,7 +280,7 @@ class Holder:
             forked = fork.fork(plan)
         except (fork.ExecFailed, fork.PrepareFailed, fork.Exhausted, NotAllowed) as error:
             os.close(hopper)
-            raise _refusal(error) from None
+            raise _refusal(error, plan) from None
         except BaseException:
             os.close(hopper)
             raise
@@ -380,37 +381,18 @@ class Holder:
         self._tell({"event": "exited", "key": held.key, "exit": held.exit})
 
 
-def _refusal(error: Exception) -> Refusal:
+def _refusal(error: Exception, plan: fork.Plan) -> Refusal:
     if isinstance(error, fork.ExecFailed):
         return Refusal("exec", errno=error.number, found=error.found)
     if isinstance(error, NotAllowed):
         return Refusal("user", reason=str(error))
-    return Refusal("prepare" if isinstance(error, fork.PrepareFailed) else "exhausted", reason=str(error))
+    if isinstance(error, fork.PrepareFailed):
+        return Refusal("prepare", reason=f"cannot enter directory {plan.cwd!r}: {error}", why=str(error))
+    return Refusal("exhausted", reason=str(error))
 
 
 def _exhausted(error: OSError) -> Refusal:
     return Refusal("exhausted", reason=os.strerror(error.errno or errno.EMFILE))
-
-
-def peek(pid: int) -> dict[str, int] | None:
-    """Return how a child ended, leaving it a zombie where the system can; None while it lives."""
-    if not hasattr(os, "waitid"):  # macOS before Python 3.13
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if not ended:
-            return None
-        return {"signal": os.WTERMSIG(status)} if os.WIFSIGNALED(status) else {"code": os.WEXITSTATUS(status)}
-    result = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
-    if result is None:
-        return None
-    return {"code" if result.si_code == os.CLD_EXITED else "signal": result.si_status}
-
-
-def reap(pid: int) -> bool:
-    """Release a child's number if it has ended; tell whether that is done."""
-    try:
-        return os.waitpid(pid, os.WNOHANG)[0] != 0
-    except ChildProcessError:
-        return True
 
 
 def log(text: str) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from backends.base import DirectoryNotFound, UserRefused
 from backends.forkers import HolderForker, OwnForker
-from backends.holder.__main__ import SOCKET
+from backends.holder import SOCKET
 from backends.holder.users import NotAllowed, RunAs
 from backends.holder_link import HolderError, HolderLink
 from backends.local_pty import Patience
@@ -253,7 +253,7 @@ async def test_files_of_others_cannot_be_found_out_about(link: HolderLink, place
             user=ANN,
             **{**PROGRAM, "cwd": str(place / "bob" / name)},
         )
-        assert (error["kind"], error["reason"]) == ("prepare", "Permission denied")
+        assert (error["kind"], error["why"]) == ("prepare", "Permission denied")
 
 
 async def test_a_third_user_is_not_heard(holder: asyncio.subprocess.Process, place: Path) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backends.holder.__main__ import SOCKET
+from backends.holder import SOCKET
 from support.wait import wait_until
 
 if TYPE_CHECKING:
