@@ -90,11 +90,16 @@ def private_file(path: Path, user: str, text: str, mode: int = 0o600) -> Path:
     return path
 
 
-def prefix_of(user: str, stash: Path) -> list[str]:
-    """Return the words that run a command as a user, without any right of root's; it can run this Python."""
+def prefix_of(user: str, stash: Path | None = None) -> list[str]:
+    """Return the words that run a command as a user, without any right of root's.
+
+    With a directory for mounts that command can run this Python and this repository, wherever they are.
+    """
     entry = pwd.getpwnam(user)
     words = ["setpriv", f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups"]
     words += ["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]
+    if stash is None:
+        return words
     wanted = sorted({Path(sys.prefix), Path(sys.base_prefix), ROOT})
     covered = {closed for path in wanted if (closed := _closed(path, entry))}
     if not covered:
