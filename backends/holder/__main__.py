@@ -14,12 +14,11 @@ import fcntl
 import os
 import signal
 import socket
-import stat
 import sys
 
 from backends.holder import EXIT_HELD, SOCKET
 from backends.holder.daemon import Holder, log
-from backends.holder.users import RunAs, own_name
+from backends.holder.users import RunAs, open_code, open_to_others, own_name
 
 LOCK, LOG = "holder.lock", "holder.log"
 IDLE_SECONDS = 5.0
@@ -92,8 +91,9 @@ def _parse() -> argparse.Namespace:
         if options.run_as is None and os.geteuid() == 0:
             parser.error("--allow-user needs --run-as, or that user could have programs run as root")
         options.run_as = options.run_as or RunAs(own_name())
-        if place := _open_to_others(options.directory):
-            parser.error(f"{place!r} can be changed by other users: the directory is to be root's alone")
+        place = open_to_others(options.directory) or open_code()
+        if place:
+            parser.error(f"{place!r} can be changed by other users: it is to be root's alone")
     return options
 
 
@@ -104,20 +104,6 @@ def _user_id(text: str) -> int:
         return int(text) if text.isdecimal() else pwd.getpwnam(text).pw_uid
     except KeyError:
         raise argparse.ArgumentTypeError(f"there is no user {text!r}") from None
-
-
-def _open_to_others(path: str) -> str | None:
-    """Return the part of a path that others than root and this user could put something else in the place of."""
-    path = os.path.realpath(path)
-    while True:
-        if os.path.exists(path):
-            status = os.stat(path)
-            is_open = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not status.st_mode & stat.S_ISVTX
-            if is_open or status.st_uid not in (0, os.geteuid()):
-                return path
-        if path == os.path.dirname(path):
-            return None
-        path = os.path.dirname(path)
 
 
 def _kind(*, streams: bool) -> type[Holder]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+import sys
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
@@ -64,6 +66,30 @@ def own_name() -> str:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         return str(os.geteuid())
+
+
+def open_to_others(path: str, writers: int = stat.S_IWGRP | stat.S_IWOTH) -> str | None:
+    """Return the part of a path that others than root and this user could put something else in the place of."""
+    path = os.path.realpath(path)
+    while True:
+        if os.path.exists(path):
+            status = os.stat(path)
+            is_open = status.st_mode & writers and not status.st_mode & stat.S_ISVTX
+            if is_open or status.st_uid not in (0, os.geteuid()):
+                return path
+        if path == os.path.dirname(path):
+            return None
+        path = os.path.dirname(path)
+
+
+def open_code() -> str | None:
+    """Return the part of this program that others could change; a group may (Debian's is `staff`)."""
+    import ptyprocess  # noqa: PLC0415
+
+    places = (
+        open_to_others(file, stat.S_IWOTH) for file in (__file__, ptyprocess.__file__, os.__file__, sys.executable)
+    )
+    return next(filter(None, places), None)
 
 
 # -- in the child, between fork and exec

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import pty
+import pwd
 import signal
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from support.other_users import (
     guarded_holder,
     need_root,
     open_directory,
+    prefix_of,
     private_directory,
     private_file,
     start_guarded_holder,
@@ -264,8 +266,8 @@ async def test_a_third_user_is_not_heard(holder: asyncio.subprocess.Process, pla
     )
 
     async def connect(user: str) -> tuple[bytes, bytes]:
-        command = ["/usr/bin/python3", "-c", code]
-        done = await asyncio.to_thread(subprocess.run, command, user=user, capture_output=True, check=False)
+        command = [*prefix_of(user, place / user), sys.executable, "-c", code]
+        done = await asyncio.to_thread(subprocess.run, command, capture_output=True, check=False)
         return done.stdout, done.stderr
 
     assert holder.returncode is None
@@ -322,8 +324,9 @@ async def test_a_program_starts_as_a_login_of_its_user_would(terminals: Terminal
     terminal = await terminals.sh(script, user=ANN)
     assert (await terminal.wait()).code == 0
     home, variables, _ = terminal.output.decode().split("\r\n", 2)
-    assert home == os.path.realpath("/usr/sbin")
-    assert variables == f"/usr/sbin {ANN} {ANN} /usr/sbin/nologin none none"
+    entry = pwd.getpwnam(ANN)
+    assert home == os.path.realpath(entry.pw_dir)
+    assert variables == f"{entry.pw_dir} {ANN} {ANN} {entry.pw_shell} none none"
 
 
 async def test_a_user_without_a_home_starts_in_the_root_directory(terminals: Terminals) -> None:

@@ -116,7 +116,7 @@ class Shell:
             said = (await self.output())[start:]
             return said if re.search(pattern, said) else None
 
-        said: str | None = await wait_until(found, description=pattern)  # type: ignore[arg-type]
+        said: str | None = await wait_until(found, description=pattern)
         assert said is not None
         return said
 

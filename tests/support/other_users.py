@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backends.holder import SOCKET
+from backends.holder.users import open_code
 from support.wait import wait_until
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def need_root() -> None:
     """Skip the test if this process may not be other users."""
     if os.geteuid() != 0:
         pytest.skip("needs root, to be other users")
+    if place := open_code():
+        pytest.skip(f"{place} can be changed by other users than root")
 
 
 def uid_of(user: str) -> int:
