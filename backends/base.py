@@ -6,6 +6,7 @@ Errors, as a tree::
     ├── ShellNotFound      the named shell is not here; lists those that are
     ├── DirectoryNotFound  the working directory cannot be entered
     ├── InvalidProgram     the program's description cannot be passed to a system at all (a NUL byte, say)
+    ├── UserRefused        the program may not run as the user it is to run as
     └── OutOfResources     no PTY, descriptor, process or memory left: try again later
 """
 
@@ -57,6 +58,18 @@ class InvalidProgram(BackendError):
     def __str__(self) -> str:
         """Name the field and what is wrong with it."""
         return f"{self.field}: {self.reason}"
+
+
+@dataclass(eq=False)
+class UserRefused(BackendError):
+    """A program cannot run as this user: there is none, or what starts programs may not become them."""
+
+    user: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the user and why."""
+        return f"cannot run as user {self.user!r}: {self.reason}"
 
 
 @dataclass(eq=False)
@@ -114,7 +127,7 @@ class Program:
     which it knows the terminal's processes again. Neither can be overridden by `env`.
 
     `shell` None and `command` None: the backend's default shell. `cwd` None: the home directory. `rows` and
-    `cols` are 1..65535, in characters.
+    `cols` are 1..65535, in characters. `user` None: the user the backend runs programs as.
     """
 
     session_id: str
@@ -124,6 +137,8 @@ class Program:
     env: Mapping[str, str] = field(default_factory=dict)
     rows: int = 24
     cols: int = 80
+    user: str | None = None
+    """The user of that machine to run as, whose home and shell are then the default ones."""
     note: str = ""
     """Kept with the program where that outlives this process, and given back as `Survivor.note`."""
 
@@ -260,7 +275,7 @@ class Environment(Protocol):
 
         A command that cannot be executed is no error here: the reason goes to the sink as output and the exit
         code is 127 (not found) or 126 (found, not executable). Raises ShellNotFound, DirectoryNotFound,
-        InvalidProgram, OutOfResources; then nothing was started. Cancelled: what was started is ended.
+        InvalidProgram, UserRefused, OutOfResources; then nothing was started. Cancelled: what was started is ended.
         """
         ...
 
@@ -289,8 +304,11 @@ class Backend(Protocol):
         """What it can do."""
         ...
 
-    async def shells(self) -> Sequence[str]:
-        """Names of the shells that exist there now, the default first (a look at a disk, or over a link)."""
+    async def shells(self, user: str | None = None) -> Sequence[str]:
+        """Names of the shells that exist there now, a user's default first (a look at a disk, or over a link).
+
+        Raises UserRefused.
+        """
         ...
 
     async def open(self, session_id: str) -> Environment:

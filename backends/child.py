@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from backends.base import ExitStatus
+    from backends.process_tree import Processes
 
 
 class Child(Protocol):
@@ -22,12 +23,21 @@ class Child(Protocol):
     exited: asyncio.Future[ExitStatus]
     """How it ended, once it has."""
 
+    @property
+    def processes(self) -> Processes | None:
+        """Who sees and signals the processes of its tree for this process, which may not; None: it may itself."""
+        ...
+
     def give_up(self, status: ExitStatus) -> None:
         """Report `status` now: the child does not die."""
         ...
 
     def annotate(self, note: str) -> None:
         """Keep a note where the child is kept, in place of an older one."""
+        ...
+
+    def signal_foreground(self, signum: int) -> bool:
+        """Have the foreground programs signalled by whoever may; False: nobody may more than this process."""
         ...
 
     def reap(self) -> None:

@@ -48,7 +48,7 @@ class EchoBackend:
         self._limit = limit
         self._open: set[EchoPty] = set()
 
-    async def shells(self) -> Sequence[str]:
+    async def shells(self, user: str | None = None) -> Sequence[str]:  # noqa: ARG002 - there is one user
         """Return the only one."""
         return ["echo"]
 

@@ -1,7 +1,7 @@
 """From the first word of a command to a file that can be executed, or the reason why there is none."""
 
 # exec takes a path as it is written; Path would normalise it.
-# ruff: noqa: PTH110, PTH112, PTH113, PTH116, PTH118, PTH123
+# ruff: noqa: PTH112, PTH113, PTH116, PTH118
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def find_executable(word: str, *, path: str, cwd: str) -> str:
             forbidden = candidate
     if forbidden is not None:
         raise _cannot(word, errno.EACCES)
-    raise CannotExecute(NOT_FOUND, f"{printable(word)}: command not found")
+    raise _no_command(word)
 
 
 def _check(word: str, candidate: str) -> str:
@@ -57,28 +57,22 @@ def _check(word: str, candidate: str) -> str:
     return candidate
 
 
-def exec_failed(word: str, file: str, number: int) -> CannotExecute:
-    """Return what `execve(file)` having failed with errno `number` means for the command `word`."""
-    if number == errno.ENOENT and os.path.exists(file):
+def exec_failed(word: str, number: int, *, found: bool) -> CannotExecute:
+    """Return what execve having failed with errno `number` means for the command `word`; `found`: the file is there."""
+    if number == errno.ENOENT and found:
         return CannotExecute(NOT_EXECUTABLE, f"{printable(word)}: bad interpreter: {os.strerror(number)}")
+    if number == errno.ENOENT and "/" not in word:
+        return _no_command(word)
     return _cannot(word, number)
-
-
-def is_text(file: str) -> bool:
-    """Tell whether a file that `execve` refuses as ENOEXEC is a script without `#!`, to be run by the shell.
-
-    No NUL byte before the first line's end is the test POSIX gives for a text file in this place.
-    """
-    try:
-        with open(file, "rb") as stream:
-            return b"\0" not in stream.readline(1024)
-    except OSError:
-        return False  # executable but not readable: no shell could read it either
 
 
 def printable(text: str) -> str:
     """Return `text` fit for one line on a terminal."""
     return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
+def _no_command(word: str) -> CannotExecute:
+    return CannotExecute(NOT_FOUND, f"{printable(word)}: command not found")
 
 
 def _cannot(word: str, number: int) -> CannotExecute:

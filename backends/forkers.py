@@ -13,8 +13,11 @@ from weakref import WeakSet
 import structlog
 
 from backends.base import OutOfResources
+from backends.environment import MARK
 from backends.held_child import UNKNOWN, HeldChild, Tag, is_still
+from backends.held_processes import HeldProcesses
 from backends.holder.fork import ExecFailed, Exhausted, Forked, Plan, PrepareFailed, discard, fork
+from backends.holder.users import NotAllowed
 from backends.holder_link import HolderError, HolderGone, HolderLink, HolderMissing
 from backends.own_child import OwnChild
 
@@ -47,7 +50,8 @@ class Forker(Protocol):
     async def fork(self, plan: Plan, tag: Tag) -> Child:
         """Execute a program at a new PTY.
 
-        Raises ExecFailed, PrepareFailed, Exhausted, OSError; then nothing is left of it. Cancelled: neither.
+        Raises ExecFailed, PrepareFailed, NotAllowed, Exhausted, OSError; then nothing is left of it. The same if
+        cancelled.
         """
         ...
 
@@ -92,6 +96,8 @@ class OwnForker:
 
     async def fork(self, plan: Plan, tag: Tag) -> Child:  # noqa: ARG002 - kept by nobody
         """Execute a program; see `Forker.fork`."""
+        if plan.user is not None:  # in a process with threads nobody can look into the user database after a fork
+            raise NotAllowed("it takes a holder")
         forking = self._thread.submit(fork, plan)
         try:
             forked = await asyncio.wrap_future(forking)
@@ -138,6 +144,7 @@ class HolderForker:
         self._link: HolderLink | None = None
         self._reaching = asyncio.Lock()
         self._children: WeakSet[HeldChild] = WeakSet()
+        self._processes = HeldProcesses(self._reach)
         self._moving: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -150,7 +157,7 @@ class HolderForker:
             link = await self._reach()
         except HolderError as error:
             raise Exhausted(str(error)) from error
-        spawning = link.send("spawn", payload=tag.encode(), **_request(plan))
+        spawning = link.send("spawn", payload=tag.encode(), mark=_mark(tag), **_request(plan))
         try:
             reply = await asyncio.shield(spawning)
         except asyncio.CancelledError:
@@ -161,7 +168,8 @@ class HolderForker:
         if not _is_whole(reply):
             _abandon(link, spawning)
             raise Exhausted(os.strerror(errno.EMFILE))
-        child = HeldChild(link, reply.fields["key"], reply.fields["pid"], list(reply.descriptors), tag=tag)
+        key, pid, descriptors = reply.fields["key"], reply.fields["pid"], list(reply.descriptors)
+        child = HeldChild(link, key, pid, descriptors, tag=tag, processes=self._processes)
         self._children.add(child)
         return child
 
@@ -190,8 +198,16 @@ class HolderForker:
         if not _is_whole(reply):
             _close(descriptors)
             raise OutOfResources(os.strerror(errno.EMFILE))
-        status = reply.fields["exit"]
-        child = HeldChild(link, held.key, held.pid, descriptors, tag=held.tag, status=status, is_child=held.is_child)
+        child = HeldChild(
+            link,
+            held.key,
+            held.pid,
+            descriptors,
+            tag=held.tag,
+            processes=self._processes,
+            status=reply.fields["exit"],
+            is_child=held.is_child,
+        )
         if not held.is_child and not await asyncio.to_thread(is_still, held.pid, held.tag.mark):
             child.give_up(UNKNOWN)
         self._children.add(child)
@@ -239,15 +255,32 @@ class HolderForker:
     async def _move_to(self, link: HolderLink) -> None:
         for child in list(self._children):
             if child.is_watched and not child.exited.done() and not child.is_held_by(link):
-                descriptors = [child.master] if child.hopper is None else [child.master, child.hopper]
-                reply = await link.call("adopt", payload=child.tag.encode(), descriptors=descriptors, pid=child.pid)
-                child.move(link, reply.fields["key"])
+                await self._move_one(child, link)
+
+    async def _move_one(self, child: HeldChild, link: HolderLink) -> None:
+        descriptors = [child.master] if child.hopper is None else [child.master, child.hopper]
+        tag = child.tag
+        try:
+            reply = await link.call(
+                "adopt", payload=tag.encode(), descriptors=descriptors, mark=_mark(tag), pid=child.pid
+            )
+        except HolderError as error:
+            if error.error.get("kind") != "not_yours":
+                raise
+            _log.error("a program ends with this process", pid=child.pid, reason=str(error))
+            return
+        child.move(link, reply.fields["key"])
 
 
 def _request(plan: Plan) -> dict[str, Any]:
     fields = plan._asdict()
     fields["descriptor_limit"] = fields.pop("descriptors")
     return fields
+
+
+def _mark(tag: Tag) -> str:
+    """Return by what the holder knows the processes of a tree."""
+    return f"{MARK}={tag.mark}"
 
 
 def _abandon(link: HolderLink, spawning: asyncio.Future[Reply]) -> None:
@@ -274,8 +307,10 @@ def _meaning(error: HolderError) -> Exception:
     """Return what the holder's refusal is to our caller."""
     match error.error:
         case {"kind": "exec", "errno": int(number)}:
-            return ExecFailed(number)
-        case {"kind": "prepare", "reason": str(reason)}:
+            return ExecFailed(number, found=error.error.get("found"))
+        case {"kind": "user", "reason": str(reason)}:
+            return NotAllowed(reason)
+        case {"kind": "prepare", "why": str(reason)} | {"kind": "prepare", "reason": str(reason)}:
             return PrepareFailed(reason)
         case {"kind": "exhausted", "reason": str(reason)}:
             return Exhausted(reason)

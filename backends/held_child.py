@@ -7,14 +7,19 @@ import contextlib
 import json
 import os
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import structlog
 
 from backends.base import ExitStatus, Lost
 
 if TYPE_CHECKING:
-    from backends.holder_link import HolderLink
+    from backends.holder_link import HolderLink, Reply
+    from backends.process_tree import Processes
+
+_log = structlog.get_logger(__name__)
 
 _LOOK_SECONDS = 0.5
 """How often a process is looked at whose end nobody tells, where there is no pidfd."""
@@ -31,6 +36,8 @@ class Tag:
     """By which the processes of its tree are known."""
     note: str
     """The core's."""
+    user: str = ""
+    """Who it runs as; empty: the holder's own user."""
 
     def encode(self) -> bytes:
         """Return it as the holder keeps it."""
@@ -42,7 +49,7 @@ class Tag:
         kept = json.loads(data)
         if not isinstance(kept, dict):
             raise ValueError("a tag is an object")  # noqa: TRY004 - of another version, not of another type
-        return cls(*(str(kept.get(name, "")) for name in ("session_id", "mark", "note")))
+        return cls(*(str(kept.get(each.name, "")) for each in fields(cls)))
 
 
 class HeldChild:
@@ -56,13 +63,14 @@ class HeldChild:
         descriptors: list[int],
         *,
         tag: Tag,
+        processes: Processes,
         status: dict[str, int] | None = None,
         is_child: bool = True,
     ) -> None:
         """Take over the descriptors of a program that was spawned or taken.
 
-        `status` is how it ended already. One that is no child of this holder was forked by an earlier one, which
-        is gone: how it ends nobody will know.
+        `processes` sees those of other users. `status` is how it ended already. One that is no child of this holder
+        was forked by an earlier one, which is gone: how it ends nobody will know.
         """
         self._loop = asyncio.get_running_loop()
         self._link = link
@@ -72,6 +80,7 @@ class HeldChild:
         self._look: asyncio.TimerHandle | None = None
         self._is_alone = False
         self.pid = pid
+        self.processes = processes if tag.user else None
         self.master, *hopper = descriptors
         self.hopper = hopper[0] if hopper else None
         self.exited: asyncio.Future[ExitStatus] = self._loop.create_future()
@@ -109,6 +118,19 @@ class HeldChild:
         """Have the holder keep a note."""
         self._tag = replace(self._tag, note=note)
         self._link.send("annotate", key=self._key, payload=self._tag.encode())
+
+    def signal_foreground(self, signum: int) -> bool:
+        """Have the holder do it, if it is another user's program; see `Child`."""
+        if not self._tag.user or self._link.lost.done():
+            return False
+        self._link.send("signal", key=self._key, signals=[signum]).add_done_callback(self._signalled)
+        return True
+
+    def _signalled(self, asking: asyncio.Future[Reply]) -> None:
+        error = asking.exception()
+        refused = error is None and asking.result().fields["refused"]
+        if error or refused:
+            _log.warning("a signal was not sent", pid=self.pid, refused=refused or [], reason=str(error or "refused"))
 
     def reap(self) -> None:
         """Have the holder close the terminal and reap the child; harmless twice."""

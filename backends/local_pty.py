@@ -80,8 +80,13 @@ class LocalPty:
 
     def signal(self, signum: int) -> None:
         """Signal the foreground process group; see `line_discipline.signal_foreground` for errors."""
-        if not self._over:
+        if self._over:
+            return
+        try:
             line_discipline.signal_foreground(self._master.descriptor, self._child.pid, signum)
+        except PermissionError:
+            if not self._child.signal_foreground(signum):
+                raise
 
     def pause_reading(self) -> None:
         """Stop reading."""

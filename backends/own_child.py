@@ -37,6 +37,7 @@ class OwnChild:
         self.master = forked.master
         self.hopper = forked.hopper
         self.exited: asyncio.Future[ExitStatus] = loop.create_future()
+        self.processes = None
         self._loop = loop
         self._is_awaited = True
         self._pidfd = _open_pidfd(pid) if pidfd else -1
@@ -78,6 +79,10 @@ class OwnChild:
         """Kill a child that nobody will use; it is reaped when it ends."""
         os.kill(self.pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
         self.reap()
+
+    def signal_foreground(self, signum: int) -> bool:  # noqa: ARG002
+        """Nobody may more than this process, which has forked it."""
+        return False
 
     def annotate(self, note: str) -> None:
         """Nobody outlives this process with it."""

@@ -13,16 +13,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backends.base import Capabilities, DirectoryNotFound, InvalidProgram, OutOfResources, Survivor
+from backends.base import Capabilities, DirectoryNotFound, InvalidProgram, OutOfResources, Survivor, UserRefused
 from backends.child import close_descriptors
 from backends.environment import check_text, child_environment, posix_base
-from backends.executable import CannotExecute, exec_failed, find_executable, is_text
+from backends.executable import CannotExecute, exec_failed, find_executable
 from backends.failed_pty import tell_failure
 from backends.forkers import Held
 from backends.held_child import Tag
 from backends.holder.fork import EXHAUSTED, ExecFailed, Exhausted, Plan, PrepareFailed
+from backends.holder.users import NotAllowed, is_text, own_name
 from backends.holder_link import HolderError
 from backends.local_pty import LocalPty, Patience
+from backends.login import find_login, login_environment
 from backends.process_table import ProcessTable
 from backends.process_tree import ProcessTree
 from backends.shells import available_shells, shell_command
@@ -60,11 +62,11 @@ class Limits:
 
 
 class PosixBackend:
-    """This machine, as the user the service runs as. Used on one event loop; `close` ends its threads.
+    """This machine, as the user the service runs as, or as those that a holder may become.
 
-    `environment` is where the allow-listed variables of every child are taken from; nothing below reads the
-    process's own. Checks before a start (a look at PATH and at directories) take turns in one thread: a file
-    system that hangs holds up the starts after it, and nothing else.
+    Used on one event loop; `close` ends its threads. `environment` is where the allow-listed variables of every child
+    are taken from; nothing below reads the process's own. Checks before a start (a look at PATH and at directories)
+    take turns in one thread: a file system that hangs holds up the starts after it, and nothing else.
     """
 
     name = "local"
@@ -89,9 +91,9 @@ class PosixBackend:
             limits=limits,
         )
 
-    async def shells(self) -> Sequence[str]:
-        """Return the known shells on PATH, the user's own first."""
-        return await asyncio.to_thread(available_shells, self._place.environment)
+    async def shells(self, user: str | None = None) -> Sequence[str]:
+        """Return the known shells on PATH, the user's own first. Raises UserRefused."""
+        return await asyncio.to_thread(_available_shells, self._place.environment, user)
 
     async def open(self, session_id: str) -> PosixEnvironment:
         """Return an environment: nothing is provisioned. Raises OutOfResources (no thread left, no holder)."""
@@ -132,15 +134,17 @@ class PosixEnvironment:
     async def spawn(self, program: Program, sink: Sink) -> Pty:
         """Start a program; see `Environment.spawn`. argv[0] is the path of the file that is executed."""
         place = self._place
-        tag = Tag(program.session_id, secrets.token_hex(16), program.note)
+        tag = Tag(program.session_id, secrets.token_hex(16), program.note, program.user or "")
         checking = place.checker.submit(_make_plan, program, place.environment, tag.mark, place.limits)
         try:
             plan, word = await asyncio.wrap_future(checking)
-            child = await self._fork(plan, word, tag)
+            child = await self._fork_at_home(plan, word, tag, has_cwd=program.cwd is not None)
         except CannotExecute as failure:
             return tell_failure(failure, sink)
         except Exhausted as error:
             raise OutOfResources(str(error)) from None
+        except NotAllowed as error:
+            raise UserRefused(program.user or own_name(), str(error)) from None
         except PrepareFailed as error:
             raise DirectoryNotFound(plan.cwd, str(error)) from None
         except OSError as error:
@@ -153,6 +157,15 @@ class PosixEnvironment:
             child.discard()
             raise
 
+    async def _fork_at_home(self, plan: Plan, word: str, tag: Tag, *, has_cwd: bool) -> Child:
+        """Execute a program; without a home that can be entered in the root directory, as login(1) does."""
+        try:
+            return await self._fork(plan, word, tag)
+        except PrepareFailed:
+            if has_cwd:
+                raise
+        return await self._fork(plan._replace(cwd="/"), word, tag)
+
     async def _fork(self, plan: Plan, word: str, tag: Tag) -> Child:
         """Execute a program; a text without an interpreter is a shell script, as for execvp(3)."""
         try:
@@ -160,7 +173,11 @@ class PosixEnvironment:
         except ExecFailed as error:
             failed = error
         check = self._place.checker.submit
-        if failed.number == errno.ENOEXEC and await asyncio.wrap_future(check(is_text, plan.file)):
+        if (
+            plan.user is None
+            and failed.number == errno.ENOEXEC
+            and await asyncio.wrap_future(check(is_text, plan.file))
+        ):
             plan = plan._replace(file="/bin/sh", arguments=[plan.file, *plan.arguments])
             try:
                 return await self._place.forker.fork(plan, tag)
@@ -168,7 +185,10 @@ class PosixEnvironment:
                 failed = error
         if failed.number in EXHAUSTED:
             raise OutOfResources(str(failed))
-        raise await asyncio.wrap_future(check(exec_failed, word, plan.file, failed.number))
+        found = failed.found
+        if found is None:
+            found = await asyncio.wrap_future(check(os.path.exists, plan.file))
+        raise exec_failed(word, failed.number, found=found)
 
     async def adopt(self, survivor: Survivor, sink: Sink) -> Pty:
         """Take over a program that the holder has; see `Environment.adopt`."""
@@ -184,7 +204,7 @@ class PosixEnvironment:
 
     def _connect(self, child: Child, mark: str, sink: Sink) -> LocalPty:
         """Begin to use a child. Raises OutOfResources: it is not used, and its descriptors are closed."""
-        tree = ProcessTree(self._place.processes, child.pid, mark)
+        tree = ProcessTree(child.processes or self._place.processes, child.pid, mark)
         try:
             pty = LocalPty(child, sink, tree, self._place.patience)
         except OSError as error:
@@ -206,8 +226,11 @@ class PosixEnvironment:
 def _make_plan(program: Program, base: Mapping[str, str], mark: str, limits: Limits) -> tuple[Plan, str]:
     """Check what is to be started; return it and the word it is known by. In the checker's thread.
 
-    Raises CannotExecute, ShellNotFound, DirectoryNotFound, InvalidProgram, OutOfResources.
+    What concerns the files of another user only they can check: that is left to the child, which is them by then.
+    Raises CannotExecute, ShellNotFound, DirectoryNotFound, InvalidProgram, UserRefused, OutOfResources.
     """
+    if program.user is not None:
+        base = login_environment(base, find_login(program.user))
     environment = child_environment(base, program, mark)
     if program.command is None:
         command = shell_command(program.shell, environment, keeps_path="PATH" in program.env)
@@ -217,11 +240,20 @@ def _make_plan(program: Program, base: Mapping[str, str], mark: str, limits: Lim
     size = (program.rows, program.cols)
     if not all(1 <= length <= _MAX_SIZE for length in size):
         raise InvalidProgram("size", f"rows and cols are 1 to {_MAX_SIZE}")
-    cwd = _directory(program.cwd, environment["HOME"])
     _check_reserve(limits.reserve)
     word, *arguments = command
-    file = find_executable(word, path=environment["PATH"], cwd=cwd)
-    return Plan(file, arguments, cwd, environment, size, limits.inherited), word
+    if program.user is None:
+        cwd = _directory(program.cwd, environment["HOME"])
+        file = find_executable(word, path=environment["PATH"], cwd=cwd)
+    else:
+        cwd = os.path.join(environment["HOME"], program.cwd or "")  # noqa: PTH118 - keeps `..` for the kernel
+        check_text("cwd", cwd)
+        file = word
+    return Plan(file, arguments, cwd, environment, size, limits.inherited, program.user), word
+
+
+def _available_shells(base: Mapping[str, str], user: str | None) -> list[str]:
+    return available_shells(base if user is None else login_environment(base, find_login(user)))
 
 
 def _check_reserve(reserve: int) -> None:

@@ -7,17 +7,17 @@ import errno
 import os
 import signal
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from backends.base import BackendError
 from backends.holder.processes import select
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from backends.holder.processes import Process
-    from backends.process_table import ProcessTable
 
 _log = structlog.get_logger(__name__)
 
@@ -30,6 +30,21 @@ _KILL_SECONDS = 1.0
 """At least this long is waited for killed processes to disappear."""
 
 
+class Processes(Protocol):
+    """The processes of this machine, or those of them that may be ours."""
+
+    async def look(self) -> list[Process]:
+        """Return those that existed at some time after this call. Raises OSError (no descriptor left), BackendError."""
+        ...
+
+    async def signal(self, processes: Iterable[Process], *signals: int) -> list[Process]:
+        """Signal these, and none that has got the number of one since; return those that may not be.
+
+        Raises what `look` raises.
+        """
+        ...
+
+
 class ProcessTree:
     """What runs in one terminal: its session, what carries its mark, and the descendants of all these.
 
@@ -38,7 +53,7 @@ class ProcessTree:
     environment, and one that changed to another user.)
     """
 
-    def __init__(self, table: ProcessTable, leader: int, mark: str) -> None:
+    def __init__(self, table: Processes, leader: int, mark: str) -> None:
         self._table = table
         self._leader = leader
         self._mark = mark
@@ -81,16 +96,21 @@ class ProcessTree:
                 raise
             self._signal_leader(signals)  # the others at the next look
             return
+        except BackendError:
+            return  # all at the next look
         self._refused |= {_key(process) for process in refused}
         told |= {_key(process) for process in strangers}
 
     async def _members(self) -> list[Process] | None:
-        """Return what is left of the tree; None if it cannot be known for want of a descriptor."""
+        """Return what is left of the tree; None if it cannot be known (for want of a descriptor, say)."""
         try:
             seen = await self._table.look()
         except OSError as error:
             if error.errno not in _EXHAUSTED:
                 raise
+            return None
+        except BackendError as error:  # whoever sees them is gone; perhaps another one comes
+            _log.warning("the processes of a terminal cannot be seen", leader=self._leader, reason=str(error))
             return None
         members = select(seen, self._leader, self._mark)
         return [process for process in members if _key(process) not in self._refused]

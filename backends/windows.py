@@ -43,7 +43,7 @@ class WindowsBackend:
         """Keep the allow-listed part of the environment."""
         self._environment = windows_base(environment)
 
-    async def shells(self) -> Sequence[str]:
+    async def shells(self, user: str | None = None) -> Sequence[str]:  # noqa: ARG002 - refused by the settings
         """Return the known shells on PATH."""
         return await asyncio.to_thread(_available, _path(self._environment))
 

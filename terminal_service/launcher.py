@@ -16,8 +16,9 @@ from backends.base import (
     OutOfResources,
     Program,
     ShellNotFound,
+    UserRefused,
 )
-from terminal_service.errors import InvalidRequest, LimitReached, SessionOver, Unavailable
+from terminal_service.errors import Forbidden, InvalidRequest, LimitReached, SessionOver, Unavailable
 from terminal_service.recovery import TERMINAL_ID, make_record, restore_session
 from terminal_service.session import Session, SessionSpec, State
 from terminal_service.sizes import SizePolicy
@@ -69,8 +70,9 @@ class Launcher:
             raise LimitReached("sessions per user", limit)
 
     def make_session(self, spec: SessionSpec, owner: str) -> Session:
-        """Return a session that has not been started."""
+        """Return a session that has not been started. Raises Forbidden: its owner has no user to run it as."""
         settings = self._settings
+        self._find_user(owner)
         return Session(
             str(uuid.uuid4()),
             owner,
@@ -79,6 +81,14 @@ class Launcher:
             max_lifetime_seconds=settings.session_max_lifetime_seconds,
             clock=self._clock,
         )
+
+    def _find_user(self, owner: str) -> str | None:
+        """Return the user that an owner's programs run as, None: the backend's own. Raises Forbidden."""
+        users = self._settings.os_users
+        user = users.find(owner)
+        if users and user is None:
+            raise Forbidden(f"sessions of {owner!r}: OS_USERS names no user to run them as")
+        return user
 
     def restore(self, session_id: str, record: dict[str, Any]) -> Session:
         """Return a session that an earlier process had; see `restore_session`."""
@@ -111,8 +121,8 @@ class Launcher:
     async def start(self, session: Session) -> None:
         """Provision what a session needs and start its program.
 
-        Raises InvalidRequest (with the field), Unavailable, SessionOver (ended meanwhile). What the session has
-        got by then, its environment and its terminal, is the caller's to close.
+        Raises InvalidRequest (with the field), Forbidden, Unavailable, SessionOver (ended meanwhile). What the session
+        has got by then, its environment and its terminal, is the caller's to close.
         """
         try:
             await self._start(session)
@@ -128,11 +138,12 @@ class Launcher:
         if backend is None:
             raise InvalidRequest("backend", f"{name!r} is not one of: {', '.join(self._backends)}")
         session.backend = name
-        session.shell = await self._choose_shell(session.spec, backend)
+        user = self._find_user(session.owner)
+        session.shell = await self._choose_shell(session.spec, backend, user)
         session.enter(State.PREPARING, f"starting on {name}")
         environment = session.environment = await backend.open(session.session_id)
         output = await self._begin_log(session)
-        program = _make_program(session, json.dumps(make_record(session)))
+        program = _make_program(session, user, json.dumps(make_record(session)))
         await self.connect(session, output, lambda sink: environment.spawn(program, sink))
 
     async def connect(self, session: Session, output: Log, open_pty: Callable[[Sink], Awaitable[Pty]]) -> None:
@@ -162,7 +173,7 @@ class Launcher:
             self._storage.tell(output, durable=False, reason=str(output.degraded))
         return session.terminal
 
-    async def _choose_shell(self, spec: SessionSpec, backend: Backend) -> str:
+    async def _choose_shell(self, spec: SessionSpec, backend: Backend, user: str | None) -> str:
         if spec.command:
             return spec.command[0]
         if spec.shell:
@@ -170,7 +181,7 @@ class Launcher:
         configured = self._settings.default_shell
         if configured is not None and backend is next(iter(self._backends.values())):
             return configured
-        return next(iter(await backend.shells()), "")
+        return next(iter(await backend.shells(user)), "")
 
     async def _begin_log(self, session: Session) -> Log:
         try:
@@ -188,10 +199,13 @@ class Launcher:
         if isinstance(error, OutOfResources):
             log.warning("session refused", session_id=session.session_id, reason=str(error))
             return Unavailable(str(error))
+        if isinstance(error, UserRefused):
+            log.warning("session refused", session_id=session.session_id, reason=str(error))
+            return Forbidden(str(error))
         return InvalidRequest(*_wrong_field(error))
 
 
-def _make_program(session: Session, note: str) -> Program:
+def _make_program(session: Session, user: str | None, note: str) -> Program:
     spec = session.spec
     return Program(
         session_id=session.session_id,
@@ -201,6 +215,7 @@ def _make_program(session: Session, note: str) -> Program:
         env=spec.env,
         rows=spec.size.rows,
         cols=spec.size.cols,
+        user=user,
         note=note,
     )
 

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from platformdirs import user_state_path
 from terminal_service import values
 from terminal_service.addresses import is_loopback
 from terminal_service.env_file import EnvFileError, read_env_file
+from terminal_service.os_users import OsUsers
 from terminal_service.values import Reader, choice, seconds, whole
 
 if TYPE_CHECKING:
@@ -92,6 +94,11 @@ class Settings:
         "on",
         values.HOLDER,
         "Who owns the shells: on (a process of their own, they outlive this one), off, or a holder's directory.",
+    )
+    os_users: OsUsers = _setting(  # noqa: RUF009  (a dataclass field)
+        OsUsers(),
+        values.OS_USERS,
+        "Users of this machine that sessions run as: owner=user,...,*=user; empty: all as the service's user.",
     )
     stop_sessions_on_exit: bool = _setting(
         default=False,
@@ -196,6 +203,7 @@ class Settings:
     def __post_init__(self) -> None:
         """Refuse what is wrong in combination, however the object was made."""
         _check_exposure(self)
+        _check_os_users(self)
         _check_sizes(self)
 
     @property
@@ -246,7 +254,7 @@ def example() -> str:
 
 
 def _shown(default: object) -> str:
-    if default is dataclasses.MISSING or default is None or default == ():
+    if default is dataclasses.MISSING or default is None or default in ((), OsUsers()):
         return ""
     if isinstance(default, bool):
         return str(default).lower()
@@ -281,6 +289,20 @@ def _check_exposure(settings: Settings) -> None:
         )
     if settings.trusted_proxies:
         raise SettingsError("TRUSTED_PROXIES needs API_KEYS: who comes through a proxy cannot be told apart otherwise")
+
+
+def _check_os_users(settings: Settings) -> None:
+    if not settings.os_users:
+        return
+    if sys.platform != "linux":
+        raise SettingsError("OS_USERS works on Linux only")
+    if settings.holder == "off":
+        raise SettingsError("OS_USERS needs a holder: set HOLDER to the directory of one that root runs, not to off")
+    if settings.holder == "on" and os.geteuid() != 0:
+        raise SettingsError(
+            "OS_USERS needs a holder that root runs: set HOLDER to its directory; the one of HOLDER=on has no more "
+            "rights than this service"
+        )
 
 
 def _check_sizes(settings: Settings) -> None:

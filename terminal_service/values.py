@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from terminal_service.addresses import parse_name, parse_origin
+from terminal_service.os_users import OsUsers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,6 +176,10 @@ def _api_key(item: str) -> ApiKey:
     return ApiKey.of(user, key)
 
 
+def _os_users(text: str) -> OsUsers:
+    return OsUsers.parse(_items(text), _USER)
+
+
 NAME = Reader(_listen_name, "a host name or IP address")
 PATH = Reader(_path, "a path")
 SOCKET_PATH = Reader(_socket_path, f"a path of at most {_MAX_SOCKET_PATH_BYTES} bytes")
@@ -182,6 +187,7 @@ SWITCH = Reader(_switch, "true or false")
 HOLDER = Reader(_holder, "on, off, or an absolute path")
 WORD = Reader(_word, "printable text")
 HOST_NAMES = Reader(_host_names, "host names or IP addresses without port, comma separated (no *)")
+OS_USERS = Reader(_os_users, "owner=user, comma separated, each owner once, * for all the others")
 ORIGINS = Reader(_origins, "origins like https://app.example.com, comma separated (no *, no path)")
 NETWORKS = Reader(_networks, "IP addresses or networks like 10.0.0.0/8, comma separated (no *)")
 API_KEYS = Reader(

@@ -1,7 +1,8 @@
 """Run a holder: `python -m backends.holder DIRECTORY`.
 
 It listens on `DIRECTORY/holder.sock` and ends when it holds nothing and nobody is connected. Exit codes: 0 after
-that (or at once, in the background: it is ready), 3 if the directory has a holder already.
+that (or at once, in the background: it is ready), 2 if it is told what cannot be, 3 if the directory has a holder
+already.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 
 from backends.holder import EXIT_HELD, SOCKET
 from backends.holder.daemon import Holder, log
+from backends.holder.users import RunAs, open_code, open_to_others, own_name
 
 LOCK, LOG = "holder.lock", "holder.log"
 IDLE_SECONDS = 5.0
@@ -31,26 +33,28 @@ def main() -> int:
         from backends.holder.bridge import bridge  # noqa: PLC0415 - a holder has no use for it
 
         return bridge(options.directory)
+    serves_another = options.allow_user is not None
     mask = os.umask(0o077)
     os.makedirs(options.directory, mode=0o700, exist_ok=True)
     os.chdir(options.directory)  # names are short now: a socket's may have 107 bytes
-    os.chmod(".", 0o700 if options.allow_user is None else 0o711)
+    os.chmod(".", 0o711 if serves_another else 0o700)
     if not _lock():
         return EXIT_HELD
     kind = _kind(streams=options.streams)
     users = {os.geteuid(), 0}
     listener = _listen()
-    if options.allow_user is not None:
+    if serves_another:
         os.chown(SOCKET, options.allow_user, -1)  # nobody else can change what is in this directory
         users.add(options.allow_user)
-    if not (options.foreground or options.allow_user is not None):
+    if not (options.foreground or serves_another):
         _go_to_background()
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)  # what a terminal sends to everything started from it
     os.umask(mask)  # what the programs inherit
     os.chdir("/")
     log("ready")
-    kind(listener, frozenset(users), None if options.stay else IDLE_SECONDS).run()
+    idle_seconds = None if options.stay or serves_another else IDLE_SECONDS
+    kind(listener, frozenset(users), idle_seconds, options.run_as).run()
     with contextlib.suppress(FileNotFoundError):
         os.unlink(os.path.join(options.directory, SOCKET))
     log("ended")
@@ -70,11 +74,36 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument(
         "--allow-user",
-        type=int,
-        metavar="UID",
-        help="the service's user, if it is another one than this holder's: implies --foreground",
+        type=_user_id,
+        metavar="USER",
+        help="the service's user, if it is another one than this holder's: implies --foreground and --stay",
     )
-    return parser.parse_args()
+    parser.add_argument(
+        "--run-as",
+        type=RunAs,
+        metavar="NAME[,NAME...]",
+        help="run programs as these users and nobody else; @NAME: the members of a group, but root",
+    )
+    options = parser.parse_args()
+    if options.allow_user is not None:
+        if options.streams or options.stdio:
+            parser.error("--allow-user is for a service on this machine")
+        if options.run_as is None and os.geteuid() == 0:
+            parser.error("--allow-user needs --run-as, or that user could have programs run as root")
+        options.run_as = options.run_as or RunAs(own_name())
+        place = open_to_others(options.directory) or open_code()
+        if place:
+            parser.error(f"{place!r} can be changed by other users: it is to be root's alone")
+    return options
+
+
+def _user_id(text: str) -> int:
+    import pwd  # noqa: PLC0415 - few holders need it
+
+    try:
+        return int(text) if text.isdecimal() else pwd.getpwnam(text).pw_uid
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"there is no user {text!r}") from None
 
 
 def _kind(*, streams: bool) -> type[Holder]:

@@ -10,13 +10,15 @@ hello                                          version, pid, operations
 list                                           programs: [{key, pid, child, exit, note}], payload: their notes in a
                                                row (`note` is the length); child: how it ends will be known here
 spawn     file arguments cwd env size          key, pid; descriptors: master, hopper. The payload is the note
-          descriptor_limit user
+          descriptor_limit user mark           user: who it runs as; mark: `NAME=value`, in its environment
 take      key                                  pid, exit; descriptors: master, hopper
 annotate  key                                  the payload is the new note
 release   key                                  the terminal is closed, the program reaped (now or when it ends)
 discard   key                                  as release, after killing it
-adopt     pid; descriptors: master, hopper     key: a program whose holder died. The payload is the note
-signal    pids signum                          refused: pids that could not be signalled; for another user's programs
+adopt     pid mark; descriptors: master hopper key: a program whose holder died. The payload is the note
+processes                                      processes: [[pid, parent, session, started, mark]] of all programs' trees
+signal    signals; processes: [[pid, started]] refused: pids that are in no tree here, or may not be signalled
+          or key: the foreground programs
 stop                                           the holder ends; terminals it has hang up
 ========= ==================================== ==================================================================
 
@@ -35,14 +37,19 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from backends.holder import fork
+from backends.holder import fork, trees
 from backends.holder.connection import Connection, peer_user
+from backends.holder.exits import peek, reap
 from backends.holder.frames import VERSION, BadFrame
 from backends.holder.hopper import make_hopper
+from backends.holder.processes import started
+from backends.holder.users import NotAllowed
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
+
+    from backends.holder.users import RunAs
 
 PATIENCE_SECONDS = 5.0
 """A connection that does not read its answer for so long is ended: nobody else waits longer for it."""
@@ -54,12 +61,14 @@ _HARMLESS = ("hello", "list")
 class Held:
     """One program and what is kept of it."""
 
-    def __init__(self, key: int, forked: fork.Forked, note: bytes, *, is_child: bool = True) -> None:
+    def __init__(self, key: int, forked: fork.Forked, note: bytes, *, mark: str, is_child: bool = True) -> None:
         self.key = key
         self.pid = forked.pid
         self.descriptors = [forked.master] if forked.hopper is None else [forked.master, forked.hopper]
         self.note = note
         self.is_child = is_child
+        self.started = -1.0 if is_child else started(forked.pid)
+        self.mark = mark
         self.exit: dict[str, int] | None = None
 
     def describe(self) -> dict[str, Any]:
@@ -90,12 +99,24 @@ class Answer(NamedTuple):
 
 
 class Holder:
-    """See the module. `listener` is a bound and listening Unix socket; `users` are the ids that may connect."""
+    """See the module."""
 
-    def __init__(self, listener: socket.socket, users: frozenset[int], idle_seconds: float | None) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        users: frozenset[int],
+        idle_seconds: float | None,
+        run_as: RunAs | None = None,
+    ) -> None:
+        """Serve a bound and listening Unix socket.
+
+        `users` are the ids that may connect, `run_as` whom programs may run as: None if the owner has all the rights
+        of this process anyway. Otherwise the owner is not trusted with more than what these users may do.
+        """
         self._listener = listener
         self._users = users
         self._idle_seconds = idle_seconds
+        self._run_as = run_as
         self._selector = selectors.DefaultSelector()
         self._connections: list[Connection] = []
         self._programs: dict[int, Held] = {}
@@ -111,6 +132,7 @@ class Holder:
             "release": self._release,
             "discard": self._discard,
             "adopt": self._adopt,
+            "processes": self._processes,
             "signal": self._signal,
             "stop": self._stop,
         }
@@ -239,6 +261,7 @@ class Holder:
 
     def _spawn(self, header: dict[str, Any], note: bytes, _: object) -> Answer:
         rows, cols = header["size"]
+        user = None if header.get("user") is None else str(header["user"])
         plan = fork.Plan(
             file=str(header["file"]),
             arguments=[str(word) for word in header["arguments"]],
@@ -246,18 +269,22 @@ class Holder:
             env=dict(header["env"]),
             size=(int(rows), int(cols)),
             descriptors=header.get("descriptor_limit"),
-            user=header.get("user"),
+            user=user,
         )
+        self._check_user(user)
         try:
             hopper = make_hopper()
         except OSError as error:
             raise Refusal("exhausted", reason=os.strerror(error.errno or errno.EMFILE)) from None
         try:
             forked = fork.fork(plan)
-        except (fork.ExecFailed, fork.PrepareFailed, fork.Exhausted) as error:
+        except (fork.ExecFailed, fork.PrepareFailed, fork.Exhausted, NotAllowed) as error:
             os.close(hopper)
-            raise _refusal(error) from None
-        held = self._keep(forked._replace(hopper=hopper), note)
+            raise _refusal(error, plan) from None
+        except BaseException:
+            os.close(hopper)
+            raise
+        held = self._keep(forked._replace(hopper=hopper), note, mark=str(header.get("mark", "")))
         return Answer({"key": held.key, "pid": held.pid}, descriptors=held.descriptors)
 
     def _take(self, header: dict[str, Any], *_: object) -> Answer:
@@ -282,22 +309,45 @@ class Holder:
             os.kill(held.pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
         return self._release(header)
 
+    def _check_user(self, user: str | None) -> None:
+        try:
+            if self._run_as is not None:
+                self._run_as.check(user)
+        except NotAllowed as error:
+            log(f"refused: {error}")
+            raise Refusal("user", reason=str(error)) from None
+
     def _adopt(self, header: dict[str, Any], note: bytes, descriptors: list[int]) -> Answer:
         master, *hopper = descriptors
-        forked = fork.Forked(int(header["pid"]), master, hopper[0] if hopper else None)
-        held = self._keep(forked, note, is_child=False)
+        pid = int(header["pid"])
+        if self._run_as is not None and not trees.leads_at(pid, master):
+            log(f"refused: to keep process {pid}, which does not lead at the terminal that came with it")
+            raise Refusal("not_yours", reason=f"process {pid} does not lead a session at this terminal")
+        forked = fork.Forked(pid, master, hopper[0] if hopper else None)
+        held = self._keep(forked, note, mark=str(header.get("mark", "")), is_child=False)
         descriptors.clear()  # they are kept
         return Answer({"key": held.key})
 
+    def _processes(self, *_: object) -> Answer:
+        try:
+            return Answer({"processes": trees.find(self._programs.values())})
+        except OSError as error:
+            raise _exhausted(error) from None
+
     def _signal(self, header: dict[str, Any], *_: object) -> Answer:
-        refused = []
-        for pid in header["pids"]:
-            try:
-                os.kill(int(pid), int(header["signum"]))
-            except ProcessLookupError:
-                continue
-            except PermissionError:
-                refused.append(pid)
+        signals = [int(number) for number in header["signals"]]
+        if not signal.valid_signals().issuperset(signals):
+            raise ValueError(signals)
+        try:
+            if "key" in header:
+                held = self._find(header)
+                return Answer({"refused": trees.signal_foreground(held, held.descriptors[0], signals)})
+            wanted = [(int(pid), float(begun)) for pid, begun in header["processes"]]
+            refused = trees.signal_them(self._programs.values(), wanted, signals)
+        except OSError as error:
+            raise _exhausted(error) from None
+        if refused and self._run_as is not None:
+            log(f"refused: to signal {refused}, which are in no tree here")
         return Answer({"refused": refused})
 
     def _stop(self, *_: object) -> Answer:
@@ -306,9 +356,9 @@ class Holder:
 
     # -- programs
 
-    def _keep(self, forked: fork.Forked, note: bytes, *, is_child: bool = True) -> Held:
+    def _keep(self, forked: fork.Forked, note: bytes, *, mark: str, is_child: bool = True) -> Held:
         self._last_key += 1
-        held = self._programs[self._last_key] = Held(self._last_key, forked, note, is_child=is_child)
+        held = self._programs[self._last_key] = Held(self._last_key, forked, note, mark=mark, is_child=is_child)
         return held
 
     def _find(self, header: dict[str, Any]) -> Held:
@@ -331,31 +381,18 @@ class Holder:
         self._tell({"event": "exited", "key": held.key, "exit": held.exit})
 
 
-def _refusal(error: Exception) -> Refusal:
+def _refusal(error: Exception, plan: fork.Plan) -> Refusal:
     if isinstance(error, fork.ExecFailed):
-        return Refusal("exec", errno=error.number)
-    return Refusal("prepare" if isinstance(error, fork.PrepareFailed) else "exhausted", reason=str(error))
+        return Refusal("exec", errno=error.number, found=error.found)
+    if isinstance(error, NotAllowed):
+        return Refusal("user", reason=str(error))
+    if isinstance(error, fork.PrepareFailed):
+        return Refusal("prepare", reason=f"cannot enter directory {plan.cwd!r}: {error}", why=str(error))
+    return Refusal("exhausted", reason=str(error))
 
 
-def peek(pid: int) -> dict[str, int] | None:
-    """Return how a child ended, leaving it a zombie where the system can; None while it lives."""
-    if not hasattr(os, "waitid"):  # macOS before Python 3.13
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if not ended:
-            return None
-        return {"signal": os.WTERMSIG(status)} if os.WIFSIGNALED(status) else {"code": os.WEXITSTATUS(status)}
-    result = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
-    if result is None:
-        return None
-    return {"code" if result.si_code == os.CLD_EXITED else "signal": result.si_status}
-
-
-def reap(pid: int) -> bool:
-    """Release a child's number if it has ended; tell whether that is done."""
-    try:
-        return os.waitpid(pid, os.WNOHANG)[0] != 0
-    except ChildProcessError:
-        return True
+def _exhausted(error: OSError) -> Refusal:
+    return Refusal("exhausted", reason=os.strerror(error.errno or errno.EMFILE))
 
 
 def log(text: str) -> None:

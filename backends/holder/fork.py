@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ptyprocess import PtyProcess
 
+from backends.holder import users
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -33,20 +35,26 @@ IUTF8 = 0x4000
 """Input flag (the same number on Linux and macOS): backspace erases a character, not a byte."""
 
 _NO_PTY = "out of pty devices"  # the message of the standard library's pty module, which has lost the errno
+_DECOY = "/bin/sh"
+"""What ptyprocess is told to execute, where the child does that itself: it looks for the file before it forks."""
+_USER, _DIRECTORY, _PROGRAM = _STEPS = ("user", "directory", "program")
+"""What can fail in the child beside exec, as it tells the parent."""
+
 _RESETTABLE = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 
 class ExecFailed(Exception):
     """The child could not execute its program."""
 
-    def __init__(self, number: int) -> None:
-        """Keep the errno of execve."""
+    def __init__(self, number: int, *, found: bool | None = None) -> None:
+        """Keep the errno of execve, and whether there is a file of that name (None: to be looked for)."""
         super().__init__(os.strerror(number))
         self.number = number
+        self.found = found
 
 
 class PrepareFailed(Exception):
-    """The child could not become what it should be: the directory cannot be entered, or the user not be changed to."""
+    """The child could not enter its directory; the message is why."""
 
 
 class Exhausted(Exception):
@@ -57,7 +65,7 @@ class Plan(NamedTuple):
     """What to execute: all checked to be passable to execve."""
 
     file: str
-    """An absolute path; also argv[0]."""
+    """An absolute path; also argv[0]. For another user also a path from `cwd`, or a word to be found in PATH."""
     arguments: list[str]
     cwd: str
     env: dict[str, str]
@@ -66,7 +74,7 @@ class Plan(NamedTuple):
     descriptors: int | None = None
     """The child's soft limit of open files; None: this process's."""
     user: str | None = None
-    """The name of the user to become; needs the right to. None: this process's."""
+    """The name of the user to become, which takes root. None: this process's."""
 
 
 class Forked(NamedTuple):
@@ -90,16 +98,17 @@ class _Child(PtyProcess):  # type: ignore[misc]  # ptyprocess has no type inform
 def fork(plan: Plan) -> Forked:
     """Execute a program at a new PTY, as leader of a session of its own; blocks until it has been executed.
 
-    The child has three descriptors, default signals, nothing blocked. Raises ExecFailed, PrepareFailed, Exhausted;
-    then nothing is left behind.
+    The child has three descriptors, default signals, nothing blocked. Raises ExecFailed, PrepareFailed, NotAllowed,
+    Exhausted; then nothing is left behind.
     """
-    _check_file(plan.file)
+    if plan.user is None:
+        _check_file(plan.file)
     parent = os.getpid()
     if sys.version_info >= (3, 12):
         warnings.filterwarnings("ignore", r"This process .* is multi-threaded, use of fork", DeprecationWarning)
-    become = partial(_become_ordinary, plan.cwd, plan.descriptors, plan.user)
+    argv = [plan.file if plan.user is None else _DECOY, *plan.arguments]
     try:
-        child = _Child.spawn([plan.file, *plan.arguments], env=plan.env, dimensions=plan.size, preexec_fn=become)
+        child = _Child.spawn(argv, env=plan.env, dimensions=plan.size, preexec_fn=partial(_become_ordinary, plan))
     except BaseException as error:
         if os.getpid() != parent:
             os._exit(127)  # a forked copy must never go on running this process's code
@@ -133,37 +142,36 @@ def discard(forked: Forked) -> None:
     os.waitpid(forked.pid, 0)
 
 
-def _become_ordinary(cwd: str, descriptors: int | None, user: str | None) -> None:
-    """Run in the child: undo what makes this process special, become `user`, then change directory.
+def _become_ordinary(plan: Plan) -> None:
+    """Run in the child: undo what makes this process special, become the user, change directory.
 
     Python ignores SIGPIPE and SIGXFSZ, and a service started by nohup ignores SIGHUP: what is ignored stays
-    ignored over exec, and so does the signal mask.
+    ignored over exec, and so does the signal mask. Raises OSError with one of `_STEPS`: ptyprocess tells the parent
+    the message and no more.
     """
     for signum in _RESETTABLE:
         signal.signal(signum, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    if descriptors is not None:  # programs that use select(2) fail above 1024: they must not inherit a raised one
-        resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    limit = plan.descriptors
+    if limit is not None:  # programs that use select(2) fail above 1024: they must not inherit a raised one
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     attributes = termios.tcgetattr(0)
     attributes[0] |= IUTF8  # the line discipline counts characters
     termios.tcsetattr(0, termios.TCSANOW, attributes)
-    if user is not None:
-        _become(user)
-    os.chdir(cwd)
-
-
-def _become(user: str) -> None:
-    """Give up every right but those of `user`. Raises OSError."""
-    import pwd  # noqa: PLC0415 - only a holder with the right to change users needs it
-
+    if plan.user is not None:
+        try:
+            users.become(plan.user)
+        except users.NotAllowed as error:
+            raise OSError(f"{_USER} {error}") from None
     try:
-        entry = pwd.getpwnam(user)
-    except KeyError:
-        raise OSError(f"there is no user {user!r}") from None
-    os.fchown(0, entry.pw_uid, -1)  # the terminal is theirs
-    os.initgroups(entry.pw_name, entry.pw_gid)
-    os.setgid(entry.pw_gid)
-    os.setuid(entry.pw_uid)
+        os.chdir(plan.cwd)
+    except OSError as error:
+        raise OSError(f"{_DIRECTORY} {os.strerror(error.errno or errno.ENOENT)}") from None
+    if plan.user is not None:
+        try:
+            users.execute(plan.file, plan.arguments, plan.env, plan.cwd)
+        except OSError as error:
+            raise OSError(f"{_PROGRAM} {error.errno} {int(error.filename is not None)}") from None
 
 
 def _meaning(error: OSError) -> Exception:
@@ -174,7 +182,13 @@ def _meaning(error: OSError) -> Exception:
         return Exhausted(_why_no_pty())
     if error.errno:
         return ExecFailed(error.errno)  # only a failed execve travels through the pipe with its number
-    return PrepareFailed(str(error))  # from `_become_ordinary`
+    step, _, text = str(error).partition(" ")
+    if step == _USER:
+        return users.NotAllowed(text)
+    if step == _PROGRAM:
+        number, found = map(int, text.split())
+        return Exhausted(os.strerror(number)) if number in EXHAUSTED else ExecFailed(number, found=bool(found))
+    return PrepareFailed(text if step == _DIRECTORY else str(error))
 
 
 def _why_no_pty() -> str:

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     import socket
 
     from backends.holder.connection import Connection
+    from backends.holder.users import RunAs
 
 RING_BYTES = 1 << 20
 RING_LIMITS = 4096, 64 << 20
@@ -70,8 +71,14 @@ _HARMLESS = frozenset({"ping", "claim"})
 class StreamHolder(Holder):
     """See the module."""
 
-    def __init__(self, listener: socket.socket, users: frozenset[int], idle_seconds: float | None) -> None:
-        super().__init__(listener, users, idle_seconds)
+    def __init__(
+        self,
+        listener: socket.socket,
+        users: frozenset[int],
+        idle_seconds: float | None,
+        run_as: RunAs | None = None,
+    ) -> None:
+        super().__init__(listener, users, idle_seconds, run_as)
         self._epoch = os.urandom(16).hex()
         self._clock = Clock()
         self._streams: dict[int, Stream] = {}

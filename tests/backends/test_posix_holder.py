@@ -208,7 +208,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no terminal to keep": ({"op": "adopt", "pid": 1}, "bad_request"),
     "nothing to execute": ({"op": "spawn", **PROGRAM, "file": "/no/such", "arguments": []}, "exec"),
     "no directory": ({"op": "spawn", **PROGRAM, "file": "/bin/true", "arguments": [], "cwd": "/no/such"}, "prepare"),
-    "no user": ({"op": "spawn", **PROGRAM, "file": "/bin/true", "arguments": [], "user": "no such user"}, "prepare"),
+    "no user": ({"op": "spawn", **PROGRAM, "file": "/bin/true", "arguments": [], "user": "no such user"}, "user"),
 }
 
 

@@ -129,7 +129,7 @@ class ScriptedBackend:
     def __init__(self) -> None:
         self.ptys: dict[str, ScriptedPty] = {}
 
-    async def shells(self) -> list[str]:
+    async def shells(self, user: str | None = None) -> list[str]:  # noqa: ARG002
         """Offer one."""
         return ["script"]
 
