@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from terminal_service.control import CONTROL_FILE, LINE_BYTES, Refused, decode, encode, peer_user
+from terminal_service.control import CONTROL_FILE, LINE_BYTES, NOT_HERE, Refused, decode, encode, peer_user
 from terminal_service.listeners import is_listening, short_address
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Caller:
     @classmethod
     def call(cls, directory: Path) -> Caller | None:
         """Connect to the service that uses a state directory; None: none listens there. Raises Refused, OSError."""
+        if sys.platform == "win32":
+            raise Refused(NOT_HERE)
         channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             channel.settimeout(ANSWER_SECONDS)
@@ -108,6 +111,8 @@ class Caller:
         self._heard = (self._heard + some)[-LINE_BYTES:]
 
     def _hear_line(self, sockets: list[socket.socket]) -> dict[str, Any]:
+        if sys.platform == "win32":
+            raise Refused(NOT_HERE)
         line = b""
         while not line.endswith(b"\n"):
             some, descriptors, _, _ = socket.recv_fds(self._channel, LINE_BYTES - len(line), _MOST_SOCKETS)
@@ -132,7 +137,7 @@ class Caller:
 
 
 def _check_user(user: int, directory: Path) -> None:
-    if user != os.geteuid():
+    if sys.platform == "win32" or user != os.geteuid():
         raise Refused(f"the service in {str(directory)!r} belongs to user {user}")
 
 

@@ -24,6 +24,7 @@ import json
 import os
 import socket
 import struct
+import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
@@ -40,6 +41,7 @@ ASK_SECONDS = 10.0
 """How long a connection may take to say what it wants."""
 READY_SECONDS = 60.0
 """How long a successor may take to be ready."""
+NOT_HERE = "Windows does not hand sockets from process to process"
 _PAUSE_SECONDS = 1.0
 
 log = structlog.get_logger()
@@ -104,6 +106,8 @@ class Control:
         self._waiting.clear()
 
     async def _serve(self, channel: socket.socket) -> None:
+        if sys.platform == "win32":
+            raise AssertionError(NOT_HERE)
         keeps = False
         try:
             channel.setblocking(False)  # noqa: FBT003 - positional only
@@ -135,6 +139,8 @@ class Control:
 
     async def _replace(self, channel: socket.socket, request: dict[str, Any]) -> bool:
         """Offer the listening sockets; make way once the successor is ready, and only then."""
+        if sys.platform == "win32":
+            raise AssertionError(NOT_HERE)
         if self._is_offered:
             raise Refused("another process is about to replace it")
         listeners = self._owner.offer(request)
