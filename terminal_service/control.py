@@ -22,15 +22,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
-import struct
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
+from terminal_service.kin import is_same_user, send_with
 from terminal_service.listeners import Listener, listen_unix
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Sequence
     from pathlib import Path
 
@@ -107,7 +107,7 @@ class Control:
         keeps = False
         try:
             channel.setblocking(False)  # noqa: FBT003 - positional only
-            if peer_user(channel) == os.geteuid():
+            if is_same_user(channel):
                 keeps = await self._answer(channel)
         except (OSError, EOFError, ValueError, TimeoutError) as error:
             log.info("control connection ended", reason=str(error) or type(error).__name__)
@@ -141,7 +141,7 @@ class Control:
         self._is_offered = True
         try:
             answer = {"ok": True, "pid": os.getpid(), "places": [listener.place for listener in listeners]}
-            socket.send_fds(channel, [encode(answer)], [listener.socket.fileno() for listener in listeners])
+            send_with(channel, encode(answer), [listener.socket for listener in listeners])
             await _hear(channel, READY_SECONDS)
             self._owner.make_way(int(request["pid"]))
         finally:
@@ -180,12 +180,3 @@ def decode(line: bytes) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise ValueError("a message is an object")  # noqa: TRY004 - what was sent, not a type of ours
     return message
-
-
-def peer_user(channel: socket.socket) -> int:
-    """Return the user at the other end (SO_PEERCRED; elsewhere struct xucred of LOCAL_PEERCRED). Raises OSError."""
-    if hasattr(socket, "SO_PEERCRED"):
-        _, user, _ = struct.unpack("=iII", channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    else:
-        _, user = struct.unpack_from("=II", channel.getsockopt(0, 1, 76))
-    return int(user)
