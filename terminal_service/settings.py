@@ -103,7 +103,7 @@ class Settings:
     stop_sessions_on_exit: bool = _setting(
         default=False,
         reader=values.SWITCH,
-        meaning="End the shells when this process is told to end (SIGTERM): true or false.",
+        meaning="End the shells when this process is told to end (SIGTERM, SIGHUP, stop): true or false.",
     )
     stop_grace_seconds: float = _setting(
         5.0,
