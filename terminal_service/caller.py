@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 import sys
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from terminal_service.control import CONTROL_FILE, LINE_BYTES, NOT_HERE, Refused, decode, encode, peer_user
-from terminal_service.listeners import is_listening, short_address
+from terminal_service.control import CONTROL_FILE, LINE_BYTES, Refused, decode, encode
+from terminal_service.kin import is_same_user, receive_with
+from terminal_service.listeners import is_listening, short_address, unix_socket
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
@@ -44,13 +44,13 @@ class Caller:
     def call(cls, directory: Path) -> Caller | None:
         """Connect to the service that uses a state directory; None: none listens there. Raises Refused, OSError."""
         if sys.platform == "win32":
-            raise Refused(NOT_HERE)
-        channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            raise Refused("Windows does not hand sockets from process to process")
+        channel = unix_socket()
         try:
             channel.settimeout(ANSWER_SECONDS)
             with short_address(directory / CONTROL_FILE) as address:
                 channel.connect(address)
-            _check_user(peer_user(channel), directory)
+            _check_user(channel, directory)
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
             channel.close()
             return None
@@ -111,12 +111,10 @@ class Caller:
         self._heard = (self._heard + some)[-LINE_BYTES:]
 
     def _hear_line(self, sockets: list[socket.socket]) -> dict[str, Any]:
-        if sys.platform == "win32":
-            raise Refused(NOT_HERE)
         line = b""
         while not line.endswith(b"\n"):
-            some, descriptors, _, _ = socket.recv_fds(self._channel, LINE_BYTES - len(line), _MOST_SOCKETS)
-            sockets += [socket.socket(fileno=descriptor) for descriptor in descriptors]
+            some, more = receive_with(self._channel, LINE_BYTES - len(line), _MOST_SOCKETS)
+            sockets += more
             if not some:
                 raise ConnectionResetError("the service ended the connection")
             line += some
@@ -136,9 +134,9 @@ class Caller:
         self.close()
 
 
-def _check_user(user: int, directory: Path) -> None:
-    if sys.platform == "win32" or user != os.geteuid():
-        raise Refused(f"the service in {str(directory)!r} belongs to user {user}")
+def _check_user(channel: socket.socket, directory: Path) -> None:
+    if not is_same_user(channel):
+        raise Refused(f"the service in {str(directory)!r} belongs to another user")
 
 
 def _accept(message: dict[str, Any]) -> dict[str, Any]:

@@ -22,16 +22,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
-import struct
-import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
+from terminal_service.kin import is_same_user, send_with
 from terminal_service.listeners import Listener, listen_unix
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Sequence
     from pathlib import Path
 
@@ -41,7 +40,6 @@ ASK_SECONDS = 10.0
 """How long a connection may take to say what it wants."""
 READY_SECONDS = 60.0
 """How long a successor may take to be ready."""
-NOT_HERE = "Windows does not hand sockets from process to process"
 _PAUSE_SECONDS = 1.0
 
 log = structlog.get_logger()
@@ -106,12 +104,10 @@ class Control:
         self._waiting.clear()
 
     async def _serve(self, channel: socket.socket) -> None:
-        if sys.platform == "win32":
-            raise AssertionError(NOT_HERE)
         keeps = False
         try:
             channel.setblocking(False)  # noqa: FBT003 - positional only
-            if peer_user(channel) == os.geteuid():
+            if is_same_user(channel):
                 keeps = await self._answer(channel)
         except (OSError, EOFError, ValueError, TimeoutError) as error:
             log.info("control connection ended", reason=str(error) or type(error).__name__)
@@ -139,15 +135,13 @@ class Control:
 
     async def _replace(self, channel: socket.socket, request: dict[str, Any]) -> bool:
         """Offer the listening sockets; make way once the successor is ready, and only then."""
-        if sys.platform == "win32":
-            raise AssertionError(NOT_HERE)
         if self._is_offered:
             raise Refused("another process is about to replace it")
         listeners = self._owner.offer(request)
         self._is_offered = True
         try:
             answer = {"ok": True, "pid": os.getpid(), "places": [listener.place for listener in listeners]}
-            socket.send_fds(channel, [encode(answer)], [listener.socket.fileno() for listener in listeners])
+            send_with(channel, encode(answer), [listener.socket for listener in listeners])
             await _hear(channel, READY_SECONDS)
             self._owner.make_way(int(request["pid"]))
         finally:
@@ -186,12 +180,3 @@ def decode(line: bytes) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise ValueError("a message is an object")  # noqa: TRY004 - what was sent, not a type of ours
     return message
-
-
-def peer_user(channel: socket.socket) -> int:
-    """Return the user at the other end (SO_PEERCRED; elsewhere struct xucred of LOCAL_PEERCRED). Raises OSError."""
-    if hasattr(socket, "SO_PEERCRED"):
-        _, user, _ = struct.unpack("=iII", channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    else:
-        _, user = struct.unpack_from("=II", channel.getsockopt(0, 1, 76))
-    return int(user)

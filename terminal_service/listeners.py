@@ -98,7 +98,7 @@ def place_unix(path: Path, setting: str = "UNIX_SOCKET") -> str:
 
 
 def _listen_unix(path: Path, setting: str) -> socket.socket:
-    listener = _unix_socket()
+    listener = unix_socket()
     try:
         _remove_stale(path, setting)
         _bind_private(listener, path)
@@ -112,7 +112,8 @@ def _listen_unix(path: Path, setting: str) -> socket.socket:
     return listener
 
 
-def _unix_socket() -> socket.socket:
+def unix_socket() -> socket.socket:
+    """Return a new socket. Raises ListenError where there are none."""
     if sys.platform == "win32":  # where Python has none
         raise ListenError("UNIX_SOCKET cannot be used on Windows; use HOST and PORT")
     return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -149,7 +150,7 @@ def check_tcp(given: socket.socket, host: str, port: int) -> socket.socket:
 
 def check_unix(given: socket.socket, path: Path) -> socket.socket:
     """Return a socket that was opened by somebody else, if it is at this place. Raises ListenError."""
-    if sys.platform == "win32" or given.family != socket.AF_UNIX or given.getsockname() != str(path):
+    if given.family != getattr(socket, "AF_UNIX", None) or given.getsockname() != str(path):
         raise ListenError(f"systemd listens on {given.getsockname()!r}, which is not UNIX_SOCKET={str(path)!r}")
     return given
 
@@ -195,7 +196,7 @@ def _remove_stale(path: Path, setting: str) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise ListenError(f"{setting}={str(path)!r} exists and is no socket")
-    with _unix_socket() as probe, short_address(path) as address:
+    with unix_socket() as probe, short_address(path) as address:
         probe.settimeout(_PROBE_SECONDS)
         try:
             probe.connect(address)
