@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,8 @@ class Caller:
     @classmethod
     def call(cls, directory: Path) -> Caller | None:
         """Connect to the service that uses a state directory; None: none listens there. Raises Refused, OSError."""
+        if sys.platform == "win32":
+            raise Refused("Windows does not hand sockets from process to process")
         channel = unix_socket()
         try:
             channel.settimeout(ANSWER_SECONDS)

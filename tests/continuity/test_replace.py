@@ -9,17 +9,20 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from websockets.asyncio.client import connect
 
 from support.callers import Callers
 from support.same import assert_same
 from support.service import ROOT, Service
 from support.stream import stream
 from support.wait import wait_until
+from terminal_service.app import LEAVING_SECONDS
 from terminal_service.caller import Answer, Caller, inherit
 from terminal_service.control import Refused
 
@@ -199,6 +202,23 @@ async def test_other_settings_hold_after_a_replacement(tmp_path: Path) -> None:
         assert (await service.create_session(command=["cat"]))["ttl_seconds"] == 77
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection(*old)
+
+
+async def test_a_viewer_that_does_not_answer_keeps_nobody_waiting(tmp_path: Path) -> None:
+    async with Service(tmp_path) as service:
+        session = await service.create_session(command=["cat"])
+        url = f"{service.base_url.replace('http', 'ws')}/ws/terminal/{session['session_id']}"
+        deaf = await connect(url, close_timeout=0.1)
+        try:
+            deaf.transport.pause_reading()
+            old, new = service.process, await service.start_successor()
+            await service.become(new)
+            began = time.monotonic()
+            assert await old.wait() == 0
+            assert time.monotonic() - began < LEAVING_SECONDS + 2.5  # five, if it waited for an answer
+            await assert_goes_on(service, session)
+        finally:
+            deaf.transport.abort()
 
 
 async def test_without_a_running_service_it_just_starts(tmp_path: Path) -> None:
