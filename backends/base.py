@@ -88,6 +88,7 @@ class Lost(enum.Enum):
 
     LINK = "link_lost"
     NODE = "node_lost"
+    HOLDER = "holder_lost"
 
 
 @dataclass(frozen=True)

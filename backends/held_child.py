@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 _LOOK_SECONDS = 0.5
 """How often a process is looked at whose end nobody tells, where there is no pidfd."""
 
-UNKNOWN = ExitStatus(lost=Lost.NODE, message="how it ended is not known: its holder has ended before")
+UNKNOWN = ExitStatus(lost=Lost.HOLDER, message="how it ended is not known: its holder has ended before")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +29,7 @@ from backends.base import BackendError
 from terminal_service import logs, state
 from terminal_service.asked import Asked, Stop
 from terminal_service.control import Control, Refused
+from terminal_service.heard import heard_signals
 from terminal_service.listeners import (
     ListenError,
     activated,
@@ -84,7 +84,7 @@ async def main(
         log.warning("settings without effect", names=list(settings.ignored))
     with contextlib.ExitStack() as stack:
         lock = stack.enter_context(state.open_lock(settings.state_dir))
-        asked = stack.enter_context(_signals(settings))
+        asked = stack.enter_context(heard_signals(stops_sessions=settings.stop_sessions_on_exit))
         predecessor = None
         if replaces:
             predecessor = await Predecessor.find(settings.state_dir, holder=settings.holder_dir)
@@ -381,34 +381,3 @@ def _listen(
             listeners.append(listen_tcp(host, port, setting=setting, inherited=socket_))
             stack.callback(listeners[1].close)
         yield listeners
-
-
-@contextlib.contextmanager
-def _signals(settings: Settings) -> Iterator[Asked]:
-    """Hear signals: SIGINT, and SIGTERM or the SIGHUP of a terminal that is closed, and each a second time.
-
-    A SIGHUP that is ignored (nohup) stays ignored.
-    """
-    loop = asyncio.get_running_loop()
-    asked = Asked()
-
-    def note(number: signal.Signals) -> None:
-        ends_all = number == signal.SIGINT or settings.stop_sessions_on_exit
-        if not asked.to_stop(Stop(number.name, ends_all=ends_all)) and number in (signal.SIGINT, signal.SIGTERM):
-            asked.again()
-
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
-    for number in numbers:
-        if sys.platform == "win32":
-            signal.signal(number, lambda number, _: loop.call_soon_threadsafe(note, signal.Signals(number)))
-        else:
-            loop.add_signal_handler(number, note, number)
-    try:
-        yield asked
-    finally:
-        for number in numbers:
-            if sys.platform != "win32":
-                loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_IGN)  # all is done: nothing is left to be interrupted

@@ -41,8 +41,8 @@ from backends.holder import fork, trees
 from backends.holder.connection import Connection, peer_user
 from backends.holder.exits import peek, reap
 from backends.holder.frames import VERSION, BadFrame
+from backends.holder.held import Held
 from backends.holder.hopper import make_hopper
-from backends.holder.processes import started
 from backends.holder.users import NotAllowed
 
 if TYPE_CHECKING:
@@ -56,30 +56,6 @@ PATIENCE_SECONDS = 5.0
 
 _HARMLESS = ("hello", "list")
 """What everybody connected may ask, the owner or not."""
-
-
-class Held:
-    """One program and what is kept of it."""
-
-    def __init__(self, key: int, forked: fork.Forked, note: bytes, *, mark: str, is_child: bool = True) -> None:
-        self.key = key
-        self.pid = forked.pid
-        self.descriptors = [forked.master] if forked.hopper is None else [forked.master, forked.hopper]
-        self.note = note
-        self.is_child = is_child
-        self.started = -1.0 if is_child else started(forked.pid)
-        self.mark = mark
-        self.exit: dict[str, int] | None = None
-
-    def describe(self) -> dict[str, Any]:
-        """Return what `list` tells of it."""
-        return {"key": self.key, "pid": self.pid, "child": self.is_child, "exit": self.exit, "note": len(self.note)}
-
-    def close(self) -> None:
-        """Let go of the terminal; it hangs up unless somebody else has it."""
-        for descriptor in self.descriptors:
-            os.close(descriptor)
-        self.descriptors = []
 
 
 class Refusal(Exception):

@@ -50,7 +50,7 @@ import termios
 from typing import TYPE_CHECKING, Any
 
 from backends.holder import place
-from backends.holder.daemon import Answer, Held, Holder, Refusal
+from backends.holder.daemon import Answer, Holder, Refusal
 from backends.holder.stream import INPUT_BYTES, Stream
 from backends.holder.stream_connection import StreamConnection
 from backends.holder.timers import Clock
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     import socket
 
     from backends.holder.connection import Connection
+    from backends.holder.held import Held
     from backends.holder.users import RunAs
 
 RING_BYTES = 1 << 20
