@@ -30,20 +30,11 @@ from terminal_service import logs, state
 from terminal_service.asked import Asked, Stop
 from terminal_service.control import Control, Refused
 from terminal_service.heard import heard_signals
-from terminal_service.listeners import (
-    ListenError,
-    activated,
-    check_tcp,
-    check_unix,
-    listen_tcp,
-    listen_unix,
-    place_tcp,
-    place_unix,
-)
+from terminal_service.listeners import ListenError, listen
 from terminal_service.predecessor import Predecessor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from backends.base import Backend
     from terminal_service.listeners import Listener
@@ -92,7 +83,8 @@ async def main(
             lock.take()
         else:
             stack.callback(predecessor.close)
-        listeners = stack.enter_context(_listen(settings, environment, predecessor))
+        inherit = predecessor.socket_at if predecessor is not None else lambda _: None
+        listeners = stack.enter_context(listen(settings, environment, inherit))
         service = _Service(settings, environment, lock, listeners, asked)
         await service.check()
         if predecessor is not None:
@@ -350,34 +342,3 @@ def _raise_descriptor_limit() -> tuple[int, int]:
     with contextlib.suppress(ValueError, OSError):  # macOS says "unlimited" and then refuses that
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return before, resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-
-
-@contextlib.contextmanager
-def _listen(
-    settings: Settings, environment: Mapping[str, str], predecessor: Predecessor | None
-) -> Iterator[list[Listener]]:
-    """Give the socket the service is used through, then that of the metrics, if it has one. Raises ListenError.
-
-    What systemd or a predecessor listens on already is gone on with, not opened again.
-    """
-    inherited = predecessor.socket_at if predecessor is not None else lambda _: None
-    given = activated(environment)
-    with contextlib.ExitStack() as stack:
-        listeners: list[Listener] = []
-        if settings.unix_socket is not None:
-            path = settings.unix_socket
-            have = check_unix(given, path) if given else inherited(place_unix(path))
-            listeners.append(listen_unix(path, inherited=have))
-        else:
-            host, port = settings.host, settings.port
-            have = check_tcp(given, host, port) if given else inherited(place_tcp(host, port))
-            listeners.append(listen_tcp(host, port, inherited=have))
-        stack.callback(listeners[0].close)
-        if given is not None:
-            listeners[0].give_away()  # its name is systemd's
-        if settings.prometheus_port is not None:
-            host, port, setting = "127.0.0.1", settings.prometheus_port, "PROMETHEUS_PORT"
-            socket_ = inherited(place_tcp(host, port, setting))
-            listeners.append(listen_tcp(host, port, setting=setting, inherited=socket_))
-            stack.callback(listeners[1].close)
-        yield listeners

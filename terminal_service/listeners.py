@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 from terminal_service.addresses import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+
+    from terminal_service.settings import Settings
 
 BACKLOG = 2048
 _UNIX_MASK = 0o177
@@ -54,6 +56,36 @@ class Listener:
         self.socket.close()
         if self._path is not None and self._identity is not None and _identity(self._path) == self._identity:
             self._path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def listen(
+    settings: Settings, environment: Mapping[str, str], inherit: Callable[[str], socket.socket | None]
+) -> Iterator[list[Listener]]:
+    """Give the socket the service is used through, then that of the metrics, if it has one. Raises ListenError.
+
+    What systemd listens on already, or a predecessor (`inherit` takes over its socket for a place), is gone on with.
+    """
+    given = activated(environment)
+    with contextlib.ExitStack() as stack:
+        listeners: list[Listener] = []
+        if settings.unix_socket is not None:
+            path = settings.unix_socket
+            have = check_unix(given, path) if given else inherit(place_unix(path))
+            listeners.append(listen_unix(path, inherited=have))
+        else:
+            host, port = settings.host, settings.port
+            have = check_tcp(given, host, port) if given else inherit(place_tcp(host, port))
+            listeners.append(listen_tcp(host, port, inherited=have))
+        stack.callback(listeners[0].close)
+        if given is not None:
+            listeners[0].give_away()  # its name is systemd's
+        if settings.prometheus_port is not None:
+            host, port, setting = "127.0.0.1", settings.prometheus_port, "PROMETHEUS_PORT"
+            have = inherit(place_tcp(host, port, setting))
+            listeners.append(listen_tcp(host, port, setting=setting, inherited=have))
+            stack.callback(listeners[1].close)
+        yield listeners
 
 
 def listen_tcp(host: str, port: int, *, setting: str = "PORT", inherited: socket.socket | None = None) -> Listener:
