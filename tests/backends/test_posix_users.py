@@ -209,7 +209,7 @@ async def test_what_left_its_session_is_known_by_its_mark(link: HolderLink, plac
 
 
 async def test_a_program_that_was_released_is_no_longer_signalled(link: HolderLink) -> None:
-    key, pid, master = await spawn(link, "sh", "-c", "trap '' HUP; echo deaf; sleep 600")
+    key, pid, master = await spawn(link, "sh", "-c", "trap '' HUP; echo deaf; exec sleep 600")
     await said(master, b"deaf")
     os.close(master)
     await link.call("release", key=key)

@@ -215,6 +215,18 @@ async def test_a_killed_service_comes_back_to_the_sessions_of_all_users(unprivil
         assert is_alive(bob.pid)
 
 
+async def test_what_a_service_left_can_be_ended_without_it(unprivileged: Service, place: Path) -> None:
+    async with unprivileged as service:
+        ann = await Shell.open(service, "ann", cwd=str(place / "ann"))
+        bob = await Shell.open(service, "bob", "sh", "-c", "trap '' HUP TERM; sleep 600")
+        await service.kill()
+        stop = await service.start_command("-m", "terminal_service", "stop", "--all")
+        said, _ = await stop.communicate()
+        assert b"Sessions ended: 2" in said
+        assert not is_alive(ann.pid)
+        assert not is_alive(bob.pid)
+
+
 async def test_the_service_can_do_none_of_it_alone(service: Service, place: Path) -> None:
     private_file(place / "ann" / "secret", ANN, "hers\n")
     ann = await Shell.open(service, "ann")

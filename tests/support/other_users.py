@@ -28,6 +28,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SERVICE, ANN, BOB, FORBIDDEN = "games", "daemon", "nobody", "mail"
 """Users that every system has and nothing runs as."""
 
+CAPABILITIES = ("setuid", "setgid", "chown", "kill", "sys_ptrace", "dac_read_search")
+"""What is left of root's rights to a holder: as in docs/os-users.md."""
+
 # What the user cannot reach (a home directory of root's, where this Python may be) is shown to it elsewhere, in a
 # mount namespace of its own: nobody else sees that, and no mode is changed. $1: a directory for the mounts, $2: words
 # that run the command, $3: what is to be seen, $4: what is in the way.
@@ -142,9 +145,10 @@ async def start_guarded_holder(
     directory: Path, *, user: str = SERVICE, run_as: str = f"{ANN},{BOB}"
 ) -> asyncio.subprocess.Process:
     command = (sys.executable, "-m", "backends.holder", str(directory), "--allow-user", user, "--run-as", run_as)
+    bounded = ("setpriv", "--bounding-set=-all," + ",".join(f"+{name}" for name in CAPABILITIES), *command)
     socket = directory / SOCKET
     socket.unlink(missing_ok=True)  # of one that was killed
-    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
+    process = await asyncio.create_subprocess_exec(*bounded, cwd=ROOT)
 
     def is_ready() -> bool:
         assert process.returncode is None, "the holder has ended"

@@ -58,7 +58,8 @@ class Service:
         self.base_url = ""
         self._starts = 0
         self._settings = settings
-        self._command = (*prefix, sys.executable, *program)
+        self._python = (*prefix, sys.executable)
+        self._command = (*self._python, *program)
         self._pass: tuple[int, ...] = ()
         self._headers = dict(headers or {})
         self._process: asyncio.subprocess.Process | None = None
@@ -149,9 +150,9 @@ class Service:
             )
 
     async def start_command(self, *arguments: str, **settings: str) -> asyncio.subprocess.Process:
-        """Run Python with the service's settings; what it says can be read from the process."""
+        """Run Python as the service runs, with its settings; what it says can be read from the process."""
         return await asyncio.create_subprocess_exec(
-            sys.executable,
+            *self._python,
             *arguments,
             cwd=ROOT,
             env={**self._environment(), **settings},
