@@ -10,6 +10,7 @@ Whoever uses it supplies `open_stream`, which runs `python3 holder.pyz DIRECTORY
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import secrets
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from backends.remote_wire import Stream
 
 _GIVEN_UP = "the link was given up"
+_FAREWELL_SECONDS = 2.0
+"""How long the end of a link waits for the holder to hear what it was told."""
+
 _REPLACED = "the holder there has ended, and with it all it had"
 
 _log = structlog.get_logger(__name__)
@@ -128,11 +132,19 @@ class RemoteLink:
     async def close(self) -> None:
         """Let go of the holder and what it has; harmless twice."""
         if self._task is not None:
+            await self._finish_saying()
             self._task.cancel()
             await asyncio.wait([self._task])
             if not self._task.cancelled():
                 self._task.result()
         self._give_up("closed here")
+
+    async def _finish_saying(self) -> None:
+        """Wait, if the link is up, until the holder has heard what it was told: answers come in order."""
+        if self.is_up:
+            with contextlib.suppress(TimeoutError, HolderError):  # it learns from the cut link
+                async with asyncio.timeout(_FAREWELL_SECONDS):
+                    await self.call("hello")
 
     # -- programs
 
