@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ["terminal_service", "transports", "replay", "backends"]
 FULL_TIMEOUT_SECONDS = 4 * 3600
+LONG_BYTES = 10_000
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -72,6 +73,23 @@ def pytest_make_collect_report(
     if collector.config.getoption("--no-skips"):
         _forbid_skip(report)
     return report
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Say where long bytes differ: the full diff of two megabytes, which pytest makes on CI, takes minutes."""
+    if op != "==" or not (isinstance(left, bytes | bytearray) and isinstance(right, bytes | bytearray)):
+        return None
+    if max(len(left), len(right)) < LONG_BYTES:
+        return None
+    at = next((i for i, (one, other) in enumerate(zip(left, right, strict=False)) if one != other), None)
+    at = min(len(left), len(right)) if at is None else at
+    near = slice(max(0, at - 40), at + 40)
+    return [
+        f"{len(left)} bytes == {len(right)} bytes",
+        f"first difference at {at}:",
+        f"left:  {bytes(left[near])!r}",
+        f"right: {bytes(right[near])!r}",
+    ]
 
 
 def _forbid_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
