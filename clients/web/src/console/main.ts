@@ -1,0 +1,1 @@
+document.querySelector("terminal-console")?.append("Terminal Service");
