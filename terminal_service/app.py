@@ -21,6 +21,7 @@ import gc
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from terminal_service.sessions import Sessions
     from terminal_service.settings import Settings
     from terminal_service.state import Lock
+    from transports.bundle import Bundle
     from transports.server import Server
 
 CLOSING_SECONDS = 5
@@ -49,6 +51,9 @@ LEAVING_SECONDS = 1
 """The same where the sessions go on: whoever starts the next process waits for the end of this one."""
 DRAIN_SECONDS = 0.5
 """How long requests may take that came before the sessions are let go."""
+
+BUNDLE = Path(__file__).parent / "static"
+"""Where the web client is, if it has been built."""
 
 WORKER_THREADS = 4
 """Threads for file operations; all are started with the service, so that none can be missing later."""
@@ -143,7 +148,7 @@ class _Service:
         self._control: Control | None = None
         metrics = Metrics(self._sessions)
         applications = [
-            make_application(settings, self._sessions, metrics),
+            make_application(settings, self._sessions, metrics, _read_bundle()),
             make_metrics_application(settings, metrics),
         ]
         self._servers: dict[Server, Listener] = {
@@ -266,6 +271,17 @@ def _make_sessions(settings: Settings, backends: Mapping[str, Backend]) -> Sessi
         clock=Clock(),
         counters=Counters(),
     )
+
+
+def _read_bundle() -> Bundle:
+    """Return the web client, or an empty one: the terminals are served without it too."""
+    from transports.bundle import Bundle, BundleTooLarge
+
+    try:
+        return Bundle.read(BUNDLE)
+    except (OSError, BundleTooLarge) as error:
+        log.warning("web client left out", reason=str(error))
+        return Bundle()
 
 
 def _start_threads() -> None:

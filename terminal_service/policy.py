@@ -32,6 +32,7 @@ class Action(enum.Enum):
     METRICS = "metrics"
     DOCS = "docs"
     DOCS_PAGE = "docs_page"
+    CONSOLE = "console"
     HEALTH = "health"
 
     READ = "read"
@@ -62,7 +63,7 @@ class Role(enum.Enum):
     VIEWER = "viewer"
 
 
-FOR_EVERYBODY = frozenset({Action.HEALTH, Action.DOCS_PAGE})
+FOR_EVERYBODY = frozenset({Action.HEALTH, Action.DOCS_PAGE, Action.CONSOLE})
 ON_SERVICE = frozenset({Action.CREATE, Action.LIST, Action.METRICS, Action.DOCS}) | FOR_EVERYBODY
 ON_SESSION = frozenset(Action) - ON_SERVICE
 
@@ -88,8 +89,8 @@ MESSAGES: Mapping[str, frozenset[Role]] = MappingProxyType(
 def decide(identity: Identity | None, action: Action, owner: str | None) -> Decision:
     """Decide about an action on the session of `owner`, or on the service itself.
 
-    `identity` None: nobody proved who they are; they learn whether the service is healthy, and get the page that
-    asks for a key before it shows the documentation, nothing else.
+    `identity` None: nobody proved who they are; they learn whether the service is healthy, and get the pages that
+    ask for a key before they show anything, the console and the documentation; nothing else.
     `owner` None: for an action on a session, no such session exists; for CREATE and LIST, one's own is meant.
     Sessions of others are hidden, not forbidden, so that nobody can probe for ids.
     """

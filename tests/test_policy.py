@@ -53,8 +53,8 @@ def test_actions_on_the_service_need_an_identity(action: Action) -> None:
     assert decide(LOCAL, action, None) is Decision.ALLOW
 
 
-def test_health_and_the_empty_page_of_the_documentation_are_for_everybody() -> None:
-    assert {Action.HEALTH, Action.DOCS_PAGE} == FOR_EVERYBODY
+def test_health_and_the_empty_pages_of_console_and_documentation_are_for_everybody() -> None:
+    assert {Action.HEALTH, Action.DOCS_PAGE, Action.CONSOLE} == FOR_EVERYBODY
     for identity, owner, action in itertools.product((None, ANN, LOCAL), (None, "ann", "bob"), FOR_EVERYBODY):
         assert decide(identity, action, owner) is Decision.ALLOW
 

@@ -8,6 +8,8 @@ from terminal_service.errors import Forbidden, UnknownSession
 from terminal_service.policy import Action, Decision, Identity, decide
 from terminal_service.session import Session
 from terminal_service.sessions import Sessions
+from transports.accepted import wants_page
+from transports.heads import Head
 
 SessionId = Annotated[
     str, Path(description="A session's id, from its creation.", examples=["1c2f7c52-7c1e-4a4e-9d0c-3a2f0f9c8b11"])
@@ -19,16 +21,26 @@ def identity_of(request: Request) -> Identity | None:
     return getattr(request.state, "identity", None)
 
 
-class OnService:
-    """Dependency: the action is on the service itself. Raises Forbidden."""
+def prefers_page(request: Request) -> bool:
+    """Tell whether a browser asks, for a page to show; the guard asks the same."""
+    return wants_page(Head.of(request.scope).listed("accept"))
 
-    def __init__(self, action: Action) -> None:
+
+class OnService:
+    """Dependency: the action is on the service itself; `page`: another one where a page is asked for.
+
+    Raises Forbidden.
+    """
+
+    def __init__(self, action: Action, *, page: Action | None = None) -> None:
         self.action = action
+        self._page = page or action
 
     async def __call__(self, request: Request) -> None:
         """Ask the policy."""
-        if decide(identity_of(request), self.action, None) is not Decision.ALLOW:
-            raise Forbidden(self.action.value)
+        action = self._page if prefers_page(request) else self.action
+        if decide(identity_of(request), action, None) is not Decision.ALLOW:
+            raise Forbidden(action.value)
 
 
 class OnSession:

@@ -1,4 +1,4 @@
-"""The whole ASGI application: the guard, behind it the WebSocket endpoint and the HTTP API."""
+"""The whole ASGI application: the guard, behind it the WebSocket endpoint, the HTTP API and the web client."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ if TYPE_CHECKING:
     from terminal_service.metrics import Metrics
     from terminal_service.sessions import Sessions
     from terminal_service.settings import Settings
+    from transports.bundle import Bundle
 
 
-def make_application(settings: Settings, sessions: Sessions, metrics: Metrics) -> ASGIApp:
-    """Return the application that serves `sessions`."""
+def make_application(settings: Settings, sessions: Sessions, metrics: Metrics, bundle: Bundle) -> ASGIApp:
+    """Return the application that serves `sessions`, and the web client that has been built."""
     terminals = TerminalSocket(sessions, settings, sessions.clock)
     return _guarded(
         [
             WebSocketRoute("/ws/terminal/{session_id}", terminals),
             WebSocketRoute("/ws/terminal/{session_id}/{terminal_id}", terminals),
-            Mount("/", make_api(sessions, metrics.render)),
+            Mount("/", make_api(sessions, metrics.render, bundle)),
         ],
         settings,
         metrics,

@@ -7,12 +7,14 @@ a header or a query.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from terminal_service.policy import Action, Decision, decide
 from transports import problems
+from transports.accepted import wants_page
 from transports.authentication import Authenticator
 from transports.heads import Head, Refusal
 from transports.origins import PREFLIGHT_HEADERS, Sites, cors_headers, is_preflight
@@ -34,6 +36,7 @@ _HEALTH_PATHS = [prefix + path for prefix in ("", "/api/v1") for path in ("/heal
 _DOCS_PATHS = ["/docs", "/docs/start.js", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js"]
 _OPEN_PATHS = dict.fromkeys(_HEALTH_PATHS, Action.HEALTH) | dict.fromkeys(_DOCS_PATHS, Action.DOCS_PAGE)
 """Where nobody is asked who they are, as long as the policy says so."""
+_CONSOLE_FILE = re.compile(r"/(assets|embed)/[^/]+")
 
 BODY_TYPES = frozenset({"application/json", "application/merge-patch+json", "application/octet-stream"})
 """Types of body pages of other sites cannot send without a preflight (Fetch standard, CORS-safelisted)."""
@@ -107,7 +110,7 @@ class Guard:
         await self._app({**scope, "state": {**scope.get("state", {}), IDENTITY: identity}}, receive, send)
 
     async def _identity(self, scope: Scope, head: Head) -> Identity | None:
-        action = _OPEN_PATHS.get(head.path) if scope["type"] == "http" and head.method in {"GET", "HEAD"} else None
+        action = _open_action(head) if scope["type"] == "http" and head.method in {"GET", "HEAD"} else None
         if action is not None and decide(None, action, None) is Decision.ALLOW:
             return None
         return await self._authenticator.identify(scope, head)
@@ -116,6 +119,13 @@ class Guard:
         client = scope.get("client")
         _log.info("request refused", code=problem.code, kind=scope["type"], client=client[0] if client else None)
         self._refused(problem.code)
+
+
+def _open_action(head: Head) -> Action | None:
+    """Return what reading this path is, where that may be for everybody."""
+    if head.path == "/" and wants_page(head.listed("accept")):
+        return Action.CONSOLE
+    return Action.CONSOLE if _CONSOLE_FILE.fullmatch(head.path) else _OPEN_PATHS.get(head.path)
 
 
 def _check_shape(head: Head) -> None:

@@ -15,9 +15,11 @@ from terminal_service.errors import ServiceError
 from terminal_service.sessions import Sessions
 from transports import refusals
 from transports.bodies import BoundedBody
+from transports.bundle import Bundle
 from transports.failsafe import Failsafe
 from transports.heads import Refusal
 from transports.http_docs import DocsRoutes
+from transports.http_front import FrontRoutes
 from transports.http_health import HealthRoutes
 from transports.http_output import OutputRoutes
 from transports.http_sessions import SessionRoutes
@@ -26,10 +28,11 @@ from transports.idempotency import Idempotency
 from transports.openapi import DESCRIPTION, Api
 
 
-def make_api(sessions: Sessions, render_metrics: Callable[[], tuple[bytes, str]]) -> FastAPI:
+def make_api(sessions: Sessions, render_metrics: Callable[[], tuple[bytes, str]], bundle: Bundle) -> FastAPI:
     """Return the API on these sessions, to be mounted at "/" behind the guard (`transports.guard`).
 
-    `render_metrics` gives what `/metrics` answers and its content type, and must not block.
+    `render_metrics` gives what `/metrics` answers and its content type, and must not block. `bundle` is the web
+    client, empty where none has been built.
     """
     api = Api(
         title="Terminal Service",
@@ -45,7 +48,8 @@ def make_api(sessions: Sessions, render_metrics: Callable[[], tuple[bytes, str]]
         SessionRoutes(sessions),
         TerminalRoutes(sessions),
         OutputRoutes(sessions),
-        HealthRoutes(sessions, render_metrics, __version__),
+        HealthRoutes(sessions, render_metrics),
+        FrontRoutes(sessions, bundle, __version__),
         DocsRoutes(),
     ):
         routes.add_to(api)

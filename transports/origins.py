@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from terminal_service.addresses import Host, origin_at, parse_host, parse_origin
 from transports import problems
+from transports.accepted import wants_page
 from transports.heads import Refusal
 
 if TYPE_CHECKING:
@@ -54,12 +55,21 @@ class Sites:
                 raise Refusal(problems.build(403, "origin_not_allowed", detail))
             if text in self.origins:
                 return text
-        if (head.one("sec-fetch-site") or "none") not in _OWN_SITE:
+        if (head.one("sec-fetch-site") or "none") not in _OWN_SITE and not _is_visit(head):
             raise Refusal(problems.build(403, "cross_site", "the request was made by a page of another site"))
         return None
 
     def _may_ask(self, origin: str, own: str) -> bool:
         return origin == own or origin in self.origins
+
+
+def _is_visit(head: Head) -> bool:
+    """Tell whether a link elsewhere leads to the console: the page is for everybody, and does nothing by itself."""
+    return (
+        (head.method, head.path) == ("GET", "/")
+        and (head.one("sec-fetch-mode"), head.one("sec-fetch-dest")) == ("navigate", "document")
+        and wants_page(head.listed("accept"))
+    )
 
 
 def is_preflight(head: Head) -> bool:

@@ -24,6 +24,7 @@ from terminal_service.records import MemoryRecords
 from terminal_service.sessions import Sessions
 from terminal_service.settings import Settings
 from terminal_service.values import ApiKey
+from transports.bundle import Bundle
 from transports.guard import Guard
 from transports.http import make_api
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from replay.store import Store
     from terminal_service.records import Records
 
+NO_BUNDLE = Bundle()
 KEYS = {"ann": "ann-has-a-key-of-her-own", "bob": "bob-has-a-key-of-his-own"}
 """Users and keys of a service that is started with `keys=True`."""
 
@@ -100,6 +102,7 @@ async def serve(
     backends: Mapping[str, Backend] | None = None,
     store: Store | None = None,
     records: Records | None = None,
+    bundle: Bundle = NO_BUNDLE,
     **settings: Any,
 ) -> AsyncIterator[HttpService]:
     """Run a service; without `keys` this user is its administrator. `settings` are fields of Settings."""
@@ -113,7 +116,7 @@ async def serve(
         clock=time_.clock,
         counters=Counters(),
     )
-    app = Guard(Starlette(routes=[Mount("/", make_api(sessions, Metrics(sessions).render))]), keys=api_keys)
+    app = Guard(Starlette(routes=[Mount("/", make_api(sessions, Metrics(sessions).render, bundle))]), keys=api_keys)
     config = uvicorn.Config(
         app, port=0, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=2, access_log=False
     )

@@ -125,6 +125,28 @@ async def test_requests_of_other_sites_are_refused_on_every_route(site: str) -> 
         assert not service.app.seen
 
 
+async def test_a_link_of_another_site_leads_to_the_console_and_nowhere_else() -> None:
+    visit = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    page = {"Accept": "text/html,*/*;q=0.8"}
+    async with serving() as service:
+        assert (await service.ask([*visit.items(), *page.items()])).status == 200
+        assert [scope["state"]["identity"] for scope in service.app.seen] == [None]
+        for target, method, headers in (
+            ("/", "GET", {**visit, "Accept": "*/*"}),
+            ("/", "POST", {**visit, **page}),
+            ("/", "GET", {**visit, **page, "Sec-Fetch-Dest": "iframe"}),
+            ("/", "GET", {**visit, **page, "Sec-Fetch-Mode": "no-cors"}),
+            ("/", "GET", {**visit, **page, "Origin": "https://evil.example"}),
+            ("/docs", "GET", {**visit, **page}),
+            ("/assets/main.js", "GET", {**visit, **page}),
+            ("/api/v1/sessions", "GET", {**visit, **page}),
+        ):
+            answer = await service.ask(list(headers.items()), target=target, method=method)
+            assert (answer.status, target, method) == (403, target, method)
+        assert (await service.shake([*visit.items(), *page.items()])).status == 403
+        assert len(service.app.seen) == 1
+
+
 async def test_a_name_that_was_rebound_to_loopback_is_refused() -> None:
     async with serving(hosts=["term.example.com"]) as service:
         for host, status in {

@@ -7,12 +7,13 @@ from fastapi.routing import APIRoute
 from support.http_service import serve
 from terminal_service.policy import ON_SERVICE, ON_SESSION, Action
 from transports.access import OnService, OnSession
+from transports.bundle import Bundle
 from transports.http import make_api
 
 
 async def test_every_route_asks_the_policy_exactly_once() -> None:
     async with serve() as service:
-        api = make_api(service.sessions, lambda: (b"", "text/plain"))
+        api = make_api(service.sessions, lambda: (b"", "text/plain"), Bundle())
     classified: dict[tuple[str, str], Action] = {}
     for route in api.routes:
         assert isinstance(route, APIRoute), route

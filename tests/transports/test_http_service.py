@@ -1,4 +1,4 @@
-"""Health, the front page, metrics, documentation; and what every request meets: bounds, refusals, faults."""
+"""Health, metrics, documentation; and what every request meets: bounds, refusals, faults."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SESSIONS = "/api/v1/sessions"
 JSON = {"Content-Type": "application/json"}
 
 
-# -- health, front page, metrics
+# -- health, metrics
 
 
 @pytest.mark.parametrize("path", ["/health", "/api/v1/health", "/health/ready", "/api/v1/health/ready"])
@@ -53,26 +53,6 @@ async def test_a_full_service_is_healthy_and_says_that_it_is_full() -> None:
         await service.create()
         health = (await service.http.get("/health")).json()
         assert (health["status"], health["checks"]["sessions"]["status"]) == ("healthy", "degraded")
-
-
-async def test_the_front_is_json_for_programs_and_a_page_for_browsers() -> None:
-    async with serve() as service:
-        front = (await service.http.get("/")).json()
-        assert set(front) == {"service", "version", "status", "active_sessions", "endpoints"}
-        for name in ("health", "metrics", "docs", "openapi"):
-            assert (await service.http.get(front["endpoints"][name])).status_code == 200
-        browser = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
-        page = await service.http.get("/", headers=browser)
-        assert page.headers["content-type"].startswith("text/html")
-        assert "<script" not in page.text
-        assert "script-src" not in page.headers["content-security-policy"]
-        links = re.findall(r'href="([^"]+)"', page.text)
-        assert links
-        for link in links:
-            assert (await service.http.get("/" + link)).status_code == 200
-        for accept in ("application/json, text/html", "*/*", "", "garbage;;,,"):
-            answer = await service.http.get("/", headers={"Accept": accept})
-            assert answer.headers["content-type"] == "application/json"
 
 
 async def test_metrics_are_text() -> None:
