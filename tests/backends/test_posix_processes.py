@@ -264,6 +264,7 @@ async def test_a_look_sees_the_mark_of_a_process_that_is_being_given_another_pro
     pid = await escaped(terminal)
     assert terminal.pty.pid is not None
     mark = psutil.Process(terminal.pty.pid).environ()["TERMINAL_PROCESS_TREE"]
+    await wait_until(lambda: psutil.Process(pid).ppid() == 1, description="its parent to have ended")
     for _ in range(100):
         (seen,) = [process for process in await asyncio.to_thread(scan) if process.pid == pid]
         assert (seen.parent, seen.session, seen.mark) == (1, pid, mark)
