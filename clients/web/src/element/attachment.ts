@@ -1,0 +1,153 @@
+// One session on one screen: what the service tells is applied in order, what is typed is sent.
+import type { IDisposable } from "@xterm/xterm";
+import type { Attached, Events, TerminalClient } from "../client/types.ts";
+import type { Size } from "./fit.ts";
+import { onUserInput } from "./internals.ts";
+import { binaryBytes, Outgoing } from "./outgoing.ts";
+import type { Screen } from "./screen.ts";
+import type { View } from "./view.ts";
+
+/** What an attachment tells the element. */
+export interface Listener {
+  /** Something in the view changed. */
+  changed(): void;
+  emit(name: string, detail: unknown): void;
+  resized(): void;
+  gap(gap: { lostBytes: number; reason: Events["gap"]["reason"] }): void;
+  typed(data: string | Uint8Array): void;
+}
+
+/** Wires a client to a screen until it is closed; closing does not end the session. */
+export class Attachment {
+  readonly #client: TerminalClient;
+  readonly #screen: Screen;
+  readonly #view: View;
+  readonly #listener: Listener;
+  readonly #outgoing: Outgoing;
+  readonly #undo: (() => void)[] = [];
+  /** Between an attach and the end of its replay nothing is answered, whoever asks. */
+  #quiet = true;
+
+  constructor(client: TerminalClient, screen: Screen, view: View, listener: Listener) {
+    this.#client = client;
+    this.#screen = screen;
+    this.#view = view;
+    this.#listener = listener;
+    this.#outgoing = new Outgoing(
+      () => this.#mayAnswer(),
+      (data) => listener.typed(data),
+    );
+    this.#hearClient();
+    this.#hearTerminal();
+  }
+
+  /** Answers of the emulator that were kept from the shell. */
+  get withheldAnswers(): number {
+    return this.#outgoing.withheld;
+  }
+
+  /** Leave the session and the screen alone. */
+  close(): void {
+    for (const undo of this.#undo.splice(0)) undo();
+    this.#client.stop();
+  }
+
+  #mayAnswer(): boolean {
+    const replaying = this.#screen.feed.replaying ?? this.#quiet;
+    return !replaying && this.#view.responder === this.#client.clientId;
+  }
+
+  #hearClient(): void {
+    const { feed } = this.#screen;
+    const hear = <Name extends keyof Events>(name: Name, listener: (event: Events[Name]) => void) =>
+      this.#undo.push(this.#client.on(name, listener));
+    hear("attached", (attached) => this.#attached(attached));
+    hear("output", ({ data, seq, replay }) =>
+      feed.output(data, replay, (upTo) => this.#client.rendered(seq - data.length + upTo)),
+    );
+    hear("replayEnd", () => feed.afterwards(() => this.#replayed()));
+    hear("gap", (gap) => this.#gap(gap));
+    hear("resize", ({ rows, cols, clientId }) => feed.afterwards(() => this.#resize({ rows, cols }, clientId)));
+    hear("ended", (ended) => feed.afterwards(() => this.#ended(ended)));
+    this.#hearFacts();
+  }
+
+  #hearFacts(): void {
+    const show = (facts: Partial<View>) => {
+      Object.assign(this.#view, facts);
+      this.#listener.changed();
+    };
+    const { emit } = this.#listener;
+    this.#undo.push(
+      this.#client.on("state", (event) => {
+        const { state, attempt, retryInMs, code, reason } = event;
+        show({ state, attempt, code, reason, retryAt: retryInMs === null ? null : Date.now() + retryInMs });
+        emit("terminal-state", event);
+      }),
+      this.#client.on("viewers", (event) => {
+        show(event);
+        emit("terminal-viewers", event);
+      }),
+      this.#client.on("link", (link) => show({ link: { ...link } })),
+      this.#client.on("flow", ({ paused }) => show({ paused })),
+      this.#client.on("storage", (storage) => show({ storage: storage.durable ? null : storage })),
+      this.#client.on("input", ({ pendingBytes, droppedBytes }) => show({ pendingBytes, droppedBytes })),
+      this.#client.on("error", (event) => emit("terminal-error", event)),
+    );
+  }
+
+  #hearTerminal(): void {
+    const { terminal } = this.#screen;
+    const disposables: IDisposable[] = [
+      onUserInput(terminal, () => this.#outgoing.userInput()),
+      terminal.onData((data) => this.#outgoing.data(data)),
+      terminal.onBinary((data) => this.#listener.typed(binaryBytes(data))),
+      terminal.onBell(() => {
+        if (!(this.#screen.feed.replaying ?? true)) this.#listener.emit("terminal-bell", {});
+      }),
+    ];
+    this.#undo.push(() => {
+      for (const disposable of disposables) disposable.dispose();
+    });
+  }
+
+  #attached(attached: Attached): void {
+    const { feed } = this.#screen;
+    feed.afterwards(() => {
+      this.#quiet = true;
+      Object.assign(this.#view, { wasOpen: true, replaying: attached.head > attached.seq });
+      this.#resize(attached, null);
+    });
+    if (attached.preamble) feed.preamble(attached.preamble);
+    if (attached.recover === "gap") {
+      const gap = { lostBytes: attached.lost_bytes ?? 0, reason: "trimmed" as const };
+      feed.afterwards(() => this.#listener.gap(gap));
+    }
+  }
+
+  #replayed(): void {
+    this.#quiet = false;
+    this.#view.replaying = false;
+    this.#listener.changed();
+  }
+
+  #gap(gap: Events["gap"]): void {
+    const { feed } = this.#screen;
+    feed.afterwards(() => this.#listener.gap(gap));
+    if (gap.preamble) feed.preamble(gap.preamble);
+    feed.afterwards(() => this.#client.rendered(gap.last));
+  }
+
+  #resize(size: Size, by: string | null): void {
+    this.#screen.resize(size);
+    this.#view.size = { rows: size.rows, cols: size.cols };
+    if (by !== null) this.#view.sizeBy = by;
+    this.#listener.resized();
+  }
+
+  #ended(ended: Events["ended"]): void {
+    this.#view.ended = ended;
+    this.#listener.changed();
+    this.#listener.emit("terminal-ended", ended);
+  }
+}

@@ -1,0 +1,70 @@
+// Only this module touches what xterm.js keeps to itself. Each use is checked: an upgrade that takes one away must fail, not leak.
+import type { IDisposable, Terminal } from "@xterm/xterm";
+
+/** An upgrade of xterm.js took away something that this element cannot do without. */
+export class XtermChanged extends Error {
+  constructor(what: string) {
+    super(`this version of xterm.js has no ${what}: use the version that this package names`);
+    this.name = "XtermChanged";
+  }
+}
+
+type Fields = Record<string, unknown>;
+type Method = (...values: unknown[]) => unknown;
+
+/** Call back just before each `onData` and `onBinary` that comes from the user and not from the emulator's answers. */
+export function onUserInput(terminal: Terminal, listener: () => void): IDisposable {
+  const service = fields(core(terminal), "coreService");
+  return method(service, "onUserInput").call(service, listener) as IDisposable;
+}
+
+/**
+ * Open a terminal whose style sheets and styles pass a policy without inline styles.
+ *
+ * The document of the options serves the DOM renderer only: the scroll bar asks another service for its document, and
+ * the DOM renderer writes 24-bit colours as style attributes, which such a policy refuses; through CSSOM they pass.
+ */
+export function openStrictly(terminal: Terminal, parent: HTMLElement, strictDocument: Document): void {
+  const inner = core(terminal);
+  const createRenderer = method(inner, "_createRenderer");
+  inner["_createRenderer"] = () => withStyleObjects(createRenderer.call(inner) as Fields);
+  let opening: unknown = new XtermChanged("_core.onWillOpen");
+  const hook = method(inner, "onWillOpen").call(inner, () => {
+    opening = replaceDocument(inner, strictDocument); // whatever is thrown in here is swallowed
+  }) as IDisposable;
+  terminal.open(parent);
+  hook.dispose();
+  if (opening !== null) throw opening;
+}
+
+function replaceDocument(inner: Fields, strictDocument: Document): Error | null {
+  const service = inner["_coreBrowserService"] as Fields | undefined;
+  if (service?.["mainDocument"] === undefined) return new XtermChanged("_coreBrowserService.mainDocument");
+  service["mainDocument"] = strictDocument;
+  return null;
+}
+
+function withStyleObjects(renderer: Fields): Fields {
+  const factory = fields(renderer, "_rowFactory");
+  method(factory, "_addStyle");
+  factory["_addStyle"] = (element: HTMLElement, style: string) => {
+    element.style.cssText += `${style};`;
+  };
+  return renderer;
+}
+
+function core(terminal: Terminal): Fields {
+  return fields(terminal as unknown as Fields, "_core");
+}
+
+function fields(owner: Fields, name: string): Fields {
+  const value = owner[name];
+  if (typeof value !== "object" || value === null) throw new XtermChanged(name);
+  return value as Fields;
+}
+
+function method(owner: Fields, name: string): Method {
+  const value = owner[name];
+  if (typeof value !== "function") throw new XtermChanged(name);
+  return value as Method;
+}

@@ -1,0 +1,137 @@
+// The emulator in its place: xterm.js with what every terminal has, its fonts, its colours, its size.
+import { UnicodeGraphemesAddon } from "@xterm/addon-unicode-graphemes";
+import { type ILinkHandler, type ITheme, Terminal } from "@xterm/xterm";
+import xtermCss from "@xterm/xterm/css/xterm.css?inline";
+import { Feed } from "./feed.ts";
+import { type Box, fitting, type Size } from "./fit.ts";
+import { openStrictly } from "./internals.ts";
+import { strictDocument } from "./strict_document.ts";
+
+export interface Look {
+  fontFamily: string;
+  /** In CSS pixels. */
+  fontSize: number;
+  /** Lines kept above the screen. */
+  scrollback: number;
+  theme: ITheme;
+}
+
+/** A font that does not arrive within so many milliseconds is not waited for; it takes over when it comes. */
+const FONT_MS = 2000;
+/** The room that xterm.js' scroll bar takes. */
+export const SCROLLBAR_PX = 14;
+
+let xtermSheet: CSSStyleSheet | null = null;
+
+/** Return xterm.js' own styles, parsed once for all terminals of a page. */
+export function xtermStyles(): CSSStyleSheet {
+  if (xtermSheet === null) {
+    xtermSheet = new CSSStyleSheet();
+    xtermSheet.replaceSync(xtermCss);
+  }
+  return xtermSheet;
+}
+
+/** Wait for a font, so that characters are measured in it and not in what stands in for it. */
+export async function loadFont(look: Pick<Look, "fontFamily" | "fontSize">): Promise<void> {
+  const faces = ["", "bold ", "italic "].map((style) =>
+    document.fonts.load(`${style}${look.fontSize}px ${look.fontFamily}`).catch(() => []),
+  );
+  await Promise.race([Promise.all(faces), new Promise((resolve) => setTimeout(resolve, FONT_MS))]);
+}
+
+/** One emulator in one element; single-use. */
+export class Screen {
+  readonly terminal: Terminal;
+  readonly feed: Feed;
+  readonly #parent: HTMLElement;
+  readonly #stop = new AbortController();
+  #look: Look;
+  /** A character's size at the font size that was asked for; another one may be shown where that does not fit. */
+  #cell: Box | null = null;
+
+  constructor(parent: HTMLElement, look: Look, linkHandler: ILinkHandler, report: (error: unknown) => void) {
+    const root = parent.getRootNode();
+    if (!(root instanceof ShadowRoot)) throw new Error("a screen must stand in a shadow root of the document");
+    this.#parent = parent;
+    this.#look = look;
+    this.terminal = new Terminal({
+      ...look,
+      allowProposedApi: true,
+      allowTransparency: false,
+      cursorBlink: false,
+      cursorInactiveStyle: "outline",
+      documentOverride: strictDocument(document, root),
+      linkHandler,
+      logLevel: "off",
+      macOptionIsMeta: false,
+      minimumContrastRatio: 1,
+      rightClickSelectsWord: false,
+      // No window manipulation: a program neither moves this window nor reads its title or size in pixels.
+      windowOptions: {},
+    });
+    this.feed = new Feed(this.terminal, report);
+    openStrictly(this.terminal, parent, strictDocument(document, root));
+    this.terminal.loadAddon(new UnicodeGraphemesAddon());
+    document.fonts.addEventListener("loadingdone", () => this.#fontsChanged(), { signal: this.#stop.signal });
+  }
+
+  /** The size at present. */
+  get size(): Size {
+    return { rows: this.terminal.rows, cols: this.terminal.cols };
+  }
+
+  /** Whether program and user are on the alternate screen, as full-screen programs are. */
+  get isAlternate(): boolean {
+    return this.terminal.buffer.active.type === "alternate";
+  }
+
+  /** The size of one character as it is drawn now, in CSS pixels; null before anything was measured. */
+  drawnCell(): Box | null {
+    const drawn = this.#parent.querySelector(".xterm-screen")?.getBoundingClientRect();
+    if (!drawn || drawn.width === 0) return null;
+    return { width: drawn.width / this.terminal.cols, height: drawn.height / this.terminal.rows };
+  }
+
+  /** How many characters fit an area at the font size that was asked for; null while it has none, as when hidden. */
+  fits(area: Box): Size | null {
+    if (this.terminal.options.fontSize === this.#look.fontSize) this.#cell = this.drawnCell() ?? this.#cell;
+    return this.#cell && fitting(area, this.#cell, this.terminal.options.scrollback === 0 ? 0 : SCROLLBAR_PX);
+  }
+
+  /** Set the session's size. */
+  resize(size: Size): void {
+    this.terminal.resize(size.cols, size.rows);
+  }
+
+  /** Change fonts and colours. */
+  restyle(look: Look): void {
+    const fontChanged = look.fontFamily !== this.#look.fontFamily || look.fontSize !== this.#look.fontSize;
+    this.#look = look;
+    Object.assign(this.terminal.options, look);
+    if (fontChanged) {
+      this.#cell = null;
+      void loadFont(look).then(() => this.#fontsChanged());
+    }
+  }
+
+  /** Draw at another font size than the one that was asked for. */
+  scale(fontSize: number): void {
+    if (this.terminal.options.fontSize !== fontSize) this.terminal.options.fontSize = fontSize;
+  }
+
+  dispose(): void {
+    this.#stop.abort();
+    this.feed.close();
+    this.terminal.dispose();
+  }
+
+  // xterm.js measures when the option changes, not when the font arrives.
+  #fontsChanged(): void {
+    if (this.#stop.signal.aborted) return;
+    const { fontFamily } = this.#look;
+    this.terminal.options.fontFamily = "monospace";
+    this.terminal.options.fontFamily = fontFamily;
+    this.terminal.clearTextureAtlas();
+  }
+}

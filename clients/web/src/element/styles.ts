@@ -1,0 +1,302 @@
+// How the element looks: all colours derive from the terminal's theme and one accent, all sizes from the page's font.
+import { css } from "lit";
+
+export const styles = css`
+  :host {
+    --_bg: var(--terminal-background, #14171c);
+    --_fg: var(--terminal-foreground, #d5dae1);
+    --_accent: var(--terminal-accent, #3b82f6);
+    --_warn: var(--terminal-warning, #d97706);
+    --_error: var(--terminal-error, #dc2626);
+    --_line: color-mix(in srgb, var(--_fg) 22%, var(--_bg));
+    --_soft: color-mix(in srgb, var(--_fg) 8%, var(--_bg));
+    --_quiet: color-mix(in srgb, var(--_fg) 78%, var(--_bg));
+    background: var(--_bg);
+    color: var(--_fg);
+    contain: layout paint;
+    display: block;
+    font: 400 0.8125rem / 1.4 var(--terminal-ui-font, system-ui, sans-serif);
+    min-height: 4rem;
+    min-width: 8rem;
+    position: relative;
+    text-align: start;
+  }
+
+  :host([hidden]) {
+    display: none;
+  }
+
+  .session {
+    display: flex;
+    flex-direction: column;
+    inset: 0;
+    position: absolute;
+  }
+
+  .area {
+    flex: 1;
+    min-height: 0;
+    position: relative;
+  }
+
+  .frame {
+    inset: 0;
+    overflow: hidden;
+    padding: var(--terminal-padding, 4px);
+    position: absolute;
+  }
+
+  .frame.larger {
+    overflow: auto;
+    scrollbar-width: thin;
+  }
+
+  .screen {
+    height: 100%;
+    width: 100%;
+  }
+
+  .frame.smaller {
+    background-image: repeating-linear-gradient(135deg, var(--_soft) 0 1px, transparent 1px 9px);
+  }
+
+  .frame.smaller .screen {
+    display: grid;
+    place-content: center;
+  }
+
+  .frame.smaller .xterm {
+    outline: 1px solid var(--_line);
+    outline-offset: 3px;
+  }
+
+  .xterm .xterm-viewport {
+    background: transparent;
+    overflow: hidden;
+  }
+
+  .note {
+    background: var(--_soft);
+    border: 1px solid var(--_line);
+    border-radius: 4px;
+    bottom: 6px;
+    font-size: 0.75rem;
+    padding: 0 0.5em;
+    pointer-events: none;
+    position: absolute;
+    right: 18px;
+    z-index: 12;
+  }
+
+  button {
+    background: transparent;
+    border: 1px solid var(--_line);
+    border-radius: 5px;
+    color: inherit;
+    cursor: pointer;
+    font: inherit;
+    min-height: 24px;
+    padding: 0.15em 0.7em;
+  }
+
+  button:hover:not(:disabled) {
+    background: var(--_soft);
+  }
+
+  button:disabled {
+    cursor: default;
+    opacity: 0.5;
+  }
+
+  :is(button, input):focus-visible {
+    outline: 2px solid var(--_accent);
+    outline-offset: 1px;
+  }
+
+  button.main {
+    background: var(--_fg);
+    border-color: var(--_fg);
+    color: var(--_bg);
+  }
+
+  button.main:hover:not(:disabled) {
+    background: color-mix(in srgb, var(--_fg) 85%, var(--_bg));
+  }
+
+  .hidden-text {
+    clip-path: inset(50%);
+    height: 1px;
+    overflow: hidden;
+    position: absolute;
+    white-space: nowrap;
+    width: 1px;
+  }
+`;
+
+export const bannerStyles = css`
+  .banners {
+    align-items: center;
+    display: flex;
+    flex-direction: column;
+    gap: 6px;
+    inset-block-start: 10px;
+    inset-inline: 10px;
+    pointer-events: none;
+    position: absolute;
+    z-index: 20;
+  }
+
+  .banner {
+    align-items: center;
+    background: color-mix(in srgb, var(--_bg) 88%, var(--_fg));
+    border: 1px solid var(--_line);
+    border-inline-start: 4px solid var(--_kind, var(--_accent));
+    border-radius: 6px;
+    box-shadow: 0 4px 18px rgb(0 0 0 / 35%);
+    box-sizing: border-box;
+    display: flex;
+    flex-wrap: wrap;
+    gap: 0.3em 0.9em;
+    max-width: 100%;
+    overflow-wrap: anywhere;
+    padding: 0.45em 0.8em;
+    pointer-events: auto;
+  }
+
+  .banner.warning {
+    --_kind: var(--_warn);
+  }
+
+  .banner.error {
+    --_kind: var(--_error);
+  }
+
+  .banner .more {
+    color: var(--_quiet);
+  }
+
+  .banner.patient {
+    animation: appear 0.2s 0.8s both;
+  }
+
+  .banner progress {
+    accent-color: var(--_accent);
+    flex: 1 1 8em;
+  }
+
+  .passing {
+    animation: pass 5s both;
+  }
+
+  @keyframes appear {
+    from {
+      opacity: 0;
+      visibility: hidden;
+    }
+  }
+
+  @keyframes pass {
+    85% {
+      opacity: 1;
+    }
+    to {
+      opacity: 0;
+      visibility: hidden;
+    }
+  }
+
+  @media (prefers-reduced-motion: reduce) {
+    .banner.patient {
+      animation-timing-function: step-end;
+    }
+  }
+`;
+
+export const statusStyles = css`
+  .status {
+    align-items: center;
+    background: var(--_soft);
+    border-top: 1px solid var(--_line);
+    color: var(--_quiet);
+    display: flex;
+    flex: none;
+    font-size: 0.75rem;
+    gap: 0.9em;
+    height: 24px;
+    overflow: hidden;
+    padding: 0 8px;
+    white-space: nowrap;
+  }
+
+  .status .grow {
+    flex: 1;
+    min-width: 0;
+    overflow: hidden;
+    text-overflow: ellipsis;
+  }
+
+  .status .state::before {
+    background: var(--_dot, var(--_quiet));
+    border-radius: 50%;
+    content: "";
+    display: inline-block;
+    height: 8px;
+    margin-inline-end: 0.5em;
+    width: 8px;
+  }
+
+  .status .open {
+    --_dot: #22a55b;
+  }
+
+  .status .waiting,
+  .status .connecting {
+    --_dot: var(--_warn);
+  }
+
+  .status .refused {
+    --_dot: var(--_error);
+  }
+
+  .people {
+    display: flex;
+    list-style: none;
+    margin: 0;
+    padding: 0;
+  }
+
+  .person {
+    align-items: center;
+    border: 1.5px solid var(--_bg);
+    border-radius: 50%;
+    color: #fff;
+    display: inline-flex;
+    font-size: 0.625rem;
+    font-weight: 600;
+    height: 18px;
+    justify-content: center;
+    margin-inline-start: -4px;
+    width: 18px;
+  }
+
+  .person.answers {
+    outline: 1.5px solid var(--_fg);
+    outline-offset: -1px;
+  }
+
+  .person.looks {
+    opacity: 0.65;
+  }
+
+  .badge {
+    border: 1px solid var(--_line);
+    border-radius: 4px;
+    padding: 0 0.4em;
+  }
+
+  @container (max-width: 34rem) {
+    .optional {
+      display: none;
+    }
+  }
+`;

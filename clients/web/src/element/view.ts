@@ -1,0 +1,53 @@
+// What the element shows around the terminal: facts from the service, one place each, drawn by the templates.
+import type { Events, Link, State, Viewer } from "../client/types.ts";
+import type { Size } from "./fit.ts";
+
+export interface View {
+  state: State;
+  attempt: number;
+  /** When the next attempt comes, in milliseconds of `Date.now()`. */
+  retryAt: number | null;
+  code: number | null;
+  reason: string;
+  /** Attached once at least: what is shown is the session, not an empty screen. */
+  wasOpen: boolean;
+  replaying: boolean;
+  viewers: Viewer[];
+  responder: string | null;
+  link: Link;
+  size: Size;
+  fits: Size | null;
+  sizeBy: string | null;
+  pendingBytes: number;
+  droppedBytes: number;
+  skippedBytes: number;
+  paused: boolean;
+  ended: Events["ended"] | null;
+  storage: Events["storage"] | null;
+  title: string;
+}
+
+export function newView(): View {
+  return {
+    state: "idle",
+    attempt: 0,
+    retryAt: null,
+    code: null,
+    reason: "",
+    wasOpen: false,
+    replaying: false,
+    viewers: [],
+    responder: null,
+    link: { rttMs: null, lagBytes: 0, mode: "exact" },
+    size: { rows: 24, cols: 80 },
+    fits: null,
+    sizeBy: null,
+    pendingBytes: 0,
+    droppedBytes: 0,
+    skippedBytes: 0,
+    paused: false,
+    ended: null,
+    storage: null,
+    title: "",
+  };
+}
