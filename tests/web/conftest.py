@@ -11,6 +11,7 @@ from support.browser import Browser, Pictures
 from support.pages import serving
 from support.service import ROOT
 from support.shared import process, visit
+from support.site import Site
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterator
@@ -26,6 +27,12 @@ MODULES = {
     "/xterm.css": "@xterm/xterm/css/xterm.css",
     "/addon-attach.js": "@xterm/addon-attach/lib/addon-attach.js",
 }
+
+EMBEDDER = (
+    "default-src 'none'; script-src 'self' {service}; style-src 'self'; img-src blob: data:; font-src {service}; "
+    "connect-src http://127.0.0.1:* ws://127.0.0.1:*; base-uri 'none'; form-action 'none'"
+)
+"""The policy of the other site: as strict as it can be. Any port may be asked: proxies that cut lines have their own."""
 
 failed = pytest.StashKey[bool]()
 
@@ -73,6 +80,7 @@ def service_process(
     """Run a service for the tests of a module, with its SETTINGS; the other site's pages may use it."""
     settings = {"ALLOWED_ORIGINS": pages.origin, **getattr(request.module, "SETTINGS", {})}
     with process(tmp_path_factory.mktemp("service"), **settings) as service:
+        pages.policies["/embed.html"] = EMBEDDER.format(service=service.base_url)
         yield service
 
 
@@ -94,3 +102,9 @@ async def browser(
         if request.node.stash.get(failed, False):
             await browser.shoot_all("failed")
         browser.check()
+
+
+@pytest.fixture
+def site(browser: Browser, service: SharedService, pages: Pages, bundle: Path) -> Site:  # noqa: ARG001 - it is built
+    """Give the other site, in whose pages a test shows terminals."""
+    return Site(browser, service, pages)
