@@ -43,16 +43,22 @@ export interface Attached {
 /** Things to render, strictly in the order given: call `rendered(seq)` once everything up to there is on the screen. */
 export interface Events {
   state: { state: State; attempt: number; retryInMs: number | null; code: number | null; reason: string };
-  /** First of each connection. With `recover` "tail" or "gap" write `preamble` before anything else. */
+  /**
+   * First of each connection. With `recover` "tail" write `preamble` before anything else; "gap" is followed by a
+   * `gap` event, which carries it. Fields as on the wire: `heartbeat_interval` in seconds.
+   */
   attached: Attached;
   output: { data: Uint8Array; seq: number; replay: boolean };
   replayEnd: { seq: number };
-  /** Output that will never come; `first` === `last` and 0 bytes where a crash may have lost some ("torn"). */
+  /**
+   * Output that will never come: from position `first` to `last`. "torn": a crash may have lost some here, nobody knows
+   * how much, and `first` is `last`. "epoch": the output was begun anew, earlier positions mean nothing any more.
+   */
   gap: {
     first: number;
     last: number;
     lostBytes: number;
-    reason: "trimmed" | "skipped" | "torn";
+    reason: "trimmed" | "skipped" | "torn" | "epoch";
     preamble?: Uint8Array;
   };
   resize: { rows: number; cols: number; seq: number; clientId: string | null };
@@ -60,11 +66,15 @@ export interface Events {
   heartbeat: { expiresAt: number | null; viewers: number };
   storage: { durable: boolean; reason: string };
   flow: { paused: boolean; bytes: number };
-  /** `pendingBytes` typed and not yet acknowledged; `droppedBytes` refused because too much was waiting. */
+  /** `pendingBytes` typed and not yet acknowledged; `droppedBytes` given up or refused just now: they are lost. */
   input: { pendingBytes: number; droppedBytes: number };
   link: Link;
   ended: { reason: string; exitCode: number | null; signal: string | null; message: string };
-  /** What the service says is wrong with what was sent, or with this client (`code` is stable). */
+  /**
+   * What the service says is wrong with what was sent, or with this client (`code` is stable). Codes of the client's
+   * own: `malformed` `protocol` (what arrived makes no sense), `ticket` (none was given), `not_connected` (a signal is
+   * not kept), `input_uncertain` (the service no longer knows whether what was in flight was typed; not sent again).
+   */
   error: { code: string; message: string };
 }
 
@@ -106,16 +116,20 @@ export interface WebSocketLike {
   readonly readyState: number;
   readonly bufferedAmount: number;
   readonly protocol: string;
+  // `never`: these are only assigned, and what is assigned takes less than any WebSocket gives.
   onopen: ((event: never) => void) | null;
-  onmessage: ((event: { data: unknown }) => void) | null;
-  onclose: ((event: { code: number; reason: string; wasClean: boolean }) => void) | null;
+  onmessage: ((event: never) => void) | null;
+  onclose: ((event: never) => void) | null;
   onerror: ((event: never) => void) | null;
-  send(data: Uint8Array): void;
+  send(data: Uint8Array<ArrayBuffer>): void;
   close(code?: number, reason?: string): void;
 }
 
-/** Calls back when trying again at once is worth it; returns how to stop that. */
-export type WakeUps = (callback: () => void) => () => void;
+/**
+ * Calls `wake` when trying again at once is worth it, and `sleep` when the page is left: then the connection is closed
+ * until `wake`. Returns how to stop that.
+ */
+export type WakeUps = (wake: () => void, sleep: () => void) => () => void;
 
 export interface Clock {
   now(): number;
@@ -129,6 +143,7 @@ export interface TerminalClient {
   readonly state: State;
   readonly clientId: string;
   readonly link: Link;
+  /** The greeting of the latest connection. */
   readonly attached: Attached | null;
   readonly pendingInputBytes: number;
   on<Name extends keyof Events>(name: Name, listener: (event: Events[Name]) => void): () => void;
@@ -137,12 +152,22 @@ export interface TerminalClient {
   reconnect(): void;
   /** Leave; the session goes on. */
   stop(): void;
-  /** Queue input; kept over reconnects until acknowledged. False: too much is waiting, nothing of it was taken. */
+  /**
+   * Queue input; kept over reconnects until acknowledged. False: nothing of it was taken, because too much is waiting,
+   * the session has ended, the service refuses us, or we only look.
+   */
   send(data: Uint8Array | string): boolean;
-  /** Resolves when less than `bytes` of input wait: the backpressure of a long paste. Rejects when the session ends. */
+  /**
+   * Resolves when less than `bytes` of input wait: the backpressure of a long paste. Rejects when nothing will be sent
+   * any more: the session has ended, the service refuses us, or `stop` was called.
+   */
   drained(bytes: number): Promise<void>;
+  /** Everything up to position `seq` is on the screen. Without this the service stops to send after a window. */
   rendered(seq: number): void;
+  /** What this viewer can show, 1 to 1000 each; said again on every connection. */
   resize(rows: number, cols: number): void;
+  /** To the foreground process group, at once; when not connected an `error` tells that it was not sent. */
   signal(name: SignalName): void;
+  /** How output is delivered; kept over reconnects. */
   setMode(mode: Mode): void;
 }
