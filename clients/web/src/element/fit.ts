@@ -30,9 +30,8 @@ export function scaledFontSize(fontSize: number, fits: Size, wanted: Size, least
   return ratio === 1 ? fontSize : Math.max(Math.floor(fontSize * ratio * 2) / 2, Math.min(least, fontSize));
 }
 
-/** "80×24, decided by ada": who may be empty; `fits` tells whether this is more or less than what fits. */
-export function sizeNote(size: Size, fits: Size, who: string): string {
-  if (size.rows === fits.rows && size.cols === fits.cols) return "";
+/** "80×24, decided by ada"; who may be empty. */
+export function sizeNote(size: Size, who: string): string {
   return `${size.cols}×${size.rows}${who ? `, decided by ${who}` : ""}`;
 }
 

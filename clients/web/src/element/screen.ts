@@ -19,7 +19,7 @@ export interface Look {
 /** A font that does not arrive within so many milliseconds is not waited for; it takes over when it comes. */
 const FONT_MS = 2000;
 /** The room that xterm.js' scroll bar takes. */
-export const SCROLLBAR_PX = 14;
+const SCROLLBAR_PX = 14;
 
 let xtermSheet: CSSStyleSheet | null = null;
 
@@ -96,7 +96,12 @@ export class Screen {
   /** How many characters fit an area at the font size that was asked for; null while it has none, as when hidden. */
   fits(area: Box): Size | null {
     if (this.terminal.options.fontSize === this.#look.fontSize) this.#cell = this.drawnCell() ?? this.#cell;
-    return this.#cell && fitting(area, this.#cell, this.terminal.options.scrollback === 0 ? 0 : SCROLLBAR_PX);
+    return this.#cell && fitting(area, this.#cell, this.scrollbarPx);
+  }
+
+  /** The room that the scroll bar takes. */
+  get scrollbarPx(): number {
+    return this.terminal.options.scrollback === 0 ? 0 : SCROLLBAR_PX;
   }
 
   /** Set the session's size. */

@@ -46,26 +46,24 @@ export const styles = css`
     position: absolute;
   }
 
-  .frame.larger {
-    overflow: auto;
-    scrollbar-width: thin;
-  }
-
   .screen {
     height: 100%;
     width: 100%;
   }
 
-  .frame.smaller {
+  .frame.other {
     background-image: repeating-linear-gradient(135deg, var(--_soft) 0 1px, transparent 1px 9px);
+    overflow: auto;
+    scrollbar-width: thin;
   }
 
-  .frame.smaller .screen {
+  .frame.other .screen {
+    align-content: safe center;
     display: grid;
-    place-content: center;
+    justify-content: safe center;
   }
 
-  .frame.smaller .xterm {
+  .frame.other .xterm {
     outline: 1px solid var(--_line);
     outline-offset: 3px;
   }
@@ -113,6 +111,21 @@ export const styles = css`
     outline-offset: 1px;
   }
 
+  button.toggle {
+    font-size: 0.75rem;
+    padding-inline: 0.4em;
+  }
+
+  button.toggle[aria-pressed="true"] {
+    background: var(--_fg);
+    color: var(--_bg);
+  }
+
+  button.close {
+    border: 0;
+    padding: 0 0.4em;
+  }
+
   button.main {
     background: var(--_fg);
     border-color: var(--_fg);
@@ -123,6 +136,41 @@ export const styles = css`
     background: color-mix(in srgb, var(--_fg) 85%, var(--_bg));
   }
 
+  .gap {
+    border-top: 1px dashed var(--_warn);
+    box-sizing: border-box;
+    pointer-events: none;
+  }
+
+  .gap > span {
+    background: var(--_warn);
+    border-radius: 0 0 0 4px;
+    color: #1a1206;
+    font: 600 0.6875rem / 1.3 var(--terminal-ui-font, system-ui, sans-serif);
+    padding: 0 0.6em;
+    position: absolute;
+    right: 0;
+    top: 0;
+  }
+
+  .leave {
+    background: var(--_soft);
+    border-radius: 4px;
+    bottom: 6px;
+    left: 8px;
+    padding: 0.2em 0.6em;
+    position: absolute;
+    z-index: 21;
+  }
+
+  .leave:not(:focus) {
+    clip-path: inset(50%);
+  }
+
+  .leave:focus {
+    outline: 2px solid var(--_accent);
+  }
+
   .hidden-text {
     clip-path: inset(50%);
     height: 1px;
@@ -130,6 +178,112 @@ export const styles = css`
     position: absolute;
     white-space: nowrap;
     width: 1px;
+  }
+`;
+
+export const overlayStyles = css`
+  .find {
+    align-items: center;
+    background: color-mix(in srgb, var(--_bg) 88%, var(--_fg));
+    border: 1px solid var(--_line);
+    border-radius: 0 0 6px 6px;
+    box-shadow: 0 4px 18px rgb(0 0 0 / 35%);
+    display: flex;
+    gap: 4px;
+    max-width: calc(100% - 40px);
+    padding: 5px;
+    position: absolute;
+    right: 20px;
+    top: 0;
+    z-index: 22;
+  }
+
+  .find-text {
+    background: var(--_bg);
+    border: 1px solid var(--_line);
+    border-radius: 5px;
+    color: var(--_fg);
+    font: inherit;
+    min-height: 24px;
+    min-width: 4rem;
+    padding: 0 0.5em;
+    width: 14rem;
+  }
+
+  .count {
+    color: var(--_quiet);
+    min-width: 5.5em;
+    text-align: end;
+    white-space: nowrap;
+  }
+
+  .tip {
+    background: color-mix(in srgb, var(--_bg) 88%, var(--_fg));
+    border: 1px solid var(--_line);
+    border-radius: 5px;
+    box-shadow: 0 4px 18px rgb(0 0 0 / 35%);
+    max-width: min(36rem, calc(100% - 24px));
+    overflow-wrap: anywhere;
+    padding: 0.3em 0.7em;
+    pointer-events: none;
+    position: absolute;
+    z-index: 23;
+  }
+
+  .tip .more {
+    color: var(--_quiet);
+    display: block;
+    font-size: 0.75rem;
+  }
+
+  .tip strong.bad {
+    color: color-mix(in srgb, var(--_error) 60%, var(--_fg));
+  }
+
+  dialog.ask {
+    background: var(--_bg);
+    border: 1px solid var(--_line);
+    border-radius: 10px;
+    box-shadow: 0 12px 48px rgb(0 0 0 / 50%);
+    box-sizing: border-box;
+    color: var(--_fg);
+    max-width: min(40rem, calc(100vw - 24px));
+    padding: 1.1rem 1.3rem;
+    width: 100%;
+  }
+
+  dialog.ask::backdrop {
+    background: rgb(0 0 0 / 45%);
+  }
+
+  dialog h2 {
+    font-size: 1rem;
+    margin: 0 0 0.4em;
+    overflow-wrap: anywhere;
+  }
+
+  dialog p {
+    margin: 0 0 0.7em;
+    overflow-wrap: anywhere;
+  }
+
+  dialog .preview {
+    background: var(--_soft);
+    border: 1px solid var(--_line);
+    border-radius: 6px;
+    font: 0.8125rem / 1.45 ui-monospace, Menlo, Consolas, monospace;
+    margin: 0 0 0.9em;
+    max-height: 14rem;
+    overflow: auto;
+    overflow-wrap: anywhere;
+    padding: 0.6em 0.8em;
+    white-space: pre-wrap;
+  }
+
+  .choices {
+    display: flex;
+    flex-wrap: wrap;
+    gap: 0.5em;
   }
 `;
 

@@ -1,25 +1,44 @@
-// The element <terminal-session>: attributes and methods outside, one screen and one client inside.
+// The element <terminal-session>: attributes, methods and events outside; one live session inside.
 import type { ITheme, Terminal } from "@xterm/xterm";
 import { html, LitElement, nothing, type PropertyValues } from "lit";
 import { createClient } from "../client/index.ts";
 import type { Mode, Options, SignalName, State, TerminalClient } from "../client/types.ts";
-import { Attachment } from "./attachment.ts";
-import { banners } from "./banners.ts";
+import { type BannerActions, banners } from "./banners.ts";
+import { copyText } from "./clipboard.ts";
+import { cancel, dialog, type Question } from "./dialogs.ts";
+import { type FindActions, type FindBar, findBar, newFindBar } from "./find_bar.ts";
+import type { FindOptions } from "./finder.ts";
 import { sizeNote } from "./fit.ts";
 import { keySequence, type Modifiers } from "./keys.ts";
+import { type HoveredLink, openTarget } from "./links.ts";
+import { type Host, LiveSession } from "./live_session.ts";
+import { cleanPaste, mustAsk, type Paste } from "./paste_text.ts";
 import { whoIs } from "./people.ts";
-import { type Look, loadFont, Screen, xtermStyles } from "./screen.ts";
+import type { RendererChoice } from "./renderer.ts";
+import { type Look, loadFont, xtermStyles } from "./screen.ts";
 import { statusBar } from "./status_bar.ts";
-import { bannerStyles, statusStyles, styles } from "./styles.ts";
+import { bannerStyles, overlayStyles, statusStyles, styles } from "./styles.ts";
 import { themeNamed } from "./themes.ts";
+import { tip } from "./tip.ts";
 import { newView, type View } from "./view.ts";
 
 const FONTS =
   'ui-monospace, "Cascadia Mono", "JetBrains Mono", "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace';
+const FONT_PX = 14;
 const TAIL_BYTES = 256 * 1024;
+const COUNTDOWN_MS = 250;
 
+/** Changes of these begin the session anew; all others apply to the one that is on show. */
+const IDENTITY = ["src", "session", "access", "history"] as const;
+
+/**
+ * A terminal session of the service on a page: `<terminal-session session="…">`.
+ *
+ * It attaches when it is in a document and has a `session`, and stays attached while it is moved within one task (a tab or
+ * pane put elsewhere); removed for longer it detaches, and the session goes on without it.
+ */
 export class TerminalSession extends LitElement {
-  static override styles = [styles, bannerStyles, statusStyles];
+  static override styles = [styles, overlayStyles, bannerStyles, statusStyles];
 
   static override properties = {
     src: {},
@@ -34,31 +53,56 @@ export class TerminalSession extends LitElement {
     scrollback: { type: Number },
     screenReader: { attribute: "screen-reader", type: Boolean },
     renderer: {},
+    images: { type: Boolean },
+    pasteConfirm: { attribute: "paste-confirm" },
     statusbar: {},
   };
 
+  /** Base address of the service, `https://host/prefix/`; default: the page's own directory. */
   declare src: string;
+  /** Id of the session to attach to; without one nothing is done. */
   declare session: string;
+  /** `writer` (default) or `viewer`, who looks and types nothing. */
   declare access: "writer" | "viewer";
+  /** `exact` (default) every byte · `live` skips ahead when far behind, and says so · `frozen` nothing until changed. */
   declare mode: Mode;
+  /** Bytes of recent output to begin with, or `all` that is kept; default 262144. */
   declare history: string;
+  /** `auto` (default: as the system prefers), `dark`, `light`, `solarized-dark`, `solarized-light`, `high-contrast`. */
   declare theme: string;
+  /** Colours of one's own, in xterm.js' words; they go before `theme`. */
   declare themeColors: ITheme | null;
+  /** A CSS font list; fonts of the page are waited for before characters are measured. */
   declare fontFamily: string;
+  /** CSS pixels; default 14. */
   declare fontSize: number;
+  /** Lines kept above the screen; default 5000. */
   declare scrollback: number;
+  /** Have the output read out by screen readers. */
   declare screenReader: boolean;
-  declare renderer: "auto" | "webgl" | "dom";
+  /** `auto` (default: WebGL where there is a GPU), `webgl`, `dom`. */
+  declare renderer: RendererChoice;
+  /** Draw sixel and iTerm images; the page's policy must allow 'wasm-unsafe-eval' for them. */
+  declare images: boolean;
+  /** `never`: paste large texts and those of several lines without asking. */
+  declare pasteConfirm: string;
+  /** `hidden`: no status bar. */
   declare statusbar: string;
+  /** Asked before every connection for a single-use ticket, where the service wants to know who we are. */
   ticket: (() => Promise<string | null>) | null = null;
 
-  #screen: Screen | null = null;
-  #client: TerminalClient | null = null;
-  #attachment: Attachment | null = null;
+  #live: LiveSession | null = null;
   #view: View = newView();
-  #run = 0;
-  #resizes = new ResizeObserver(() => this.#measure());
-  #prefersLight = matchMedia("(prefers-color-scheme: light)");
+  #question: Question | null = null;
+  #find: FindBar | null = null;
+  #link: HoveredLink | null = null;
+  readonly #dismissed = new Set<string>();
+  /** Counts beginnings, so that one that waits for a font notices the next. */
+  #beginning = 0;
+  #countdown: ReturnType<typeof setTimeout> | undefined;
+  readonly #resizes = new ResizeObserver(() => this.#live?.fit());
+  readonly #prefersLight = matchMedia("(prefers-color-scheme: light)");
+  readonly #schemeChanged = () => this.#restyle();
 
   constructor() {
     super();
@@ -70,48 +114,90 @@ export class TerminalSession extends LitElement {
     this.theme = "auto";
     this.themeColors = null;
     this.fontFamily = FONTS;
-    this.fontSize = 14;
+    this.fontSize = FONT_PX;
     this.scrollback = 5000;
     this.screenReader = false;
     this.renderer = "auto";
+    this.images = false;
+    this.pasteConfirm = "";
     this.statusbar = "";
-    this.#prefersLight.addEventListener("change", () => this.#restyle());
   }
 
+  /** Of the connection: idle, connecting, open, waiting, ended, refused. */
   get state(): State {
     return this.#view.state;
   }
 
+  /** The protocol client, while there is a session. */
   get client(): TerminalClient | null {
-    return this.#client;
+    return this.#live?.client ?? null;
   }
 
+  /** The emulator, while there is a session. What is written to it past the session is this page's own affair. */
   get terminal(): Terminal | null {
-    return this.#screen?.terminal ?? null;
+    return this.#live?.screen.terminal ?? null;
   }
 
+  /** Give the keyboard to the terminal. */
   override focus(): void {
-    this.#screen?.terminal.focus();
+    this.terminal?.focus();
   }
 
+  /** Send input as if it was typed, without asking. False: not taken, because too much waits or the session is over. */
   send(data: string | Uint8Array): boolean {
-    return this.#client?.send(data) ?? false;
+    return this.#live?.paster.type(data) ?? false;
   }
 
+  /** Paste text as from the clipboard: cleaned, asked for if large, in pieces. Resolves whether all of it was taken. */
+  async paste(text: string): Promise<boolean> {
+    const live = this.#live;
+    const paste = cleanPaste(text);
+    if (live === null || paste.text === "" || this.access === "viewer") return false;
+    const wanted = this.pasteConfirm !== "never" && mustAsk(paste) ? await this.#askPaste(paste) : paste;
+    this.focus();
+    if (wanted === null || live !== this.#live) return false;
+    return live.paster.paste(wanted.text, live.screen.terminal.modes.bracketedPasteMode);
+  }
+
+  /** Send what a key sends: a name as in `KeyboardEvent.key` ("Escape", "ArrowUp", "F5") or one character. */
   key(name: string, modifiers: Modifiers = {}): boolean {
-    const terminal = this.#screen?.terminal;
+    const { terminal } = this;
     const data = terminal && keySequence(name, modifiers, terminal.modes.applicationCursorKeysMode);
     if (!terminal || !data) return false;
     terminal.input(data, true);
     return true;
   }
 
+  /** Send a signal to the program in the foreground. */
   signal(name: SignalName): void {
-    this.#client?.signal(name);
+    this.client?.signal(name);
   }
 
+  /** Find text; resolves whether there is any. Throws SyntaxError for a bad expression. */
+  async find(text: string, options: FindOptions = {}): Promise<boolean> {
+    return (await this.#live?.finder.find(text, options)) ?? false;
+  }
+
+  /** Highlight no matches any more. */
+  clearFind(): void {
+    void this.#live?.finder.clear();
+  }
+
+  /** The screen and what is above it as text with escape sequences, for another emulator to show. */
+  async serialize(): Promise<string> {
+    const { SerializeAddon } = await import("@xterm/addon-serialize");
+    const addon = new SerializeAddon();
+    this.terminal?.loadAddon(addon);
+    try {
+      return this.terminal ? addon.serialize() : "";
+    } finally {
+      addon.dispose();
+    }
+  }
+
+  /** Connect now, whatever the back-off says; also after a refusal. */
   reconnect(): void {
-    this.#client?.reconnect();
+    this.client?.reconnect();
   }
 
   setMode(mode: Mode): void {
@@ -120,88 +206,142 @@ export class TerminalSession extends LitElement {
 
   override connectedCallback(): void {
     super.connectedCallback();
-    if (this.hasUpdated && this.#screen === null) void this.#begin();
+    this.#prefersLight.addEventListener("change", this.#schemeChanged);
+    if (this.hasUpdated && this.#live === null) void this.#begin();
   }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
+    this.#prefersLight.removeEventListener("change", this.#schemeChanged);
     setTimeout(() => {
       if (!this.isConnected) this.#end();
     });
   }
 
   protected override firstUpdated(): void {
-    this.renderRoot.querySelector(".frame") && this.#resizes.observe(this.#frame);
-    void this.#begin();
+    this.#resizes.observe(this.#part(".frame"));
   }
 
   protected override updated(changed: PropertyValues<this>): void {
-    if (!changed.has("session") && changed.size === 0) return;
-    const remote = (["src", "session", "access", "history"] as const).some((name) => changed.has(name));
-    if (remote && this.#run > 0 && changed.get("session") !== undefined) void this.#begin();
-    if (changed.has("mode") && this.#client?.link.mode !== this.mode) this.#client?.setMode(this.mode);
-    this.#restyle();
+    if (IDENTITY.some((name) => changed.has(name))) void this.#begin();
+    else if (changed.size > 0) this.#restyle();
+    if (changed.has("mode")) this.client?.setMode(this.mode);
+    const open = this.renderRoot.querySelector("dialog");
+    if (open && !open.open) open.showModal();
+    this.#scheduleCountdown();
   }
 
   protected override render() {
     const view = this.#view;
-    const self = this.#client?.clientId ?? "";
+    const self = this.client?.clientId ?? "";
     const note =
-      view.fits && view.wasOpen ? sizeNote(view.size, view.fits, whoIs(view.viewers, view.sizeBy, self)) : "";
-    const actions = { reconnect: () => this.reconnect() };
-    return html`<div class="session" part="session">
+      view.letterboxed && view.fits && view.wasOpen ? sizeNote(view.size, whoIs(view.viewers, view.sizeBy, self)) : "";
+    return html`<div class="session" part="session" role="group" aria-label=${view.title || "Terminal"} @cancel=${this.#cancel}>
       <div class="area">
         <div class="frame" part="frame"><div class="screen" part="screen"></div></div>
+        <div class="leave" tabindex="-1" @keydown=${this.#return}>Left the terminal: Tab goes on, Enter returns.</div>
         ${note ? html`<div class="note" part="note">${note}</div>` : nothing}
-        <div class="banners">${banners(view, actions, Date.now())}</div>
+        ${this.#find ? findBar(this.#find, this.#findActions) : nothing} ${tip(this.#link, this)}
+        <div class="banners">${banners(view, this.#bannerActions, Date.now(), this.#dismissed)}</div>
       </div>
       ${this.statusbar === "hidden" ? nothing : statusBar(view, self, this.access === "viewer")}
+      ${dialog(this.#question)}
     </div>`;
   }
 
-  get #frame(): HTMLElement {
-    const frame = this.renderRoot.querySelector<HTMLElement>(".frame");
-    if (!frame) throw new Error("the element was not rendered yet");
-    return frame;
-  }
+  readonly #bannerActions: BannerActions = {
+    reconnect: () => this.reconnect(),
+    cancelPaste: () => this.#live?.paster.cancel(),
+    answerCopy: (how) => {
+      this.#live?.clipboard.answer(how);
+      this.focus();
+    },
+    dismiss: (what) => {
+      this.#dismissed.add(what);
+      this.requestUpdate();
+      this.focus();
+    },
+  };
+
+  readonly #findActions: FindActions = {
+    find: (options) => void this.#findNow(options),
+    change: (bar) => {
+      if (this.#find) Object.assign(this.#find, bar);
+      void this.#findNow({ incremental: true });
+    },
+    close: () => {
+      this.#find = null;
+      this.clearFind();
+      this.requestUpdate();
+      this.focus();
+    },
+  };
+
+  readonly #host: Host = {
+    changed: () => this.requestUpdate(),
+    emit: (name, detail) => this.#emit(name, detail),
+    error: (code, message) => this.#emit("terminal-error", { code, message }),
+    pasted: (text) => void this.paste(text),
+    hovered: (link) => {
+      this.#link = link;
+      this.requestUpdate();
+    },
+    openLink: ({ text, target, ask }) => {
+      const open = () => {
+        if (this.#emit("terminal-link", { href: target.href, text })) openTarget(target);
+      };
+      if (!ask) open();
+      else this.#ask({ kind: "link", text, target, answer: (yes) => this.#answered(yes ? open : () => undefined) });
+    },
+    found: (found) => {
+      if (this.#find) this.#find.found = found;
+      this.requestUpdate();
+    },
+    copy: () => {
+      const text = this.terminal?.getSelection();
+      if (text) void copyText(text);
+    },
+    find: () => void this.#openFind(),
+    leave: () => this.#part(".leave").focus(),
+  };
 
   get #look(): Look {
     return {
       fontFamily: this.fontFamily || FONTS,
-      fontSize: this.fontSize > 0 ? this.fontSize : 14,
-      scrollback: this.scrollback,
+      fontSize: this.fontSize > 0 ? this.fontSize : FONT_PX,
+      scrollback: Number.isFinite(this.scrollback) ? this.scrollback : 5000,
       theme: this.themeColors ?? themeNamed(this.theme, this.#prefersLight.matches),
     };
   }
 
+  #part(selector: string): HTMLElement {
+    const part = this.renderRoot.querySelector<HTMLElement>(selector);
+    if (!part) throw new Error("the element was not rendered yet");
+    return part;
+  }
+
   async #begin(): Promise<void> {
     this.#end();
-    this.#run += 1;
-    const run = this.#run;
-    if (this.session === "") return;
+    this.#beginning += 1;
+    const beginning = this.#beginning;
+    if (!this.session || !this.shadowRoot) return;
+    this.#paint();
     await loadFont(this.#look);
-    if (run !== this.#run || !this.isConnected) return;
-    const parent = this.renderRoot.querySelector<HTMLElement>(".screen");
-    if (!parent || !this.shadowRoot) return;
-    if (!this.shadowRoot.adoptedStyleSheets.includes(xtermStyles()))
-      this.shadowRoot.adoptedStyleSheets.push(xtermStyles());
-    const screen = new Screen(parent, this.#look, { activate: () => undefined }, (error) => reportError(error));
-    screen.terminal.options.disableStdin = this.access === "viewer";
-    const client = createClient(this.#options());
-    this.#screen = screen;
-    this.#client = client;
-    this.#attachment = new Attachment(client, screen, this.#view, {
-      changed: () => this.requestUpdate(),
-      emit: (name, detail) => this.#emit(name, detail),
-      resized: () => this.#arrange(),
-      gap: ({ lostBytes }) => {
-        this.#view.skippedBytes += lostBytes;
-        this.requestUpdate();
-      },
-      typed: (data) => client.send(data),
-    });
-    this.#measure();
-    client.start();
+    if (beginning !== this.#beginning || !this.isConnected) return;
+    const sheets = this.shadowRoot.adoptedStyleSheets;
+    if (!sheets.includes(xtermStyles())) sheets.unshift(xtermStyles());
+    const setting = {
+      frame: this.#part(".frame"),
+      place: this.#part(".screen"),
+      look: this.#look,
+      readOnly: this.access === "viewer",
+      screenReader: this.screenReader,
+    };
+    const live = new LiveSession(createClient(this.#options()), setting, this.#view, this.#host);
+    this.#live = live;
+    await live.renderer.choose(this.renderer);
+    if (beginning !== this.#beginning) return;
+    live.start();
     if (this.autofocus) this.focus();
   }
 
@@ -210,55 +350,100 @@ export class TerminalSession extends LitElement {
     if (!base.pathname.endsWith("/")) base.pathname += "/";
     const options: Options = {
       url: new URL(`ws/terminal/${encodeURIComponent(this.session)}`, base).href,
-      role: this.access,
+      role: this.access === "viewer" ? "viewer" : "writer",
       mode: this.mode,
     };
+    const tail = Number(this.history);
     if (this.history === "all") options.from = 0;
-    else options.tailBytes = Number(this.history);
-    if (this.ticket) options.ticket = this.ticket;
+    else options.tailBytes = Number.isFinite(tail) && tail >= 0 ? tail : TAIL_BYTES;
+    options.ticket = async () => (this.ticket ? this.ticket() : null);
     return options;
   }
 
   #end(): void {
-    this.#attachment?.close();
-    this.#screen?.dispose();
-    this.#attachment = null;
-    this.#screen = null;
-    this.#client = null;
+    this.#beginning += 1;
+    this.#live?.close();
+    this.#live = null;
     this.#view = newView();
+    this.#dismissed.clear();
+    clearTimeout(this.#countdown);
+    if (this.#question) cancel(this.#question);
     this.requestUpdate();
   }
 
-  #emit(name: string, detail: unknown): void {
-    this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true, composed: true }));
+  #emit(name: string, detail: unknown): boolean {
+    return this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true, composed: true, cancelable: true }));
   }
 
   #restyle(): void {
-    const look = this.#look;
-    this.style.setProperty("--terminal-background", look.theme.background ?? "");
-    this.style.setProperty("--terminal-foreground", look.theme.foreground ?? "");
-    this.#screen?.restyle(look);
+    this.#paint();
+    this.#live?.restyle(this.#look, this.screenReader);
+    void this.#live?.renderer.choose(this.renderer);
   }
 
-  #measure(): void {
-    const frame = this.#frame;
-    const style = getComputedStyle(frame);
-    const width = frame.clientWidth - Number.parseFloat(style.paddingLeft) - Number.parseFloat(style.paddingRight);
-    const height = frame.clientHeight - Number.parseFloat(style.paddingTop) - Number.parseFloat(style.paddingBottom);
-    const fits = this.#screen?.fits({ width, height });
-    if (!fits) return;
-    const before = this.#view.fits;
-    this.#view.fits = fits;
-    if (before?.rows !== fits.rows || before.cols !== fits.cols) this.#client?.resize(fits.rows, fits.cols);
-    this.#arrange();
+  #paint(): void {
+    const { background = "", foreground = "" } = this.#look.theme;
+    this.#part(".session").style.setProperty("--_bg", background);
+    this.#part(".session").style.setProperty("--_fg", foreground);
   }
 
-  #arrange(): void {
-    const { size, fits } = this.#view;
-    if (fits) {
-      this.#frame.classList.toggle("smaller", size.rows < fits.rows || size.cols < fits.cols);
-      this.#frame.classList.toggle("larger", size.rows > fits.rows || size.cols > fits.cols);
+  #scheduleCountdown(): void {
+    clearTimeout(this.#countdown);
+    if (this.#view.state === "waiting" && this.isConnected) {
+      this.#countdown = setTimeout(() => this.requestUpdate(), COUNTDOWN_MS);
+    }
+  }
+
+  #askPaste(paste: Paste): Promise<Paste | null> {
+    return new Promise((resolve) => {
+      this.#ask({ kind: "paste", paste, answer: (wanted) => this.#answered(() => resolve(wanted)) });
+    });
+  }
+
+  #ask(question: Question): void {
+    if (this.#question) cancel(this.#question);
+    this.#question = question;
+    this.requestUpdate();
+  }
+
+  #answered(then: () => void): void {
+    this.renderRoot.querySelector("dialog")?.close();
+    this.#question = null;
+    this.requestUpdate();
+    this.focus();
+    then();
+  }
+
+  #cancel(event: Event): void {
+    event.preventDefault(); // the answer closes it
+    if (this.#question) cancel(this.#question);
+  }
+
+  async #openFind(): Promise<void> {
+    this.#find ??= newFindBar();
+    const selected = this.terminal?.getSelection() ?? "";
+    if (selected && !selected.includes("\n")) this.#find.text = selected;
+    this.requestUpdate();
+    await this.updateComplete;
+    this.renderRoot.querySelector<HTMLInputElement>(".find-text")?.select();
+  }
+
+  async #findNow(options: FindOptions): Promise<void> {
+    const bar = this.#find;
+    if (!bar) return;
+    try {
+      bar.error = "";
+      await this.find(bar.text, { regex: bar.regex, caseSensitive: bar.caseSensitive, ...options });
+    } catch (error) {
+      bar.found = null;
+      bar.error = error instanceof SyntaxError ? "not a valid expression" : String(error);
     }
     this.requestUpdate();
+  }
+
+  #return(event: KeyboardEvent): void {
+    if (event.key !== "Enter" && event.key !== "Escape") return;
+    event.preventDefault();
+    this.focus();
   }
 }

@@ -1,6 +1,7 @@
 // What the element shows around the terminal: facts from the service, one place each, drawn by the templates.
 import type { Events, Link, State, Viewer } from "../client/types.ts";
 import type { Size } from "./fit.ts";
+import type { Progress } from "./paster.ts";
 
 export interface View {
   state: State;
@@ -25,6 +26,15 @@ export interface View {
   ended: Events["ended"] | null;
   storage: Events["storage"] | null;
   title: string;
+  letterboxed: boolean;
+  /** The size that listeners know. */
+  toldSize: string;
+  /** The last gap, told for a while. */
+  passing: { lostBytes: number; reason: Events["gap"]["reason"] } | null;
+  /** A large paste on its way. */
+  progress: Progress | null;
+  /** What a program wants to put into the clipboard. */
+  copying: string | null;
 }
 
 export function newView(): View {
@@ -49,5 +59,10 @@ export function newView(): View {
     ended: null,
     storage: null,
     title: "",
+    letterboxed: false,
+    toldSize: "",
+    passing: null,
+    progress: null,
+    copying: null,
   };
 }
