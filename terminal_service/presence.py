@@ -17,6 +17,11 @@ PRESENCE_SECONDS = 0.1
 """Changes of who is attached, and how large, are told at most this often: of N viewers each is told of N."""
 
 
+def responder_of(attachments: Sequence[Attachment]) -> str | None:
+    """Return the client whose emulator answers the program's queries: of several only one may."""
+    return next((each.client_id for each in attachments if each.is_writer), None)
+
+
 class Presence:
     """Tells the viewers of one terminal of each other: at once, or soon after it was last told."""
 
@@ -52,7 +57,6 @@ class Presence:
             attachment.tell_viewers(message)
 
     def _message(self) -> wire.Viewers:
-        responder = next((a.client_id for a in self._attachments if a.is_writer), None)
         viewers: list[dict[str, object]] = [
             {
                 "client_id": a.client_id,
@@ -64,4 +68,4 @@ class Presence:
             }
             for a in self._attachments
         ]
-        return wire.Viewers(viewers=viewers, responder=responder)
+        return wire.Viewers(viewers=viewers, responder=responder_of(self._attachments))

@@ -213,6 +213,13 @@ class Session:
         return self._clock.wall() + self.deadline - self._clock.monotonic()
 
     @property
+    def lifetime_ends_at(self) -> float | None:
+        """When it ends even with activity, in wall-clock seconds for display; None: never, or it has."""
+        if not (self.is_living and self._max_lifetime_seconds):
+            return None
+        return self._clock.wall() + self._created + self._max_lifetime_seconds - self._clock.monotonic()
+
+    @property
     def uptime(self) -> float:
         """Seconds since it was created (until it ended)."""
         end = self._clock.monotonic() if self.ended_monotonic is None else self.ended_monotonic

@@ -25,10 +25,11 @@ from transports.openapi import refusals
 
 SERVICE = "Terminal Service"
 
-# 'self' is the WebSockets of this origin too (CSP 3, 6.7.2.8). Of the policies of trusted types only Lit's is needed.
+# 'self' is the WebSockets of this origin too (CSP 3, 6.7.2.8). Pictures in terminals are decoded by WebAssembly, which
+# needs a word of its own; JavaScript is still not made from text. Of the policies of trusted types Lit's is needed.
 _CONSOLE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
-    "connect-src 'self'; worker-src 'self'; manifest-src 'self'; "
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data: blob:; "
+    "font-src 'self'; connect-src 'self'; worker-src 'self'; manifest-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types lit-html"
 )

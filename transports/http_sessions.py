@@ -22,8 +22,8 @@ from transports.views import KeptAlive, SessionView, view_of
 
 PREFIX = "/api/v1/sessions"
 PAGE_LIMIT = 1000
-TURN_SESSIONS = 50
-"""How many a list shows before others get their turn: about two milliseconds."""
+TURN_SECONDS = 0.002
+"""How long a list is made before others get their turn."""
 
 StateName = Literal["pending", "preparing", "running", "ending", "ended", "error", "lost", "living", "all"]
 Labels = Annotated[
@@ -168,11 +168,16 @@ class SessionRoutes:
         ]
         if len(found) > limit:
             response.headers["Link"] = f'<{_next_page(request, found[limit - 1])}>; rel="next"'
-        views = []
-        for number, session in enumerate(found[:limit], 1):
+        return await self._views(found[:limit])
+
+    async def _views(self, found: list[Session]) -> list[SessionView]:
+        clock = self._sessions.clock
+        views, turn_began = [], clock.monotonic()
+        for session in found:
             views.append(view_of(session))
-            if number % TURN_SESSIONS == 0:
+            if clock.monotonic() - turn_began > TURN_SECONDS:
                 await asyncio.sleep(0)
+                turn_began = clock.monotonic()
         return views
 
     async def read(self, session: Found) -> SessionView:

@@ -6,6 +6,9 @@ never shown: they may hold secrets.
 
 from pydantic import BaseModel, Field
 
+from replay.log import Log
+from terminal_service.last_line import LIMIT_CHARACTERS, TAIL_BYTES, last_line
+from terminal_service.presence import responder_of
 from terminal_service.session import Session
 from terminal_service.terminal import Terminal
 
@@ -70,7 +73,11 @@ class SessionView(BaseModel):
     last_activity: float
     last_bump: Bump
     expires_at: float | None = Field(description="When it ends without activity; null once it has ended.")
+    lifetime_ends_at: float | None = Field(description="When it ends whatever happens; null: never, or it has.")
     ttl_seconds: float
+    kept_alive_by: list[str] = Field(
+        description="`client_id` of the viewers that are activity by being there: with any, `expires_at` moves on."
+    )
     state: str = Field(description="pending, preparing, running, ending; ended, error, lost")
     history: list[Change]
     name: str
@@ -78,6 +85,11 @@ class SessionView(BaseModel):
     user_id: str
     backend: str
     viewers: list[Viewer]
+    responder: str | None = Field(description="`client_id` of the viewer whose emulator answers terminal queries.")
+    last_line: str | None = Field(
+        description=f"The end of the output as text: the last line that shows anything, at most {LIMIT_CHARACTERS} "
+        "characters, without control characters. Null if there is none near the end."
+    )
     seq: int | None = Field(description="Null if there is no output that could be read.")
     first: int | None
     epoch: str | None
@@ -141,7 +153,9 @@ def view_of(session: Session) -> SessionView:
         last_activity=session.last_activity,
         last_bump=Bump(source=session.last_bump, at=session.last_activity),
         expires_at=session.expires_at,
+        lifetime_ends_at=session.lifetime_ends_at,
         ttl_seconds=session.ttl_seconds,
+        kept_alive_by=_kept_alive_by(session),
         state=session.state.value,
         history=[Change(state=each.state.value, reason=each.reason, at=each.at) for each in session.history],
         name=session.name,
@@ -149,6 +163,8 @@ def view_of(session: Session) -> SessionView:
         user_id=session.owner,
         backend=session.backend,
         viewers=_viewers(terminal) if terminal else [],
+        responder=responder_of(terminal.attachments) if terminal else None,
+        last_line=_last_line(log) if log else None,
         seq=log.head if log else None,
         first=log.first if log else None,
         epoch=log.epoch if log else None,
@@ -180,6 +196,21 @@ def _viewers(terminal: Terminal) -> list[Viewer]:
         )
         for each in terminal.attachments
     ]
+
+
+def _kept_alive_by(session: Session) -> list[str]:
+    if session.terminal is None or not (session.is_living and session.spec.keepalive):
+        return []
+    return [each.client_id for each in session.terminal.attachments if each.is_writer]
+
+
+def _last_line(log: Log) -> str | None:
+    begin = max(log.first, log.head - TAIL_BYTES)
+    try:
+        tail = log.read_range(begin, log.head)
+    except ValueError:  # it was closed: its session is being forgotten
+        return None
+    return last_line(tail, is_cut=begin > 0)
 
 
 def _storage(session: Session) -> Storage:

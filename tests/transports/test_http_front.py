@@ -55,7 +55,7 @@ async def test_the_policy_of_the_console_lets_in_nothing_inline_and_nothing_from
     assert {policy.pop(name) for name in ("base-uri", "form-action", "frame-ancestors")} == {"'none'"}
     assert policy.pop("img-src") == "'self' data: blob:"  # pictures in terminals
     assert (policy.pop("require-trusted-types-for"), policy.pop("trusted-types")) == ("'script'", "lit-html")
-    assert policy.pop("script-src") == "'self'"
+    assert policy.pop("script-src") == "'self' 'wasm-unsafe-eval'"
     assert set(policy.values()) == {"'self'"}
     assert "clipboard-write=(self)" in headers["permissions-policy"]
     assert "camera=()" in headers["permissions-policy"]

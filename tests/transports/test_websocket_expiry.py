@@ -73,6 +73,22 @@ async def kept(service: SharedService) -> None:
     assert (await ended(service, session))["end_reason"] == "ttl"
 
 
+async def test_who_keeps_a_session_alive_is_shown(service: SharedService) -> None:
+    session = (await service.create_session(command=["cat"]))["session_id"]
+    other = (await service.create_session(command=["cat"], keepalive=False))["session_id"]
+    async with (
+        Talk(service, session, client_id="looks", role="viewer") as looks,
+        Talk(service, session, client_id="types") as types,
+        Talk(service, other, client_id="is_no_activity") as is_no_activity,
+    ):
+        for talk in (looks, types, is_no_activity):
+            await talk.hear("attached")
+        shown = await service.info(session)
+        assert (shown["kept_alive_by"], shown["responder"]) == (["types"], "types")
+        shown = await service.info(other)
+        assert (shown["kept_alive_by"], shown["responder"]) == ([], "is_no_activity")
+
+
 async def nobody(service: SharedService) -> None:
     session = (await service.create_session(command=["cat"]))["session_id"]
     assert (await ended(service, session))["end_reason"] == "ttl"
