@@ -177,7 +177,7 @@ describe("size", () => {
   test("keys without end in front of a program that reads nothing are bounded too", () => {
     let count = 0;
     while (queue.push(CTRL_C)) count += 1;
-    expect(count).toBeLessThanOrEqual(LIMIT / 64 + 1);
+    expect(count).toBeLessThan(20_000);
   });
 
   test("nothing is nothing", () => {
