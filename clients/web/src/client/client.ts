@@ -2,6 +2,7 @@
 
 import { attachAddress, readAddress, type Start } from "./address.ts";
 import { systemClock } from "./clock.ts";
+import { Drain } from "./drain.ts";
 import { Emitter } from "./emitter.ts";
 import { InputQueue } from "./input_queue.ts";
 import { Life } from "./life.ts";
@@ -36,12 +37,6 @@ const SIZE_LIMIT = 1000;
 type Gap = Events["gap"];
 type Ended = Events["ended"];
 
-interface Waiter {
-  bytes: number;
-  resolve: () => void;
-  reject: (error: Error) => void;
-}
-
 export class Client implements TerminalClient {
   readonly clientId: string;
   readonly #options: Options;
@@ -51,6 +46,7 @@ export class Client implements TerminalClient {
   readonly #emitter = new Emitter<Events>();
   readonly #positions = new Positions();
   readonly #inputs: InputQueue;
+  readonly #drain = new Drain();
   readonly #encoder = new TextEncoder();
   #attached: Attached | null = null;
   #epoch: string | null;
@@ -61,7 +57,6 @@ export class Client implements TerminalClient {
   #ackTimer: unknown = null;
   #isHeld = false;
   #ended: Ended | null = null;
-  #waiters: Waiter[] = [];
 
   /** Throws TypeError for an address that is none, or where there is no WebSocket. */
   constructor(options: Options) {
@@ -134,10 +129,9 @@ export class Client implements TerminalClient {
 
   drained(bytes: number): Promise<void> {
     if (this.state === "ended" || this.state === "refused") return Promise.reject(new Error(this.state));
-    return new Promise((resolve, reject) => {
-      this.#waiters.push({ bytes, resolve, reject });
-      this.#wakeWaiters();
-    });
+    const drained = this.#drain.wait(bytes);
+    this.#drain.pending(this.pendingInputBytes);
+    return drained;
   }
 
   rendered(seq: number): void {
@@ -215,9 +209,9 @@ export class Client implements TerminalClient {
   }
 
   #became(event: Events["state"]): void {
+    if (event.state === "idle" || event.state === "refused" || event.state === "ended") this.#drain.fail(event.reason);
     this.#emitter.emit("state", event);
     if (event.state === "ended") this.#finish(event.reason);
-    if (event.state === "idle" || event.state === "refused") this.#rejectWaiters(event.reason);
   }
 
   #measured(rttMs: number): void {
@@ -334,21 +328,21 @@ export class Client implements TerminalClient {
   }
 
   #takeError({ code, error }: ServerMessages["error"]): void {
-    this.#fail(code, error);
     // Only a service that has forgotten this client says so. What it knows, the next greeting tells.
-    if (code === "input_out_of_order" && this.state === "open") this.#life.renew(error);
+    if (code === "input_out_of_order") this.#renew(error, code);
+    else this.#fail(code, error);
   }
 
   /** What came does not fit to what came before: ask again for what is missing rather than go on without it. */
-  #renew(reason: string): void {
-    this.#fail("protocol", reason);
-    this.#life.renew(reason);
+  #renew(reason: string, code = "protocol"): void {
+    const { connection } = this.#life;
+    this.#fail(code, reason);
+    if (connection !== null && this.#life.connection === connection) this.#life.renew(reason);
   }
 
   #finish(reason: string): void {
     const droppedBytes = this.#inputs.clear();
     if (droppedBytes > 0) this.#tellInput(droppedBytes);
-    this.#rejectWaiters(reason);
     this.#emitter.emit("ended", this.#ended ?? { reason, exitCode: null, signal: null, message: "" });
   }
 
@@ -365,25 +359,12 @@ export class Client implements TerminalClient {
 
   #tellInput(droppedBytes: number): void {
     this.#emitter.emit("input", { pendingBytes: this.pendingInputBytes, droppedBytes });
-    this.#wakeWaiters();
+    this.#drain.pending(this.pendingInputBytes);
   }
 
   #tellLink(): void {
     this.#linkToldAt = this.#clock.now();
     this.#emitter.emit("link", this.link);
-  }
-
-  #wakeWaiters(): void {
-    if (this.#waiters.length === 0) return;
-    const isDone = (waiter: Waiter) => this.pendingInputBytes < Math.max(1, waiter.bytes);
-    const done = this.#waiters.filter(isDone);
-    this.#waiters = this.#waiters.filter((waiter) => !isDone(waiter));
-    for (const waiter of done) waiter.resolve();
-  }
-
-  #rejectWaiters(reason: string): void {
-    const waiters = this.#waiters.splice(0);
-    for (const waiter of waiters) waiter.reject(new Error(reason));
   }
 }
 

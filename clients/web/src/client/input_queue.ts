@@ -9,8 +9,8 @@ export const MESSAGE_BYTES = 16 * 1024;
 export const WINDOW_BYTES = 128 * 1024;
 /** The least an input counts in the window: the service counts so too, and reads no further at 2 MiB. */
 const FLIGHT_COST_BYTES = 512;
-/** The least an input counts in the queue, about what it takes. */
-const KEPT_COST_BYTES = 64;
+/** How many inputs are kept: only Ctrl-Cs without end are more than the bound in bytes allows. */
+const ITEMS_LIMIT = 16 * 1024;
 const INTERRUPT = 0x03;
 
 interface Item {
@@ -45,10 +45,7 @@ export class InputQueue {
 
   /** Take a copy of `data` whole, or nothing and return false if then too much would wait. */
   push(data: Uint8Array): boolean {
-    const cost = Math.max(data.length, KEPT_COST_BYTES * Math.ceil(data.length / MESSAGE_BYTES));
-    if (this.pendingBytes + cost > this.#limitBytes || this.#items.length * KEPT_COST_BYTES > this.#limitBytes) {
-      return false;
-    }
+    if (this.pendingBytes + data.length > this.#limitBytes || this.#items.length >= ITEMS_LIMIT) return false;
     this.pendingBytes += data.length;
     if (data.length === 1 && data[0] === INTERRUPT) {
       this.#items.push({ buffer: data.slice(), length: 1, isInterrupt: true });

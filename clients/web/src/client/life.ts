@@ -137,8 +137,9 @@ export class Life {
 
   #missTicket(reason: string): void {
     this.#leave();
+    const attempt = this.#attempt;
     this.#host.failed("ticket", reason);
-    this.#wait(this.#backoff.next(), null, `no ticket: ${reason}`);
+    if (attempt === this.#attempt) this.#wait(this.#backoff.next(), null, `no ticket: ${reason}`);
   }
 
   #open(ticket: string | null): void {

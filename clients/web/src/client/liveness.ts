@@ -81,13 +81,13 @@ export class Liveness {
     }
     if (!wasLate || this.#isForgiven) return "dead";
     this.#isForgiven = true;
-    this.#deadline = null;
     return this.#ask(now, WAKE_GRACE_MS);
   }
 
   #ask(now: number, graceMs: number): Step {
     const deadline = now + graceMs + GRACE_TRIPS * (this.#rttMs ?? UNKNOWN_TRIP_MS);
-    this.#deadline = Math.min(deadline, this.#deadline ?? Number.POSITIVE_INFINITY);
+    const before = this.#deadline ?? 0;
+    this.#deadline = before > now ? Math.min(deadline, before) : deadline; // asking again does not put the end off
     this.#pingedAt = now;
     this.dueAt = this.#deadline;
     return "ping";
