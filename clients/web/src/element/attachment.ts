@@ -147,6 +147,7 @@ export class Attachment {
 
   #ended(ended: Events["ended"]): void {
     this.#view.ended = ended;
+    this.#screen.terminal.write("\x1b[?25l"); // a cursor would say that something can be typed
     this.#listener.changed();
     this.#listener.emit("terminal-ended", ended);
   }

@@ -37,6 +37,13 @@ export function openStrictly(terminal: Terminal, parent: HTMLElement, strictDocu
   if (opening !== null) throw opening;
 }
 
+/** Have the cursor drawn hollow even with the focus: nothing can be typed here. */
+export function drawUnfocused(terminal: Terminal): void {
+  const service = fields(core(terminal), "_coreBrowserService");
+  if (!("isFocused" in service)) throw new XtermChanged("_coreBrowserService.isFocused");
+  Object.defineProperty(service, "isFocused", { value: false });
+}
+
 function replaceDocument(inner: Fields, strictDocument: Document): Error | null {
   const service = inner["_coreBrowserService"] as Fields | undefined;
   if (service?.["mainDocument"] === undefined) return new XtermChanged("_coreBrowserService.mainDocument");

@@ -4,6 +4,7 @@ import { Attachment } from "./attachment.ts";
 import { ProgramClipboard } from "./clipboard.ts";
 import { Finder, type Found } from "./finder.ts";
 import { GapMarkers } from "./gap_marker.ts";
+import { drawUnfocused } from "./internals.ts";
 import type { LinkTarget } from "./link_check.ts";
 import { type HoveredLink, Links } from "./links.ts";
 import { Paster } from "./paster.ts";
@@ -58,7 +59,8 @@ export class LiveSession {
   #readOnly: boolean;
   #screenReader: boolean;
   #titleTimer: ReturnType<typeof setTimeout> | undefined;
-  #told = "";
+  #toldTitle = "";
+  #toldSize = "";
 
   constructor(client: TerminalClient, setting: Setting, view: View, host: Host) {
     this.client = client;
@@ -143,6 +145,7 @@ export class LiveSession {
     const { terminal } = this.screen;
     const { signal } = this.#stop;
     terminal.options.disableStdin = this.#readOnly;
+    if (this.#readOnly) drawUnfocused(terminal);
     bindShortcuts(terminal, () => this.#readOnly, this.#host);
     scrollByTouch(frame, () => terminal.element?.querySelector(".xterm-screen") ?? null, signal);
     terminal.onTitleChange((title) => this.#titled(title));
@@ -163,20 +166,22 @@ export class LiveSession {
     this.#view.title = cleanTitle(title);
     this.#titleTimer ??= setTimeout(() => {
       this.#titleTimer = undefined;
-      if (this.#view.title === this.#told) return;
-      this.#told = this.#view.title;
+      if (this.#view.title === this.#toldTitle) return;
+      this.#toldTitle = this.#view.title;
       this.#show({});
-      this.#host.emit("terminal-title", { title: this.#told });
+      this.#host.emit("terminal-title", { title: this.#toldTitle });
     }, TITLE_MS);
   }
 
   #arrange(): void {
     const letterboxed = this.stage.arrange(this.#look.fontSize);
     const { rows, cols } = this.#view.size;
-    const told = this.#view.letterboxed === letterboxed && this.#view.toldSize === `${rows}x${cols}`;
-    Object.assign(this.#view, { letterboxed, toldSize: `${rows}x${cols}` });
+    this.#view.letterboxed = letterboxed;
     this.#host.changed();
-    if (!told) this.#host.emit("terminal-resize", { rows, cols, letterboxed });
+    const size = `${rows}x${cols} ${letterboxed}`;
+    if (!this.#view.wasOpen || size === this.#toldSize) return;
+    this.#toldSize = size;
+    this.#host.emit("terminal-resize", { rows, cols, letterboxed });
   }
 
   #changed(): void {

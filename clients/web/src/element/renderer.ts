@@ -53,11 +53,17 @@ export class Renderer {
   }
 }
 
-/** Whether WebGL 2 is there; `fast`: and not emulated in software, which is slower than the DOM. */
+/** Renderers without a GPU: the DOM is faster, and spares the processor. */
+const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
+
+/** Whether WebGL 2 is there; `fast`: and not emulated in software. */
 function hasWebgl(fast: boolean): boolean {
   const context = document
     .createElement("canvas")
     .getContext("webgl2", { failIfMajorPerformanceCaveat: fast, antialias: false, depth: false });
-  context?.getExtension("WEBGL_lose_context")?.loseContext(); // browsers allow few; this one was only a question
-  return context !== null;
+  if (context === null) return false;
+  const info = context.getExtension("WEBGL_debug_renderer_info");
+  const name = String(context.getParameter(info?.UNMASKED_RENDERER_WEBGL ?? context.RENDERER));
+  context.getExtension("WEBGL_lose_context")?.loseContext(); // browsers allow few; this one was only a question
+  return !(fast && SOFTWARE.test(name));
 }

@@ -22,19 +22,14 @@ export function gapText(lostBytes: number, reason: Events["gap"]["reason"]): str
   return reason === "trimmed" ? `${what}, no longer kept` : what;
 }
 
-/** How an end is told: "ended with exit code 1", "killed by SIGKILL"; what the service adds follows. */
-export function endedText(ended: Events["ended"]): string {
-  const how = ended.signal
-    ? `The program was ended by ${ended.signal.startsWith("SIG") ? ended.signal : `SIG${ended.signal}`}`
-    : ended.exitCode === null
-      ? "The session is over"
-      : `The program ended with exit code ${ended.exitCode}`;
-  const why = ended.message || (REASONS[ended.reason] ?? ended.reason.replaceAll("_", " "));
+/** How an end is told: "The program ended with exit code 1"; what the service adds follows in brackets. */
+export function endedText({ reason, exitCode, signal, message }: Events["ended"]): string {
+  let how = "The session is over";
+  if (signal) how = `The program was ended by ${signal}`;
+  else if (exitCode !== null) how = `The program ended with exit code ${exitCode}`;
+  const why = message || (reason === "Process exited" ? "" : reason); // which is what was just said
   return why ? `${how} (${why})` : how;
 }
-
-/** The usual reason needs no words: the exit code says it all. */
-const REASONS: Record<string, string> = { exited: "", exit: "", process_exited: "" };
 
 /** Why the service will not have us, by close code. */
 export function refusedText(code: number | null, reason: string): string {

@@ -27,8 +27,6 @@ export interface View {
   storage: Events["storage"] | null;
   title: string;
   letterboxed: boolean;
-  /** The size that listeners know. */
-  toldSize: string;
   /** The last gap, told for a while. */
   passing: { lostBytes: number; reason: Events["gap"]["reason"] } | null;
   /** A large paste on its way. */
@@ -60,7 +58,6 @@ export function newView(): View {
     storage: null,
     title: "",
     letterboxed: false,
-    toldSize: "",
     passing: null,
     progress: null,
     copying: null,
