@@ -32,7 +32,7 @@ export function lifetimeOf(session: Session, now: number): Lifetime | null {
   if (!isLiving(session) || session.expires_at === null) return null;
   const secondsLeft = Math.max(0, session.expires_at - now);
   const isCapped = isAtMaximum(session);
-  const isHeld = session.keepalive && !isCapped && keepers(session) > 0;
+  const isHeld = !isCapped && session.kept_alive_by.length > 0;
   const because = isCapped ? "its maximum age" : reason(session, now);
   const end = `ends in ${spellDuration(secondsLeft)}`;
   return {
@@ -47,23 +47,18 @@ export function lifetimeOf(session: Session, now: number): Lifetime | null {
   };
 }
 
-/** Viewers that count as activity: those that may type. */
-function keepers(session: Session): number {
-  return session.viewers.filter((viewer) => viewer.role !== "viewer").length;
-}
-
-/** Whether the end is nearer than the time to live: then it is the end of the longest life a session may have. */
-function isAtMaximum(session: Session): boolean {
-  return (session.expires_at ?? 0) < session.last_bump.at + session.ttl_seconds - SLACK_SECONDS;
+/** Whether its end is the end of the longest life a session may have. */
+function isAtMaximum({ expires_at: end, lifetime_ends_at: last }: Session): boolean {
+  return end !== null && last !== null && end > last - SLACK_SECONDS;
 }
 
 function reason(session: Session, now: number): string {
-  const count = keepers(session);
-  if (session.keepalive && count === 1) return "kept alive by a viewer who is attached";
-  if (session.keepalive && count > 1) return `kept alive by ${plural(count, "viewer")} who are attached`;
+  const count = session.kept_alive_by.length;
+  if (count === 1) return "kept alive by a viewer who is attached";
+  if (count > 1) return `kept alive by ${plural(count, "viewer")} who are attached`;
   const { source, at } = session.last_bump;
   const last = `last bump: ${SOURCES[source] ?? source}, ${formatAgo(now - at)}`;
-  return count > 0 ? `${last}; who is attached does not keep it alive` : last;
+  return session.viewers.length > 0 ? `${last}; who is attached does not keep it alive` : last;
 }
 
 /** How a session ended, as `exit code 1 · deleted, 2 minutes ago`; null while it lives. */

@@ -84,7 +84,7 @@ function outputCell(session: Session): TemplateResult {
   const line = plainLine(session.last_line ?? "");
   if (line.trim())
     return html`<span class="unseen">Last output: </span><bdi class="line" dir="ltr" title=${line}>${line}</bdi>`;
-  const words = session.last_line === undefined || session.seq ? "" : "no output yet";
+  const words = session.seq ? "" : "no output yet";
   return html`<span class="line none">${words}</span>`;
 }
 
