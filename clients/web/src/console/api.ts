@@ -1,6 +1,6 @@
 /** The service's HTTP API; only this module fetches, and only it and `credentials.ts` know the key. */
 import type { Role, SignalName } from "../client/types.ts";
-import { Credentials, type KeyStorage } from "./credentials.ts";
+import { Credentials, type KeyStorage, tabStorage } from "./credentials.ts";
 import { ApiProblem, problemOf, Unreachable } from "./problem.ts";
 import type { Front, Health, KeptAlive, NewSession, Session, SessionChanges, SessionState, Ticket } from "./session.ts";
 
@@ -57,7 +57,7 @@ export class Api extends EventTarget {
     super();
     this.#base = options.base ?? new URL(".", document.baseURI).href;
     this.#fetch = options.fetch ?? ((...asked) => fetch(...asked));
-    this.#credentials = new Credentials(options.storage === undefined ? sessionStorage : options.storage);
+    this.#credentials = new Credentials(options.storage === undefined ? tabStorage() : options.storage);
   }
 
   // -- who we are
@@ -74,6 +74,11 @@ export class Api extends EventTarget {
     this.#credentials.key = headers["X-API-Key"];
     this.signInProblem = null;
     this.dispatchEvent(new Event("signed-in"));
+  }
+
+  /** Have whoever shows the form for signing in show it. */
+  askToSignIn(): void {
+    this.dispatchEvent(new Event("sign-in-needed"));
   }
 
   /** Forget the key. */
@@ -204,7 +209,7 @@ export class Api extends EventTarget {
     if (usedKey !== this.#credentials.key) return;
     this.#credentials.key = null;
     this.signInProblem = problem;
-    this.dispatchEvent(new Event("sign-in-needed"));
+    this.askToSignIn();
   }
 
   #compareClocks(response: Response, sentAt: number): void {

@@ -32,6 +32,11 @@ export class Credentials {
   }
 }
 
+/** Return what is kept while the tab is open; null where a policy forbids even to ask. */
+export function tabStorage(): KeyStorage | null {
+  return attempt(() => sessionStorage) ?? null;
+}
+
 function attempt<Result>(use: () => Result): Result | undefined {
   try {
     return use();

@@ -71,6 +71,12 @@ export function formatMoment(at: number, locale?: string): string {
   return new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "long" }).format(new Date(at * 1000));
 }
 
+/** Foreign text as one harmless line: without control characters and overrides of direction, cut at `limit`. */
+export function plainLine(text: string, limit = 400): string {
+  const plain = text.replace(/[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, " ").trimEnd();
+  return plain.length > limit ? `${plain.slice(0, limit)}…` : plain;
+}
+
 /** `1 viewer`, `2 viewers`. */
 export function plural(count: number, singular: string, several = `${singular}s`): string {
   return `${formatCount(count)} ${count === 1 ? singular : several}`;

@@ -31,7 +31,11 @@ export interface Session {
   last_bump: { source: string; at: number };
   /** Null once it has ended. */
   expires_at: number | null;
+  /** When it ends whatever happens; null: never, or it has. */
+  lifetime_ends_at: number | null;
   ttl_seconds: number;
+  /** Client ids of the viewers that are activity by being there. */
+  kept_alive_by: string[];
   state: SessionState;
   history: Change[];
   name: string;
@@ -50,7 +54,7 @@ export interface Session {
   size_policy: SizePolicy | null;
   retention_bytes: number | null;
   /** The last line of its output as plain text. */
-  last_line?: string | null;
+  last_line: string | null;
 }
 
 /** What a new session shall be; what is missing is the service's default. */

@@ -1,0 +1,123 @@
+// Asking again and again: how often, when not, and what is told of it. Views own one each.
+import type { ReactiveController, ReactiveControllerHost } from "lit";
+import { ApiProblem } from "./problem.ts";
+
+const LONGEST_MS = 30_000;
+/** A service that takes long to answer is not asked for more than this share of its time. */
+const SHARE = 0.1;
+
+/** How the last attempt went. */
+export interface Attempt {
+  /** In a row, this one included. */
+  readonly failures: number;
+  readonly tookMs: number;
+  /** What the service asked for; null: nothing. */
+  readonly retryAfterMs: number | null;
+}
+
+/** Return how long to wait after an attempt; `random` is in 0..1, and spreads clients that lost the service together. */
+export function delayAfter(attempt: Attempt, intervalMs: number, random: number): number {
+  const usual = Math.max(intervalMs, attempt.tookMs / SHARE);
+  if (attempt.failures === 0) return Math.min(usual, LONGEST_MS);
+  const backOff = Math.min(LONGEST_MS, usual * 2 ** Math.min(attempt.failures, 10));
+  return Math.max(backOff * (0.5 + random / 2), attempt.retryAfterMs ?? 0);
+}
+
+/**
+ * Runs `task` while its host is on a page that is looked at: every `intervalMs`, less often when it fails. After a
+ * refusal of our identity it waits for `now`. The task must end when its signal is aborted.
+ */
+export class Poll implements ReactiveController {
+  /** What went wrong the last time; null: nothing. */
+  error: unknown = null;
+  failures = 0;
+  /** When the next attempt is due, in milliseconds since 1970; null: none is planned. */
+  nextAt: number | null = null;
+  isBusy = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #abort: AbortController | null = null;
+  readonly #host: ReactiveControllerHost & HTMLElement;
+  readonly #task: (signal: AbortSignal) => Promise<void>;
+  readonly #intervalMs: number;
+
+  constructor(
+    host: ReactiveControllerHost & HTMLElement,
+    task: (signal: AbortSignal) => Promise<void>,
+    intervalMs: number,
+  ) {
+    this.#host = host;
+    this.#task = task;
+    this.#intervalMs = intervalMs;
+    host.addController(this);
+  }
+
+  hostConnected(): void {
+    document.addEventListener("visibilitychange", this.#onWake);
+    window.addEventListener("online", this.#onWake);
+    window.addEventListener("pageshow", this.#onWake);
+    this.now();
+  }
+
+  hostDisconnected(): void {
+    document.removeEventListener("visibilitychange", this.#onWake);
+    window.removeEventListener("online", this.#onWake);
+    window.removeEventListener("pageshow", this.#onWake);
+    this.#stop();
+  }
+
+  /** Ask at once, whatever was planned; what is under way is given up. */
+  now(): void {
+    this.#stop();
+    if (this.#host.isConnected && !document.hidden) void this.#attempt();
+  }
+
+  #stop(): void {
+    clearTimeout(this.#timer);
+    this.nextAt = null;
+    this.#abort?.abort();
+    this.#abort = null;
+    this.isBusy = false;
+  }
+
+  async #attempt(): Promise<void> {
+    if (!this.#host.checkVisibility()) {
+      this.#plan(this.#intervalMs); // in a folded part of the page: nobody sees it
+      return;
+    }
+    const abort = new AbortController();
+    this.#abort = abort;
+    this.isBusy = true;
+    this.#host.requestUpdate();
+    const startedAt = performance.now();
+    let error: unknown = null;
+    try {
+      await this.#task(abort.signal);
+    } catch (reason) {
+      error = reason;
+    }
+    if (abort.signal.aborted) return; // another attempt, or none, has taken its place
+    this.isBusy = false;
+    this.#settle(error, performance.now() - startedAt);
+  }
+
+  #settle(error: unknown, tookMs: number): void {
+    this.error = error;
+    this.failures = error === null ? 0 : this.failures + 1;
+    this.#host.requestUpdate();
+    const refusal = error instanceof ApiProblem ? error : null;
+    if (refusal?.status === 401) return;
+    const attempt = { failures: this.failures, tookMs, retryAfterMs: refusal?.retryAfterMs ?? null };
+    this.#plan(delayAfter(attempt, this.#intervalMs, Math.random()));
+  }
+
+  #plan(delayMs: number): void {
+    clearTimeout(this.#timer);
+    this.nextAt = Date.now() + delayMs;
+    this.#timer = setTimeout(() => void this.#attempt(), delayMs);
+  }
+
+  readonly #onWake = (): void => {
+    if (document.hidden) this.#stop();
+    else this.now();
+  };
+}
