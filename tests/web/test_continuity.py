@@ -24,9 +24,7 @@ if TYPE_CHECKING:
     from support.site import Site
 
 QUIET_SECONDS = 0.3
-NUMBERS = (
-    "n=0; while :; do n=$((n + 1)); printf '\\033[3%dmline %d \\033[1m— 終 ü\\033[0m\\n' $((n % 8)) $n; sleep 0.02; done"
-)
+NUMBERS = "n=0; while :; do n=$((n + 1)); printf '\\033[3%dmline %d \\033[1m— 終 ü\\033[0m\\n' $((n % 8)) $n; sleep 0.02; done"
 
 
 def heard(place: Path) -> bytes:

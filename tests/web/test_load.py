@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from playwright.async_api import CDPSession
 
+    from support.browser import Tab
     from support.element import Element
     from support.site import Site
 
@@ -30,28 +31,30 @@ HEAP_BYTES = 160 * MIB
 """What a page with a terminal may hold: its scrollback, and a bounded number of windows."""
 TYPING_MILLISECONDS = 100.0
 STOP_SECONDS = 1.0
-FLOOD_AND_ECHO = """
-stty raw -echo
-yes "$(printf 'y%.0s' $(seq 70))" &
-while :; do
-  head -c 1 >/dev/null
-  n=$((n + 1))
-  printf '\\033]7777;%d\\a' $n
-done
-"""
-"""`yes`, and in the same terminal an echo of every key that only the emulator's parser sees."""
+FLOOD = "stty -echoctl; exec yes \"$(printf 'y%.0s' $(seq 70))\""
+"""The terminal itself echoes what is typed into it; a control character as it is, and the bell is heard by the parser."""
+CALM = "stty -echoctl; exec sleep 3600"
+CALM_KEYS = 30
+CALM_MILLISECONDS = 25.0
+"""What an echo takes at rest, at p95, on a machine that does nothing else. Where others keep it busy all takes longer."""
 LISTEN = """terminal => {
-  const told = (window.latencies = []);
+  const heard = (window.latencies = []);
+  window.silence?.();
   let pressed = null;
   terminal.element.addEventListener("keydown", (event) => { pressed = event.timeStamp; }, { capture: true });
-  terminal.parser.registerOscHandler(7777, () => {
+  const bell = terminal.onBell(() => {
     const from = pressed;
-    pressed = null;
-    if (from !== null) requestAnimationFrame(() => told.push(performance.now() - from));
-    return true;
+    requestAnimationFrame(() => {
+      heard.push(performance.now() - from);
+      window.told?.();
+    });
   });
+  window.silence = () => bell.dispose();
 }"""
-SUMMARY = "() => window.latencies"
+HEARD = """async count => {
+  while (window.latencies.length < count) await new Promise((told) => { window.told = told; });
+  return window.latencies;
+}"""
 
 
 async def heap(devtools: CDPSession) -> int:
@@ -64,40 +67,45 @@ def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
+async def press_and_hear(tab: Tab, terminal: Element, *, until: Callable[[list[float]], bool]) -> list[float]:
+    """Press keys, each when the one before was heard, until it is enough; return the milliseconds each took."""
+    await terminal.ask(LISTEN)
+    await terminal.focus()
+    latencies: list[float] = []
+    while not until(latencies):
+        await tab.page.keyboard.press("Control+g")
+        async with asyncio.timeout(30):
+            latencies = await tab.page.evaluate(HEARD, len(latencies) + 1)
+    return latencies
+
+
 @pytest.mark.full
 async def test_typing_is_quick_and_memory_bounded_in_a_flood(site: Site, size: Callable[[int, int], int]) -> None:
-    session = await site.session("bash", "-c", FLOOD_AND_ECHO)
+    calm_session = await site.session("bash", "-c", CALM)
+    calm_tab, (calm,) = await site.embed({"session": calm_session})
+    rest = await press_and_hear(calm_tab, calm, until=lambda heard: len(heard) >= CALM_KEYS)
+    await calm_tab.page.context.close()
+    session = await site.session("bash", "-c", FLOOD)
     tab, (terminal,) = await site.embed({"session": session})
     await terminal.until("yyyy")
-    await terminal.ask(LISTEN)
     devtools = await tab.devtools()
-    heaps, count = [], 0
-    until = time.monotonic() + size(10, 60)
-    await terminal.focus()
-    while time.monotonic() < until:
-        count += 1
-        await tab.page.keyboard.press("x")
-        await wait_until(
-            lambda: _count(terminal, count),  # noqa: B023 - asked before it changes
-            description="the echo of a key",
-        )
-        if count % 10 == 0:
-            heaps.append(await heap(devtools))
-    latencies = await terminal.element.evaluate(SUMMARY)
+    heaps = [await heap(devtools)]
+    ends = time.monotonic() + size(10, 60)
+    latencies: list[float] = []
+    while time.monotonic() < ends:
+        latencies += await press_and_hear(tab, terminal, until=lambda heard: len(heard) >= CALM_KEYS)
+        heaps.append(await heap(devtools))
     head = (await site.service.info(session))["seq"]
     await tab.shoot("flood")
+    slow = max(1.0, percentile(rest, 0.95) / CALM_MILLISECONDS)
     print(  # noqa: T201 - shown where the test fails
-        f"{count} keys: p50 {percentile(latencies, 0.5):.0f} ms, p95 {percentile(latencies, 0.95):.0f} ms, "
-        f"most {max(latencies):.0f} ms; heap at most {max(heaps) / MIB:.0f} MiB; {head / MIB:.0f} MiB of output"
+        f"{len(latencies)} keys: p50 {percentile(latencies, 0.5):.0f} ms, p95 {percentile(latencies, 0.95):.0f} ms, "
+        f"at rest {percentile(rest, 0.5):.0f} and {percentile(rest, 0.95):.0f} ms; "
+        f"heap at most {max(heaps) / MIB:.0f} MiB; {head / MIB:.0f} MiB of output"
     )
-    assert percentile(latencies, 0.95) <= TYPING_MILLISECONDS
+    assert percentile(latencies, 0.95) <= TYPING_MILLISECONDS * slow
     assert max(heaps) <= HEAP_BYTES
     assert head > 10 * MIB
-
-
-async def _count(terminal: Element, count: int) -> bool:
-    await asyncio.sleep(0.01)
-    return len(await terminal.element.evaluate(SUMMARY)) >= count
 
 
 WATCH_FOR_PROMPT = """terminal => {
@@ -109,7 +117,7 @@ WATCH_FOR_PROMPT = """terminal => {
   const look = () => {
     const { active } = terminal.buffer;
     const line = active.getLine(active.baseY + active.cursorY)?.translateToString(true);
-    if (pressed !== null && line === "$") window.stopped = performance.now() - pressed;
+    if (pressed !== null && line?.trim() === "$") window.stopped = performance.now() - pressed;
     else requestAnimationFrame(look);
   };
   look();
