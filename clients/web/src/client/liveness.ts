@@ -14,8 +14,9 @@ const LATE_MS = 1_500;
 /** A round trip longer than this was a page asleep. */
 const TRIP_LIMIT_MS = 30_000;
 const UNKNOWN_TRIP_MS = 100;
-/** One new round trip counts one eighth, as in TCP (RFC 6298). */
-const SMOOTHING = 8;
+const SMOOTHING = 4;
+/** Of so many the shortest says how slow the link is: the others may have waited for a page that was busy. */
+const TRIPS_KEPT = 4;
 
 export type Step = "ping" | "dead" | null;
 
@@ -29,6 +30,7 @@ export class Liveness {
   /** When `tick` wants to be called. */
   dueAt: number;
   #rttMs: number | null = null;
+  #trips: number[] = [];
   #heardAt: number;
   #pingedAt: number;
   #deadline: number | null = null;
@@ -53,8 +55,11 @@ export class Liveness {
   /** Note the answer to the ping sent at `sentAt`; return the smoothed round trip in milliseconds, once known. */
   answered(sentAt: number, now: number): number | null {
     const trip = now - sentAt;
-    const before = this.#rttMs ?? trip;
-    if (trip >= 0 && trip < TRIP_LIMIT_MS) this.#rttMs = before + (trip - before) / SMOOTHING;
+    if (trip >= 0 && trip < TRIP_LIMIT_MS) {
+      const before = this.#rttMs ?? trip;
+      this.#rttMs = before + (trip - before) / SMOOTHING;
+      this.#trips = [trip, ...this.#trips].slice(0, TRIPS_KEPT);
+    }
     return this.#rttMs;
   }
 
@@ -85,7 +90,8 @@ export class Liveness {
   }
 
   #ask(now: number, graceMs: number): Step {
-    const deadline = now + graceMs + GRACE_TRIPS * (this.#rttMs ?? UNKNOWN_TRIP_MS);
+    const trip = this.#trips.length > 0 ? Math.min(...this.#trips) : UNKNOWN_TRIP_MS;
+    const deadline = now + graceMs + GRACE_TRIPS * trip;
     const before = this.#deadline ?? 0;
     this.#deadline = before > now ? Math.min(deadline, before) : deadline; // asking again does not put the end off
     this.#pingedAt = now;

@@ -47,9 +47,9 @@ test("it asks every interval, also while there is output", () => {
 
 test("the round trip is measured and smoothed", () => {
   expect(liveness.answered(now - 40, now)).toBe(40);
-  expect(liveness.answered(now - 120, now)).toBe(50);
-  expect(liveness.answered(now - 90_000, now)).toBe(50); // slept in between
-  expect(liveness.answered(now + 5, now)).toBe(50); // nonsense
+  expect(liveness.answered(now - 120, now)).toBe(60);
+  expect(liveness.answered(now - 90_000, now)).toBe(60); // slept in between
+  expect(liveness.answered(now + 5, now)).toBe(60); // nonsense
 });
 
 test("silence is asked about, and ends it", () => {
@@ -76,6 +76,12 @@ test("a slow link is given more time", () => {
   };
   expect(patience(10)).toBeLessThan(2_500);
   expect(patience(2_000)).toBeGreaterThan(8_000);
+});
+
+test("a round trip that slept in between does not make it patient", () => {
+  for (let round = 0; round < 3; round += 1) liveness.answered(now - 25_000, now);
+  liveness.woke(now);
+  expect(liveness.dueAt - now).toBeLessThan(2_500);
 });
 
 describe("a timer that comes late", () => {
