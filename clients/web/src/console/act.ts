@@ -5,6 +5,8 @@ export interface About {
   readonly pane?: string;
   /** The tab that is meant, counted from 0. */
   readonly tab?: number;
+  /** The session that is meant, where it is not that of a pane. */
+  readonly session?: string;
 }
 
 export interface Act extends About {
@@ -16,7 +18,7 @@ export function act(from: EventTarget, command: string, about: About = {}): void
   from.dispatchEvent(new CustomEvent<Act>("act", { bubbles: true, composed: true, detail: { command, ...about } }));
 }
 
-/** Return the element that has the keyboard, through all shadow roots. */
+/** Return the element that has the keyboard, through all shadow roots; the body if none has. */
 export function activeElement(): Element | null {
   let element = document.activeElement;
   while (element?.shadowRoot?.activeElement) element = element.shadowRoot.activeElement;

@@ -27,16 +27,17 @@ export function chordOf(event: KeyLike): Chord | null {
   return parts.filter(Boolean).join("+");
 }
 
-/** A letter is what the layout says it is, where it is Latin; all else goes by its place on the keyboard. */
+/** A letter, or a question mark, is what the layout says it is, where it is Latin; all else goes by its place on the keyboard. */
 function keyOf({ key, code }: KeyLike): string {
   if (/^[a-z]$/i.test(key)) return key.toUpperCase();
+  if (key === "?") return key;
   if (code === "NumpadEnter") return "Enter";
   return code.replace(/^(?:Key|Digit)(?=.$)/, "") || key;
 }
 
 const SIGNS: Record<string, string> = {
   ...{ ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓" },
-  ...{ Comma: ",", Period: ".", Equal: "+", Minus: "−", Backspace: "⌫", Enter: "Enter", Slash: "?" },
+  ...{ Comma: ",", Period: ".", Equal: "+", Minus: "−", Backspace: "⌫", Digit0: "0" },
 };
 const SPOKEN: Record<string, string> = { "⌫": "Backspace", "←": "Left", "→": "Right", "↑": "Up", "↓": "Down" };
 const MAC: Record<string, string> = { Ctrl: "⌃", Alt: "⌥", Shift: "⇧", Enter: "↩" };

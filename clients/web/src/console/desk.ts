@@ -36,6 +36,10 @@ export class Desk extends EventTarget {
     return this.#space;
   }
 
+  pane(key: string): Pane | undefined {
+    return allPanes(this.#space).find((pane) => pane.key === key);
+  }
+
   newPane(session: string, flags: Partial<Pick<Pane, "readOnly" | "live">> = {}): Pane {
     return { kind: "pane", key: this.#newKey(), session, readOnly: false, live: false, ...flags };
   }

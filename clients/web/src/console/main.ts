@@ -1,1 +1,19 @@
-document.querySelector("terminal-console")?.append("Terminal Service");
+// What the page loads: every part of the console, each of which defines its own tag.
+import "../element/index.ts";
+import "./ask.ts";
+import "./bar.ts";
+import "./console.ts";
+import "./create_dialog.ts";
+import "./divider.ts";
+import "./drawer.ts";
+import "./end_dialog.ts";
+import "./help.ts";
+import "./keybar.ts";
+import "./menu.ts";
+import "./notices.ts";
+import "./palette.ts";
+import "./pane.ts";
+import "./session_list.ts";
+import "./tabs.ts";
+import "./terminals.ts";
+import "./welcome.ts";

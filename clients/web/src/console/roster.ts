@@ -1,7 +1,7 @@
 // What the frame knows of sessions and of the service's health: asked for now and then while somebody looks.
 import type { Api } from "./api.ts";
 import { explain } from "./problem.ts";
-import type { Session } from "./session.ts";
+import { isLiving, type Session } from "./session.ts";
 import type { Tone } from "./tabs.ts";
 
 export interface Pulse {
@@ -21,6 +21,7 @@ export class Roster extends EventTarget {
   readonly #api: Api;
   #timer: ReturnType<typeof setTimeout> | null = null;
   #running = false;
+  #knownAt = 0;
   #asking: Promise<void> | null = null;
 
   constructor(api: Api) {
@@ -30,6 +31,16 @@ export class Roster extends EventTarget {
 
   get(sessionId: string): Session | undefined {
     return this.sessions.find((session) => session.session_id === sessionId);
+  }
+
+  /** Whether a session goes on, as far as is known. */
+  isLiving(sessionId: string): boolean {
+    const session = this.get(sessionId);
+    return session !== undefined && isLiving(session);
+  }
+
+  get living(): number {
+    return this.sessions.filter(isLiving).length;
   }
 
   start(): void {
@@ -47,6 +58,14 @@ export class Roster extends EventTarget {
     if (this.#timer !== null) clearTimeout(this.#timer);
   }
 
+  /** Take over what a list of sessions has just been told. */
+  take(sessions: readonly Session[]): void {
+    this.sessions = sessions;
+    this.isKnown = true;
+    this.#knownAt = Date.now();
+    this.dispatchEvent(new Event("change"));
+  }
+
   /** Put in what was just learnt of one session. */
   put(session: Session): void {
     const others = this.sessions.filter(({ session_id }) => session_id !== session.session_id);
@@ -56,6 +75,11 @@ export class Roster extends EventTarget {
 
   /** Ask now. Never rejects: that the service cannot be asked is what the pulse tells. */
   refresh(): Promise<void> {
+    this.#knownAt = 0;
+    return this.#refresh();
+  }
+
+  #refresh(): Promise<void> {
     this.#asking ??= this.#ask().finally(() => {
       this.#asking = null;
       this.#askLater();
@@ -83,6 +107,7 @@ export class Roster extends EventTarget {
 
   /** What was known stays where nothing new is told; the pulse, or the sign-in, says why. */
   async #askSessions(): Promise<void> {
+    if (Date.now() - this.#knownAt < EVERY_MS) return; // a list on the page asks oftener than we do
     try {
       this.sessions = await this.#api.list();
       this.isKnown = true;
@@ -94,7 +119,7 @@ export class Roster extends EventTarget {
   #askLater(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     if (!this.#running || document.hidden) return;
-    this.#timer = setTimeout(() => void this.refresh(), EVERY_MS);
+    this.#timer = setTimeout(() => void this.#refresh(), EVERY_MS);
   }
 
   readonly #onVisible = (): void => {

@@ -25,6 +25,7 @@ const SHAPES = {
   keyboard: svg`<rect x="1.5" y="4" width="13" height="8" rx="1.5"/><path d="M4 6.7h.1M6.6 6.7h.1M9.3 6.7h.1M12 6.7h.1M5 9.4h6"/>`,
   paste: svg`<path d="M5.5 3.5h-2v10h9v-10h-2"/><rect x="5.5" y="2.2" width="5" height="2.8" rx="1"/>`,
   link: svg`<path d="M6.7 9.3 9.3 6.7M7 4.6l1.2-1.2a3.1 3.1 0 0 1 4.4 4.4L11.4 9M9 11.4l-1.2 1.2a3.1 3.1 0 0 1-4.4-4.4L4.6 7"/>`,
+  reconnect: svg`<path d="M13 8a5 5 0 1 1-1.5-3.5M13 2.5V5h-2.5"/>`,
   signout: svg`<path d="M6.5 3h-3v10h3M9.5 5.2 12.3 8l-2.8 2.8M12 8H6.3"/>`,
   larger: svg`<path d="m1.8 12.5 3.4-9h.6l3.4 9M3 9.6h5M12 5.5v4M10 7.5h4"/>`,
 } satisfies Record<string, SVGTemplateResult>;

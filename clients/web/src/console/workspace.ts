@@ -32,6 +32,12 @@ export function focusedPane(space: Workspace): Pane | undefined {
   return tab && panesOf(tab.root).find((pane) => pane.key === tab.focus);
 }
 
+/** Return the panes of the active tab. */
+export function panesInFront(space: Workspace): Pane[] {
+  const tab = activeTab(space);
+  return tab ? panesOf(tab.root) : [];
+}
+
 export function allPanes(space: Workspace): Pane[] {
   return space.tabs.flatMap((tab) => panesOf(tab.root));
 }
@@ -69,6 +75,13 @@ export function splitPane(space: Workspace, key: string, direction: Direction, a
   if (panesOf(tab.root).length >= PANES_LIMIT) return space;
   const root = split(tab.root, key, direction, added);
   return activate({ ...space, tabs: space.tabs.with(index, { root, focus: added.key }) }, index);
+}
+
+/** Show something else in the place of the pane `key`. */
+export function replacePane(space: Workspace, key: string, next: Pane): Workspace {
+  const index = tabIndexOf(space, key);
+  const changed = changeTab(space, index, ({ root }) => ({ root: replace(root, key, () => next), focus: next.key }));
+  return index < 0 ? space : activate(changed, index);
 }
 
 /** Close a pane; with its last one the tab goes. The session goes on. */

@@ -27,6 +27,8 @@ export interface Host extends ShortcutActions {
   openLink(link: { uri: string; text: string; target: LinkTarget; ask: boolean }): void;
   found(found: Found | null): void;
   error(code: string, message: string): void;
+  /** Return what is sent for what was typed: a key bar may hold modifiers. */
+  typed(data: string | Uint8Array): string | Uint8Array;
 }
 
 export interface Setting {
@@ -135,7 +137,8 @@ export class LiveSession {
         this.#host.emit("terminal-gap", gap);
       },
       typed: (data) => {
-        if (!this.paster.type(data)) this.#host.error("input_refused", "what was typed was not taken: too much waits");
+        if (!this.paster.type(this.#host.typed(data)))
+          this.#host.error("input_refused", "what was typed was not taken: too much waits");
         this.stage.showCursor();
       },
     });

@@ -17,6 +17,7 @@ import { whoIs } from "./people.ts";
 import type { RendererChoice } from "./renderer.ts";
 import { type Look, loadFont, xtermStyles } from "./screen.ts";
 import { statusBar } from "./status_bar.ts";
+import { withModifiers } from "./sticky.ts";
 import { bannerStyles, overlayStyles, statusStyles, styles } from "./styles.ts";
 import { themeNamed } from "./themes.ts";
 import { tip } from "./tip.ts";
@@ -90,6 +91,8 @@ export class TerminalSession extends LitElement {
   declare statusbar: string;
   /** Asked before every connection for a single-use ticket, where the service wants to know who we are. */
   ticket: (() => Promise<string | null>) | null = null;
+  /** Held for the next character that is typed, whatever types it; given up with it. For key bars on the screen. */
+  stickyModifiers: Modifiers = {};
 
   #live: LiveSession | null = null;
   #view: View = newView();
@@ -166,6 +169,11 @@ export class TerminalSession extends LitElement {
     if (!terminal || !data) return false;
     terminal.input(data, true);
     return true;
+  }
+
+  /** Open the bar that finds text in the output. */
+  openFind(): void {
+    void this.#openFind();
   }
 
   /** Send a signal to the program in the foreground. */
@@ -285,6 +293,12 @@ export class TerminalSession extends LitElement {
     hovered: (link) => {
       this.#link = link;
       this.requestUpdate();
+    },
+    typed: (data) => {
+      const modified = typeof data === "string" ? withModifiers(data, this.stickyModifiers) : null;
+      if (modified !== null) this.stickyModifiers = {};
+      this.#emit("terminal-input", {});
+      return modified ?? data;
     },
     openLink: ({ text, target, ask }) => {
       const open = () => {

@@ -1,0 +1,110 @@
+// The drawer of small screens: views, sessions, looks, and how the service is.
+import { html, LitElement, nothing, type TemplateResult } from "lit";
+import { act } from "./act.ts";
+import type { Api } from "./api.ts";
+import { VIEW_NAMES, VIEW_SIGNS } from "./bar.ts";
+import { consoleStyles } from "./console_styles.ts";
+import { controls } from "./controls.ts";
+import type { Choice } from "./preferences.ts";
+import type { Pulse } from "./roster.ts";
+import { sign } from "./signs.ts";
+import { VIEWS, type View } from "./workspace.ts";
+
+export class ConsoleDrawer extends LitElement {
+  static override properties = {
+    api: { attribute: false },
+    current: { attribute: false },
+    view: {},
+    choice: {},
+    pulse: { attribute: false },
+    isOpen: { state: true },
+  };
+  static override styles = [controls, consoleStyles];
+  declare api: Api;
+  declare current: readonly string[];
+  declare view: View;
+  declare choice: Choice;
+  declare pulse: Pulse;
+  declare isOpen: boolean;
+
+  constructor() {
+    super();
+    this.isOpen = false;
+  }
+
+  async open(): Promise<void> {
+    this.isOpen = true;
+    await this.updateComplete;
+    this.#dialog?.showModal();
+  }
+
+  close(): void {
+    this.#dialog?.close();
+  }
+
+  override render(): TemplateResult {
+    return html`<dialog
+      class="drawer"
+      aria-label="Menu"
+      @close=${() => {
+        this.isOpen = false;
+      }}
+      @click=${this.#onClick}
+      @open-session=${this.close}
+      @new-session=${this.close}
+    >
+      <header>
+        <h2>Terminal Service</h2>
+        <button type="button" class="icon" aria-label="Close menu" @click=${this.close}>${sign("close")}</button>
+      </header>
+      <nav aria-label="Views">${VIEWS.map((view) => this.#view(view))}</nav>
+      ${this.isOpen ? html`<session-list .api=${this.api} .current=${this.current}></session-list>` : nothing}
+      <footer>
+        <button type="button" class="plain pulse" @click=${() => this.#go("view-health")}>
+          <span class="dot ${this.pulse.tone}"></span>${this.pulse.words}
+        </button>
+        <button
+          type="button"
+          class="icon"
+          aria-label="Theme: ${this.choice}"
+          title="Theme: ${this.choice}"
+          @click=${() => act(this, "theme")}
+        >
+          ${sign(this.choice)}
+        </button>
+        ${
+          this.api.isSignedIn
+            ? html`<button type="button" class="icon" aria-label="Sign out" @click=${() => this.#go("sign-out")}>
+                ${sign("signout")}
+              </button>`
+            : nothing
+        }
+      </footer>
+    </dialog>`;
+  }
+
+  #view(view: View): TemplateResult {
+    return html`<button
+      type="button"
+      aria-current=${view === this.view ? "page" : nothing}
+      @click=${() => this.#go(`view-${view}`)}
+    >
+      ${sign(VIEW_SIGNS[view])}${VIEW_NAMES[view]}
+    </button>`;
+  }
+
+  get #dialog(): HTMLDialogElement | null {
+    return this.renderRoot.querySelector("dialog");
+  }
+
+  #go(command: string): void {
+    this.close();
+    act(this, command);
+  }
+
+  #onClick(event: MouseEvent): void {
+    if (event.target === this.#dialog) this.close(); // beside the drawer
+  }
+}
+
+customElements.define("console-drawer", ConsoleDrawer);
