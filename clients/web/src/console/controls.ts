@@ -14,7 +14,7 @@ export const controls = css`
   *,
   ::before,
   ::after {
-    box-sizing: inherit;
+    box-sizing: border-box; /* not inherited: the insides of <details> would break the chain */
   }
   :focus-visible {
     outline: 2px solid var(--focus);

@@ -155,19 +155,16 @@ export class CreateSession extends LitElement {
     const hint = seconds
       ? `It ends after ${spellDuration(seconds)} without use: ${formatWhen(now + seconds, now)} if nobody uses it.`
       : "A session that nobody uses ends by itself.";
-    return html`${this.#select("ttl_seconds", "Lives without use", "lifetime", choices, hint)} ${
-      this.wishes.lifetime === "custom"
-        ? html`<input
-            class="more"
-            aria-label="Time without use"
-            placeholder="90m, 12h, 2d"
-            aria-describedby="ttl_seconds-error ttl_seconds-hint"
-            aria-invalid=${this.#isWrong("ttl_seconds")}
-            .value=${this.wishes.lifetimeText}
-            @input=${(event: Event) => this.#wish({ lifetimeText: valueIn(event) })}
-          />`
-        : nothing
-    }`;
+    const more = html`<input
+      aria-label="Time without use"
+      placeholder="90m, 12h, 2d"
+      aria-describedby="ttl_seconds-error ttl_seconds-hint"
+      aria-invalid=${this.#isWrong("ttl_seconds")}
+      .value=${this.wishes.lifetimeText}
+      @input=${(event: Event) => this.#wish({ lifetimeText: valueIn(event) })}
+    />`;
+    const isCustom = this.wishes.lifetime === "custom";
+    return this.#select("ttl_seconds", "Lives without use", "lifetime", choices, hint, isCustom ? more : nothing);
   }
 
   #size(): TemplateResult {
@@ -176,12 +173,11 @@ export class CreateSession extends LitElement {
       ["fit", `Fit to the window (${cols} × ${rows})`],
       ["fixed", "Columns × rows…"],
     ];
-    if (this.wishes.sizing === "fit") return this.#select("rows", "Size", "sizing", choices);
-    return html`${this.#select("rows", "Size", "sizing", choices)}
-      <div class="more pair">
+    const more = html`<div class="size">
         ${this.#number("cols", "Columns")}<span aria-hidden="true">×</span>${this.#number("rows", "Rows")}
       </div>
-      ${this.#isWrong("cols") === "true" ? html`<p class="error" id="cols-error">${this.errors["cols"]}</p>` : nothing}`;
+      ${this.#error("cols")}`;
+    return this.#select("rows", "Size", "sizing", choices, nothing, this.wishes.sizing === "fixed" ? more : nothing);
   }
 
   #number(field: "rows" | "cols", label: string): TemplateResult {
@@ -254,6 +250,7 @@ export class CreateSession extends LitElement {
     wish: "program" | "lifetime" | "sizing" | "policy" | "retention" | "backend",
     choices: readonly Choice[],
     hint: string | typeof nothing = nothing,
+    more: TemplateResult | typeof nothing = nothing,
   ): TemplateResult {
     const chosen = this.wishes[wish];
     return this.#field(
@@ -261,12 +258,14 @@ export class CreateSession extends LitElement {
       label,
       html`<select
         id=${field}
+        ?autofocus=${field === "shell"}
         aria-describedby="${field}-hint ${field}-error"
         aria-invalid=${this.#isWrong(field)}
         @change=${(event: Event) => this.#wish({ [wish]: valueIn(event) })}
       >
         ${choices.map(([value, text]) => html`<option value=${value} ?selected=${value === chosen}>${text}</option>`)}
-      </select>`,
+        </select>
+        ${more}`,
       hint,
     );
   }
@@ -279,6 +278,7 @@ export class CreateSession extends LitElement {
         noun=${noun}
         .masks=${masks}
         .pairs=${this.wishes[field]}
+        ?data-wrong=${Boolean(this.errors[field])}
         @pairs-changed=${(event: CustomEvent<{ pairs: readonly Pair[] }>) => this.#wish({ [field]: event.detail.pairs })}
       ></name-values>
       ${this.#error(field)}
@@ -368,7 +368,7 @@ export class CreateSession extends LitElement {
   async #showErrors(): Promise<void> {
     this.isAdvanced ||= ADVANCED.some((field) => this.errors[field]);
     await this.updateComplete;
-    this.renderRoot.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus();
+    this.renderRoot.querySelector<HTMLElement>('[aria-invalid="true"], [data-wrong]')?.focus();
   }
 
   get #fitting(): { rows: number; cols: number } {

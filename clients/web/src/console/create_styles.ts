@@ -46,23 +46,16 @@ export const createStyles = css`
     display: grid;
     grid-template-columns: 10em minmax(0, 1fr);
     align-items: center;
-    gap: 2px 12px;
+    gap: 4px 12px;
     margin-top: 10px;
   }
   .field > :not(label, .label) {
     grid-column: 2;
   }
-  .more {
-    width: calc(100% - 10em - 12px);
-    margin: 6px 0 0 calc(10em + 12px);
-  }
-  .more.pair {
+  .size {
     display: flex;
     align-items: center;
     gap: 8px;
-  }
-  .pair input {
-    width: 6em;
   }
   .wide {
     align-items: start;
@@ -90,7 +83,7 @@ export const createStyles = css`
   }
   .hint,
   .error {
-    margin: 2px 0 0;
+    margin: 0;
     font-size: 12.5px;
     color: var(--muted);
     overflow-wrap: anywhere;
@@ -148,10 +141,6 @@ export const createStyles = css`
     }
     .field > :not(label, .label) {
       grid-column: 1;
-    }
-    .more {
-      width: 100%;
-      margin-inline-start: 0;
     }
     textarea {
       font-size: 16px;

@@ -17,7 +17,7 @@ const UNITS: readonly (readonly [Unit, number])[] = [
 const DECIMAL = ["", "kilobyte", "megabyte", "gigabyte", "terabyte"] as const;
 const BINARY = ["B", "KiB", "MiB", "GiB", "TiB"] as const;
 const NUMBER = new Intl.NumberFormat(LANGUAGE, { maximumFractionDigits: 1 });
-const RELATIVE = new Intl.RelativeTimeFormat(LANGUAGE, { numeric: "always" });
+const RELATIVE = new Intl.RelativeTimeFormat(LANGUAGE, { numeric: "always", style: "short" });
 const formats = new Map<string, Intl.NumberFormat>();
 
 /** A count, as `12,345`. */
@@ -51,10 +51,12 @@ export function spellDuration(seconds: number): string {
   return inUnits(seconds, "long");
 }
 
-/** How long ago something was, as `2 minutes ago`; `just now` below five seconds, and for what a clock has ahead. */
+/** How long ago something was, as `2 min ago`; `just now` below five seconds, and for what a clock has ahead. */
 export function formatAgo(seconds: number): string {
   if (seconds < 5) return "just now";
-  for (const [unit, size] of UNITS) if (seconds >= size) return RELATIVE.format(-Math.floor(seconds / size), unit);
+  for (const [unit, size] of UNITS) {
+    if (seconds >= size) return RELATIVE.format(-Math.floor(seconds / size), unit).replace(".", "");
+  }
   return "just now";
 }
 

@@ -6,12 +6,12 @@ import { isLiving, type Session } from "./session.ts";
 const SLACK_SECONDS = 3;
 
 const SOURCES: Readonly<Record<string, string>> = {
-  created: "it was created",
+  created: "created",
   input: "input",
   resize: "a new size",
-  viewer: "a viewer was attached",
-  update: "its time to live was changed",
-  keepalive: "somebody kept it alive",
+  viewer: "a viewer",
+  update: "a change",
+  keepalive: "kept alive by hand",
 };
 
 /** What is shown of a session's time; `isSoon`: it ends within a minute or a tenth of its time, unless it is used. */

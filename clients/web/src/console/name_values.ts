@@ -13,6 +13,7 @@ export class NameValues extends LitElement {
     noun: {},
     shown: { state: true },
   };
+  static override shadowRootOptions: ShadowRootInit = { ...LitElement.shadowRootOptions, delegatesFocus: true };
   static override styles = [
     controls,
     css`
@@ -30,7 +31,7 @@ export class NameValues extends LitElement {
         font-family: var(--mono);
         font-size: 13px;
       }
-      .wide {
+      input.wide {
         grid-column: span 2;
       }
       @media (max-width: 640px), (pointer: coarse) {
@@ -88,7 +89,7 @@ export class NameValues extends LitElement {
   #input(pair: Pair, place: number, part: keyof Pair, label: string, isHidden: boolean): TemplateResult {
     return html`<input
       type=${isHidden ? "password" : "text"}
-      class=${part === "value" && !this.masks(pair.name) ? "wide-value" : ""}
+      class=${part === "value" && !this.masks(pair.name) ? "wide" : ""}
       aria-label=${label}
       placeholder=${part === "name" ? "name" : "value"}
       autocomplete="off"

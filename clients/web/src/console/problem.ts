@@ -38,7 +38,7 @@ export class ApiProblem extends Error {
   forField(field: string): string {
     const own = this.fields.filter((each) => each.field === field || each.field.startsWith(`${field}.`));
     return own
-      .map((each) => (each.field === field ? each.message : `${inner(each.field)}: ${each.message}`))
+      .map((each) => (each.field === field ? each.message : `“${inner(each.field)}”: ${each.message}`))
       .join("; ");
   }
 }

@@ -12,13 +12,12 @@ export const listStyles = css`
   }
   .bar {
     display: flex;
-    flex-wrap: wrap;
     gap: 6px;
     padding: 10px 12px 8px;
   }
   .search {
     position: relative;
-    flex: 1 1 150px;
+    flex: 1 1 50%;
     min-width: 0;
   }
   .search svg {
@@ -35,7 +34,7 @@ export const listStyles = css`
   select {
     flex: 0 1 auto;
     min-width: 0;
-    max-width: 100%;
+    max-width: 48%;
   }
   .rows {
     flex: 1;
@@ -66,12 +65,24 @@ export const listStyles = css`
   .row.busy {
     opacity: 0.6;
   }
+  .row.over {
+    grid-template: "main viewers tools" auto "output output tools" auto "life life tools" auto / minmax(0, 1fr) auto auto;
+  }
   .main {
     grid-area: main;
+    min-width: 0;
+  }
+  .head,
+  .sub {
     display: flex;
     align-items: center;
-    gap: 4px 7px;
+    gap: 7px;
     min-width: 0;
+  }
+  .sub,
+  .output,
+  .row.over .life {
+    margin-inline-start: 16px;
   }
   .output {
     grid-area: output;
@@ -94,9 +105,12 @@ export const listStyles = css`
     align-self: center;
   }
   .because,
-  .about,
-  .program {
+  .about {
     display: none;
+  }
+  .program {
+    flex: 0 10 auto;
+    font-size: 12px;
   }
   .name,
   .program,
@@ -109,7 +123,6 @@ export const listStyles = css`
     white-space: nowrap;
   }
   .name {
-    min-width: 3em;
     font-weight: 600;
   }
   .program,
@@ -133,8 +146,12 @@ export const listStyles = css`
   }
   .ending {
     display: block;
-    max-width: 16em;
     font-size: 12px;
+  }
+  .row.over .life {
+    justify-self: start;
+    max-width: 100%;
+    text-align: start;
   }
   .fact {
     display: inline-flex;
@@ -225,46 +242,45 @@ export const listStyles = css`
     margin: 12px;
   }
   @container (min-width: 640px) {
-    .row {
+    .row,
+    .row.over {
       grid-template:
         "main output viewers life tools" auto
-        "main about viewers because tools" auto / minmax(0, 1fr) minmax(0, 1.3fr) 3.2em minmax(9em, 15em) auto;
+        "main about viewers life tools" auto / minmax(0, 1fr) minmax(0, 1.2fr) 3.2em minmax(9em, 20em) auto;
       gap: 1px 16px;
     }
+    .viewers,
+    .life,
     .main {
-      flex-wrap: wrap;
-    }
-    .viewers {
       align-self: center;
     }
-    .life {
-      grid-row: 1 / 3;
-      grid-column: 4;
-      align-self: center;
-      max-width: 100%;
-    }
-    .row:not(.over) .life {
+    .row .life,
+    .row.over .life {
       display: grid;
       justify-items: end;
+      justify-self: end;
+      max-width: 100%;
+      text-align: end;
     }
     .because,
-    .about,
-    .program {
+    .about {
       display: block;
+      max-width: 100%;
       font-size: 12px;
+    }
+    .row .output,
+    .row.over .life {
+      margin-inline-start: 0;
+    }
+    .about {
+      grid-area: about;
     }
     .about span + span {
       margin-inline-start: 12px;
     }
-    .because {
-      max-width: 100%;
-    }
     .ending {
       max-width: 100%;
       white-space: normal;
-    }
-    .name {
-      max-width: 100%;
     }
   }
   @media (forced-colors: active) {

@@ -28,7 +28,10 @@ export function sessionRow(session: Session, look: RowLook): TemplateResult {
       tabindex=${look.isCurrent ? 0 : -1}
       aria-busy=${look.isBusy ? "true" : nothing}
     >
-      <div role="gridcell" class="main">${stateMark(session)}${nameCell(session, look)} ${chips(session, look)}</div>
+      <div role="gridcell" class="main">
+        <div class="head">${stateMark(session)}${nameCell(session, look)}</div>
+        ${subline(session, look)}
+      </div>
       <div role="gridcell" class="output">${outputCell(session)}</div>
       <div role="gridcell" class="viewers">${viewersCell(session)}</div>
       <div role="gridcell" class="life">${lifeCell(session, look.now)}</div>
@@ -61,9 +64,17 @@ function nameCell(session: Session, look: RowLook): TemplateResult {
       placeholder=${programOf(session)}
     />`;
   }
-  const program = programOf(session);
-  return html`<bdi class="name" title=${titleOf(session)}>${titleOf(session)}</bdi>
-    ${session.name ? html`<bdi class="program" title=${program}>${program}</bdi>` : nothing}`;
+  return html`<bdi class="name" title=${titleOf(session)}>${titleOf(session)}</bdi>`;
+}
+
+/** What runs, where the name does not say it, and the labels. */
+function subline(session: Session, look: RowLook): TemplateResult | typeof nothing {
+  const program = session.name ? programOf(session) : "";
+  const labels = chips(session, look);
+  if (!program && labels === nothing) return nothing;
+  return html`<div class="sub">
+    ${program ? html`<bdi class="program" title=${program}>${program}</bdi>` : nothing} ${labels}
+  </div>`;
 }
 
 function chips(session: Session, look: RowLook): TemplateResult | typeof nothing {
@@ -88,8 +99,9 @@ function outputCell(session: Session): TemplateResult {
   return html`<span class="line none">${words}</span>`;
 }
 
-function viewersCell(session: Session): TemplateResult {
+function viewersCell(session: Session): TemplateResult | typeof nothing {
   const count = session.viewers.length;
+  if (count === 0 && !isLiving(session)) return nothing;
   const names = session.viewers.map((viewer) => `${viewer.user} (${viewer.role})`).join(", ");
   return html`<span class="fact ${count ? "" : "none"}" title=${names || "nobody is attached"}>
     ${sign("eye")}<span aria-hidden="true">${count}</span><span class="unseen">${plural(count, "viewer")}</span>

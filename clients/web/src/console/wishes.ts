@@ -170,12 +170,22 @@ function isLike(value: unknown, usual: unknown): boolean {
 
 // -- parts of a request
 
+/** What the service takes for a name; it says the same, as a pattern. */
+const NAMES = {
+  env: { pattern: /^[^=\0]+$/, allowed: "a name has no =" },
+  labels: {
+    pattern: /^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/,
+    allowed: "a name has letters, digits, and . _ / - within, at most 63",
+  },
+} as const;
+
 function pairs(field: "env" | "labels", given: readonly Pair[], errors: Record<string, string>): Partial<NewSession> {
   const used = given.filter((pair) => pair.name || pair.value);
-  for (const pair of used) if (!pair.name) errors[field] = "a value has no name";
   const names = used.map((pair) => pair.name);
-  const twice = names.find((name, place) => name && names.indexOf(name) < place);
-  if (twice) errors[field] = `${twice} is there twice`;
+  const wrong = names.find((name) => !NAMES[field].pattern.test(name));
+  const twice = names.find((name, place) => names.indexOf(name) < place);
+  if (twice) errors[field] = `“${twice}” is there twice`;
+  if (wrong !== undefined) errors[field] = wrong ? `“${wrong}”: ${NAMES[field].allowed}` : "a value has no name";
   return used.length ? { [field]: Object.fromEntries(used.map(({ name, value }) => [name, value])) } : {};
 }
 

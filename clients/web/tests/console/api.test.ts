@@ -113,7 +113,7 @@ describe("a refusal", () => {
       retryAfterMs: 2000,
     });
     expect(error.forField("rows")).toBe("too many");
-    expect(error.forField("env")).toBe("A=: no name");
+    expect(error.forField("env")).toBe("“A=”: no name");
     expect(error.forField("cols")).toBe("");
   });
 

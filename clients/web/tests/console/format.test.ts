@@ -46,7 +46,7 @@ test("a length in words", () => {
 test("what a clock has ahead was just now", () => {
   expect(formatAgo(-30)).toBe("just now");
   expect(formatAgo(4)).toBe("just now");
-  expect(formatAgo(125)).toBe("2 minutes ago");
+  expect(formatAgo(125)).toBe("2 min ago");
   expect(formatAgo(90_000)).toBe("1 day ago");
 });
 
