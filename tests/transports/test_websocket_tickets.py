@@ -42,7 +42,7 @@ async def ask(service: SharedService, session: str, *, origin: str | None = None
     return str(answer.json()["ticket"])
 
 
-async def refusal(service: SharedService, session: str, headers: dict[str, str] | None = None, **query: object) -> Any:
+async def refusal(service: SharedService, session: str, headers: dict[str, str] | None = None, **query: Any) -> Any:
     """Return the problem with which a handshake is refused."""
     with pytest.raises(InvalidStatus) as refused:
         async with Talk(service, session, headers=headers or {}, **query):
@@ -65,7 +65,7 @@ async def test_a_ticket_attaches_once_in_its_role(
     service: SharedService, session: str, role: str, *, asks: bool
 ) -> None:
     ticket = await ask(service, session, role=role)
-    query = {"ticket": ticket} | ({"role": role} if asks else {})
+    query: dict[str, Any] = {"ticket": ticket} | ({"role": role} if asks else {})
     async with Talk(service, session, encoding="msgpack", **query) as talk:
         attached = await talk.hear("attached")
         assert attached["role"] == role
@@ -78,10 +78,11 @@ async def test_a_ticket_attaches_once_in_its_role(
 
 async def test_a_role_is_asked_for_or_it_is_a_writers(service: SharedService, session: str) -> None:
     path = f"/api/v1/sessions/{session}/tickets"
-    for options in ({}, {"json": {}}, {"json": {"role": "writer"}}):
-        answer = await service.http.post(path, **options)  # type: ignore[arg-type]
+    for good in (None, {}, {"role": "writer"}):
+        answer = await service.http.post(path, json=good)
         assert (answer.status_code, answer.json()["role"], answer.json()["expires_in_seconds"]) == (201, "writer", 30)
-    for body in ({"role": "owner"}, {"role": "admin"}, {"role": None}, {"role": 1}, {"other": 1}, [], "writer"):
+    wrong: list[Any] = [{"role": "owner"}, {"role": "admin"}, {"role": None}, {"role": 1}, {"other": 1}, [], "writer"]
+    for body in wrong:
         assert (await service.http.post(path, json=body)).status_code == 422
 
 
@@ -97,9 +98,15 @@ async def test_a_ticket_is_for_one_session_one_role_and_one_page(service: Shared
     for asked, shown in ((ALLOWED, OTHER), (ALLOWED, own), (own, ALLOWED)):
         ticket = await ask(service, session, origin=asked)
         assert await is_refused(service, session, ticket=ticket, headers={"Origin": shown})
-    for asked_by, shown in ((ALLOWED, ALLOWED), (own, own), (None, ALLOWED), (None, None)):
+    fitting: list[tuple[str | None, dict[str, str]]] = [
+        (ALLOWED, {"Origin": ALLOWED}),
+        (own, {"Origin": own}),
+        (None, {"Origin": ALLOWED}),
+        (None, {}),
+    ]
+    for asked_by, headers in fitting:
         ticket = await ask(service, session, origin=asked_by)
-        async with Talk(service, session, headers={"Origin": shown} if shown else {}, ticket=ticket) as talk:
+        async with Talk(service, session, headers=headers, ticket=ticket) as talk:
             await talk.hear("attached")
 
 
