@@ -135,6 +135,7 @@ class _Service:
         The first listener is the service's, the second one, if there is one, that of the metrics.
         """
         from terminal_service.metrics import Metrics
+        from terminal_service.tickets import Tickets
         from transports.application import make_application, make_metrics_application
         from transports.server import Server
 
@@ -148,7 +149,13 @@ class _Service:
         self._control: Control | None = None
         metrics = Metrics(self._sessions)
         applications = [
-            make_application(settings, self._sessions, metrics, _read_bundle()),
+            make_application(
+                settings,
+                self._sessions,
+                metrics,
+                bundle=_read_bundle(),
+                tickets=Tickets(self._sessions.clock),
+            ),
             make_metrics_application(settings, metrics),
         ]
         self._servers: dict[Server, Listener] = {

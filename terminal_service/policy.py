@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Identity:
-    """Who is asking: a user, how that was proved (`local`, `api_key`), and whether they may do everything."""
+    """Who is asking: a user, how that was proved (`local`, `api_key`, `ticket`), and whether they may do everything.
+
+    `role`: all that they may do now is attach in it; None: whatever the user may.
+    """
 
     user: str
     method: str
     is_admin: bool = False
+    role: Role | None = None
 
 
 class Action(enum.Enum):
@@ -97,6 +101,8 @@ def decide(identity: Identity | None, action: Action, owner: str | None) -> Deci
     if action in FOR_EVERYBODY:
         return Decision.ALLOW
     if identity is None:
+        return Decision.DENY
+    if identity.role is not None and action is not attach_action(identity.role):
         return Decision.DENY
     if owner is None:
         return Decision.ALLOW if action in ON_SERVICE else Decision.HIDE

@@ -24,6 +24,9 @@ LOCAL = Identity("ann", "local", is_admin=True)
 ANN = Identity("ann", "api_key")
 BOB = Identity("bob", "api_key")
 
+LOOKS = Identity("ann", "ticket", is_admin=True, role=Role.VIEWER)
+TYPES = Identity("ann", "ticket", role=Role.WRITER)
+
 # Every cell is written down, so that a change of the policy is a change of this table.
 #                       own      other's   unknown
 TABLE = {
@@ -70,6 +73,16 @@ def test_only_an_admin_creates_and_lists_for_others() -> None:
 def test_the_same_name_proved_in_another_way_is_the_same_user_but_no_admin() -> None:
     assert decide(ANN, Action.END, LOCAL.user) is Decision.ALLOW
     assert decide(ANN, Action.END, "root") is Decision.HIDE
+
+
+def test_who_shows_a_ticket_may_attach_in_its_role_and_nothing_else() -> None:
+    for action in Action:
+        for owner in (None, "ann", "bob"):
+            looks, types = decide(LOOKS, action, owner), decide(TYPES, action, owner)
+            may_look = action in FOR_EVERYBODY or (action is Action.ATTACH_READER and owner is not None)
+            assert (looks is Decision.ALLOW) == may_look
+            may_type = action in FOR_EVERYBODY or (action is Action.ATTACH_WRITER and owner == "ann")
+            assert (types is Decision.ALLOW) == may_type
 
 
 @pytest.mark.parametrize("role", list(Role))

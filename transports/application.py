@@ -20,20 +20,24 @@ if TYPE_CHECKING:
     from terminal_service.metrics import Metrics
     from terminal_service.sessions import Sessions
     from terminal_service.settings import Settings
+    from terminal_service.tickets import Tickets
     from transports.bundle import Bundle
 
 
-def make_application(settings: Settings, sessions: Sessions, metrics: Metrics, bundle: Bundle) -> ASGIApp:
+def make_application(
+    settings: Settings, sessions: Sessions, metrics: Metrics, *, bundle: Bundle, tickets: Tickets
+) -> ASGIApp:
     """Return the application that serves `sessions`, and the web client that has been built."""
     terminals = TerminalSocket(sessions, settings, sessions.clock)
     return _guarded(
         [
             WebSocketRoute("/ws/terminal/{session_id}", terminals),
             WebSocketRoute("/ws/terminal/{session_id}/{terminal_id}", terminals),
-            Mount("/", make_api(sessions, metrics.render, bundle)),
+            Mount("/", make_api(sessions, metrics.render, bundle=bundle, tickets=tickets)),
         ],
         settings,
         metrics,
+        tickets,
     )
 
 
@@ -47,11 +51,12 @@ def make_metrics_application(settings: Settings, metrics: Metrics) -> ASGIApp:
     return _guarded([Route("/metrics", show)], settings, metrics)
 
 
-def _guarded(routes: list[BaseRoute], settings: Settings, metrics: Metrics) -> ASGIApp:
+def _guarded(routes: list[BaseRoute], settings: Settings, metrics: Metrics, tickets: Tickets | None = None) -> ASGIApp:
     app = Starlette(routes=routes)
     return Guard(
         app,
         keys=settings.api_keys,
+        tickets=tickets,
         hosts=settings.host_names,
         origins=settings.allowed_origins,
         trusted_proxies=settings.trusted_proxies,

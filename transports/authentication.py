@@ -1,13 +1,15 @@
-"""How a request proves who is asking: a static key, or being the same user of this machine."""
+"""How a request proves who is asking: a static key, being the same user of this machine, or a ticket of theirs."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import sys
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
-from terminal_service.policy import Identity
+from terminal_service.policy import Identity, Role
 from transports import peers, problems
 from transports.connections import PEER_UID
 from transports.heads import Refusal
@@ -18,26 +20,36 @@ if TYPE_CHECKING:
 
     from starlette.types import Scope
 
+    from terminal_service.tickets import Tickets
     from terminal_service.values import ApiKey
     from transports.heads import Head
 
 # RFC 9110, 7.6.3: every proxy adds Via; the others are what proxies really add.
 _FORWARDING = (b"forwarded", b"via", b"x-real-ip")
 _RETRY = ((b"retry-after", b"1"),)
+_TICKET = "ticket"
+_TERMINAL = re.compile(r"/ws/terminal/([^/]+)(?:/[^/]+)?")
+_ROLES = frozenset({None, *(role.value for role in Role)})
 _CHALLENGE = ((b"www-authenticate", b'Bearer realm="terminal-service"'),)
 
 
 class Authenticator:
     """Finds out who asks. With keys every request needs one; without, only the local user gets in."""
 
-    def __init__(self, keys: Sequence[ApiKey]) -> None:
+    def __init__(self, keys: Sequence[ApiKey], tickets: Tickets | None = None) -> None:
         self._keys = tuple(keys)
+        self._tickets = tickets
         self._uid = peers.own_uid()
         self._local = Identity(peers.own_name(), "local", is_admin=True)
         self._table = peers.SocketTable() if sys.platform == "linux" and not keys else None
 
     async def identify(self, scope: Scope, head: Head) -> Identity:
-        """Return who asks. Raises Refusal."""
+        """Return who asks. Raises Refusal.
+
+        A WebSocket that shows a ticket is judged by that alone: its browser may send along what others ask for.
+        """
+        if scope["type"] == "websocket" and _TICKET in head.query_names():
+            return await self._bearer(head)
         if self._keys:
             return self._holder(_presented(head))
         return await self._same_user(scope, head)
@@ -49,6 +61,17 @@ class Authenticator:
         if not matches:
             raise _unauthenticated("credentials_wrong", "the key is not known")
         return Identity(matches[0].user, "api_key")
+
+    async def _bearer(self, head: Head) -> Identity:
+        fields = dict(parse_qsl(head.query.decode("latin-1"), keep_blank_values=True))
+        place, role = _TERMINAL.fullmatch(head.path), fields.get("role")
+        identity = None
+        if self._tickets is not None and place is not None and role in _ROLES:
+            wanted = None if role is None else Role(role)
+            identity = await self._tickets.redeem(fields.get(_TICKET, ""), place[1], wanted, head.one("origin"))
+        if identity is None:
+            raise _unauthenticated("ticket_invalid", "the ticket is used, too old or for something else; ask for one")
+        return identity
 
     async def _same_user(self, scope: Scope, head: Head) -> Identity:
         if any(name in _FORWARDING or name.startswith(b"x-forwarded-") for name in head.headers):

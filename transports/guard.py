@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from terminal_service.policy import Identity
+    from terminal_service.tickets import Tickets
     from terminal_service.values import ApiKey, Network
     from transports.problems import Problem
 
@@ -66,7 +67,8 @@ _log = structlog.get_logger()
 class Guard:
     """ASGI middleware that lets a request through to `app` with an identity, or answers it with a problem.
 
-    `hosts` are names beside those of loopback. `refused` is called with the code of every refusal.
+    `tickets` let WebSockets in. `hosts` are names beside those of loopback. `refused` is called with the code of
+    every refusal.
     """
 
     def __init__(
@@ -74,13 +76,14 @@ class Guard:
         app: ASGIApp,
         *,
         keys: Sequence[ApiKey] = (),
+        tickets: Tickets | None = None,
         hosts: Iterable[str] = (),
         origins: Iterable[str] = (),
         trusted_proxies: Sequence[Network] = (),
         refused: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._app = app
-        self._authenticator = Authenticator(keys)
+        self._authenticator = Authenticator(keys, tickets)
         self._sites = Sites(Sites().hosts | frozenset(hosts), frozenset(origins))
         self._trusted_proxies = tuple(trusted_proxies)
         self._refused = refused

@@ -5,6 +5,7 @@ from functools import partial
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
@@ -13,6 +14,7 @@ from starlette.types import Scope
 from terminal_service import __version__
 from terminal_service.errors import ServiceError
 from terminal_service.sessions import Sessions
+from terminal_service.tickets import Tickets
 from transports import refusals
 from transports.bodies import BoundedBody
 from transports.bundle import Bundle
@@ -24,15 +26,18 @@ from transports.http_health import HealthRoutes
 from transports.http_output import OutputRoutes
 from transports.http_sessions import SessionRoutes
 from transports.http_terminals import TerminalRoutes
+from transports.http_tickets import TicketRoutes
 from transports.idempotency import Idempotency
-from transports.openapi import DESCRIPTION, Api
+from transports.openapi import DESCRIPTION, IDEMPOTENT, Api
 
 
-def make_api(sessions: Sessions, render_metrics: Callable[[], tuple[bytes, str]], bundle: Bundle) -> FastAPI:
+def make_api(
+    sessions: Sessions, render_metrics: Callable[[], tuple[bytes, str]], *, bundle: Bundle, tickets: Tickets
+) -> FastAPI:
     """Return the API on these sessions, to be mounted at "/" behind the guard (`transports.guard`).
 
     `render_metrics` gives what `/metrics` answers and its content type, and must not block. `bundle` is the web
-    client, empty where none has been built.
+    client, empty where none has been built; `tickets` are those that the guard redeems.
     """
     api = Api(
         title="Terminal Service",
@@ -48,6 +53,7 @@ def make_api(sessions: Sessions, render_metrics: Callable[[], tuple[bytes, str]]
         SessionRoutes(sessions),
         TerminalRoutes(sessions),
         OutputRoutes(sessions),
+        TicketRoutes(sessions, tickets),
         HealthRoutes(sessions, render_metrics),
         FrontRoutes(sessions, bundle, __version__),
         DocsRoutes(),
@@ -55,7 +61,7 @@ def make_api(sessions: Sessions, render_metrics: Callable[[], tuple[bytes, str]]
         routes.add_to(api)
     _map_errors(api)
     # The last one added is the first one passed.
-    api.add_middleware(Idempotency, clock=sessions.clock, is_served=partial(_is_served, api))
+    api.add_middleware(Idempotency, clock=sessions.clock, is_repeatable=partial(_is_repeatable, api))
     api.add_middleware(BoundedBody)
     api.add_middleware(Failsafe)
     return api
@@ -81,8 +87,9 @@ def _map_errors(api: FastAPI) -> None:
         return refusals.respond(refusals.of_http_exception(error))
 
 
-def _is_served(api: FastAPI, scope: Scope) -> bool:
-    return any(route.matches(scope)[0] is Match.FULL for route in api.routes)
+def _is_repeatable(api: FastAPI, scope: Scope) -> bool:
+    found = (route for route in api.routes if route.matches(scope)[0] is Match.FULL)
+    return any(isinstance(route, APIRoute) and IDEMPOTENT in route.dependencies for route in found)
 
 
 def _allowed(api: FastAPI, request: Request) -> list[str]:

@@ -95,20 +95,20 @@ class Answers:
 class Idempotency:
     """ASGI middleware for mutations with an `Idempotency-Key`; belongs behind the guard and `BoundedBody`.
 
-    `is_served` tells whether there is an operation for a request at all: a key means nothing to others.
+    `is_repeatable` tells whether there is an operation for a request that takes a key: it means nothing to others.
     """
 
-    def __init__(self, app: ASGIApp, clock: Clock, is_served: Callable[[Scope], bool]) -> None:
+    def __init__(self, app: ASGIApp, clock: Clock, is_repeatable: Callable[[Scope], bool]) -> None:
         self._app = app
         self._clock = clock
-        self._is_served = is_served
+        self._is_repeatable = is_repeatable
         self._users: dict[str, Answers] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or repeat what was answered to the same one."""
         key = _key(scope)
         identity = scope.get("state", {}).get("identity")
-        if key is None or identity is None or not self._is_served(scope):
+        if key is None or identity is None or not self._is_repeatable(scope):
             await self._app(scope, receive, send)
             return
         message = await receive()

@@ -32,6 +32,7 @@ _WHOLE = BeforeValidator(_whole)
 Length = Annotated[int, Field(ge=1, le=SIZE_LIMIT), _WHOLE]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Bytes = Annotated[int, Field(ge=MINIMUM_RETENTION_BYTES), _WHOLE]
+TicketRole = Literal["writer", "viewer"]
 SizePolicyName = Literal["smallest", "latest", "owner", "fixed"]
 
 # None of these may hold a NUL byte, which ends a string for every system; those that are shown, no control
@@ -173,6 +174,14 @@ class Resize(_Request):
 
     rows: Length
     cols: Length
+
+
+class AskTicket(_Request):
+    """What a ticket is for."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"role": "viewer"}]})
+
+    role: TicketRole = Field(default="writer", description="The role to attach in, and no other one.")
 
 
 class Signal(_Request):

@@ -165,7 +165,7 @@ class TerminalSocket:
         return session, session.terminal
 
     def _role(self, identity: Identity, session: Session, wanted: Role | None) -> Role:
-        role = wanted or Role.WRITER
+        role = wanted or identity.role or Role.WRITER
         decision = decide(identity, attach_action(role), session.owner)
         if decision is Decision.HIDE:
             raise UnknownSession(session.session_id)

@@ -23,6 +23,7 @@ from terminal_service.metrics import Metrics
 from terminal_service.records import MemoryRecords
 from terminal_service.sessions import Sessions
 from terminal_service.settings import Settings
+from terminal_service.tickets import Tickets
 from terminal_service.values import ApiKey
 from transports.bundle import Bundle
 from transports.guard import Guard
@@ -116,7 +117,14 @@ async def serve(
         clock=time_.clock,
         counters=Counters(),
     )
-    app = Guard(Starlette(routes=[Mount("/", make_api(sessions, Metrics(sessions).render, bundle))]), keys=api_keys)
+    app = Guard(
+        Starlette(
+            routes=[
+                Mount("/", make_api(sessions, Metrics(sessions).render, bundle=bundle, tickets=Tickets(time_.clock)))
+            ]
+        ),
+        keys=api_keys,
+    )
     config = uvicorn.Config(
         app, port=0, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=2, access_log=False
     )

@@ -77,9 +77,10 @@ def pages(node_modules: Path) -> Iterator[Pages]:
 def service_process(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, pages: Pages
 ) -> Iterator[SharedService]:
-    """Run a service for the tests of a module, with its SETTINGS; the other site's pages may use it."""
+    """Run a service for the tests of a module, with its SETTINGS and HEADERS; the other site's pages may use it."""
     settings = {"ALLOWED_ORIGINS": pages.origin, **getattr(request.module, "SETTINGS", {})}
-    with process(tmp_path_factory.mktemp("service"), **settings) as service:
+    headers = getattr(request.module, "HEADERS", None)
+    with process(tmp_path_factory.mktemp("service"), headers=headers, **settings) as service:
         pages.policies["/embed.html"] = EMBEDDER.format(service=service.base_url)
         yield service
 
