@@ -37,26 +37,38 @@ TEXT = """terminal => {
   return lines.join("\\n").trimEnd();
 }"""
 
-CELLS = """(terminal, wanted) => {
-  const buffer = terminal.buffer.active;
-  for (let y = buffer.length - 1; y >= 0; y--) {
-    const line = buffer.getLine(y);
-    const at = line.translateToString(true).indexOf(wanted);
-    if (at < 0) continue;
-    return Array.from({ length: terminal.cols }, (_, x) => {
-      const cell = line.getCell(x);
-      const color = (rgb, palette, value) => rgb ? `#${value.toString(16).padStart(6, "0")}` : palette ? value : null;
-      return [
-        cell.getChars(), cell.getWidth(),
-        color(cell.isFgRGB(), cell.isFgPalette(), cell.getFgColor()),
-        color(cell.isBgRGB(), cell.isBgPalette(), cell.getBgColor()),
-        [cell.isBold() && "bold", cell.isItalic() && "italic", cell.isUnderline() && "underline",
-         cell.isInverse() && "inverse", cell.isStrikethrough() && "strikethrough"].filter(Boolean),
-      ];
-    });
-  }
-  return null;
+CELL = """cell => {
+  const color = (rgb, palette, value) => rgb ? `#${value.toString(16).padStart(6, "0")}` : palette ? value : null;
+  return [
+    cell.getChars(), cell.getWidth(),
+    color(cell.isFgRGB(), cell.isFgPalette(), cell.getFgColor()),
+    color(cell.isBgRGB(), cell.isBgPalette(), cell.getBgColor()),
+    [cell.isBold() && "bold", cell.isItalic() && "italic", cell.isUnderline() && "underline",
+     cell.isInverse() && "inverse", cell.isStrikethrough() && "strikethrough"].filter(Boolean),
+  ];
 }"""
+
+LOOK = f"""terminal => {{
+  const buffer = terminal.buffer.active;
+  const look = {CELL};
+  const cells = Array.from({{ length: terminal.rows }}, (_, y) => {{
+    const line = buffer.getLine(buffer.baseY + y);
+    return Array.from({{ length: terminal.cols }}, (_, x) => look(line.getCell(x)).join(" ")).join("|");
+  }});
+  return {{ cells, cursor: [buffer.cursorY, buffer.cursorX], kind: buffer.type, modes: {{ ...terminal.modes }} }};
+}}"""
+
+CELLS = f"""(terminal, wanted) => {{
+  const buffer = terminal.buffer.active;
+  const look = {CELL};
+  for (let y = buffer.length - 1; y >= 0; y--) {{
+    const line = buffer.getLine(y);
+    if (line.translateToString(true).includes(wanted)) {{
+      return Array.from({{ length: terminal.cols }}, (_, x) => look(line.getCell(x)));
+    }}
+  }}
+  return null;
+}}"""
 
 
 class Screen(NamedTuple):
@@ -110,6 +122,10 @@ class Emulator:
         told = await self.ask(CELLS, text)
         assert told is not None, f"no line has {text!r}: {await self.text()}"
         return [Cell(chars, width, front, back, frozenset(style)) for chars, width, front, back, style in told]
+
+    async def look(self) -> Any:
+        """Return all that decides how the screen looks and what keys send, to be compared."""
+        return await self.ask(LOOK)
 
     async def until(self, pattern: str, *, seconds: float = 30.0) -> re.Match[str]:
         """Wait until the screen has what a regular expression finds; lines are joined by newlines."""

@@ -32,7 +32,7 @@ EMBEDDER = (
     "default-src 'none'; script-src 'self' {service}; style-src 'self'; img-src blob: data:; font-src {service}; "
     "connect-src http://127.0.0.1:* ws://127.0.0.1:*; base-uri 'none'; form-action 'none'"
 )
-"""The policy of the other site: as strict as it can be. Any port may be asked: proxies that cut lines have their own."""
+"""The policy of the other site, as strict as it can be; lines that a test can cut have ports of their own."""
 
 failed = pytest.StashKey[bool]()
 

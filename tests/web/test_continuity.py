@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from support.site import Site
 
 QUIET_SECONDS = 0.3
-NUMBERS = "n=0; while :; do n=$((n + 1)); printf '\\033[3%dmline %d \\033[1m— 終 ü\\033[0m\\n' $((n % 8)) $n; sleep 0.02; done"
+NUMBERS = (
+    "n=0; while :; do n=$((n + 1)); printf '\\033[3%dmline %d \\033[1m— 終 ü\\033[0m\\n' $((n % 8)) $n; "
+    "sleep 0.02; done"
+)
+"""A program that counts."""
 
 
 def heard(place: Path) -> bytes:
@@ -32,32 +36,36 @@ def heard(place: Path) -> bytes:
     return (place / recorder.HEARD).read_bytes()
 
 
-async def looks_settled(terminal: Element) -> str:
+async def looks_settled(terminal: Element) -> Any:
     """Return how a program's screen looks when it has drawn it."""
-    last = ""
+    last = None
 
     async def is_same() -> bool:
         nonlocal last
         before = last
         await asyncio.sleep(QUIET_SECONDS)
-        last = await terminal.serialize()
-        return last == before
+        last = await terminal.look()
+        return bool(last == before)
 
     await wait_until(is_same, description="the screen to stay as it is")  # type: ignore[arg-type]
     return last
 
 
-async def looks_like(terminal: Element, expected: str, when: str) -> None:
+async def looks_like(terminal: Element, expected: Any, when: str) -> None:
     """Wait until a screen looks so."""
 
     async def is_same() -> bool:
         await asyncio.sleep(PAUSE_SECONDS)
-        return await terminal.serialize() == expected
+        return bool(await terminal.look() == expected)
 
     try:
         await wait_until(is_same, description=f"the screen as it was: {when}", timeout=15)  # type: ignore[arg-type]
-    except AssertionError:
-        assert await terminal.serialize() == expected, when
+    except AssertionError as error:
+        seen = await terminal.look()
+        for row, (is_, was) in enumerate(zip(seen.pop("cells"), expected["cells"], strict=False)):
+            if is_ != was:
+                error.add_note(f"row {row} is\n{is_}\nand was\n{was}")
+        error.add_note(f"{seen}\n{ {**expected, 'cells': ...} }")
         raise
 
 
@@ -203,15 +211,15 @@ async def test_a_page_that_was_frozen_catches_up(site: Site, size: Callable[[int
 
 async def test_a_page_comes_back_from_the_back_forward_cache(site: Site) -> None:
     tab, terminal = await site.shell()
+    session = await terminal.session()
     await terminal.enter("echo before")
     await terminal.until("^before$")
     await tab.page.evaluate("() => addEventListener('pageshow', (event) => { window.wasCached = event.persisted; })")
     await tab.page.goto(site.elsewhere)
-    client = site.service.client(await terminal.session())
-    async with client:
+    async with site.service.client(session) as client:
         client.send_line("echo mean''while")
         await client.wait_for_output(b"meanwhile")
-    await tab.page.go_back()
+    await tab.page.go_back(wait_until="commit")  # a page from the cache is not loaded
     await wait_until(lambda: tab.page.evaluate("window.wasCached"), description="the page to be shown from the cache")
     await terminal.until_state("open")
     await terminal.until("^meanwhile$")

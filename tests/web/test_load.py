@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import random
 import re
 import sys
 import time
@@ -17,6 +16,7 @@ from support.lines import LOST, address, proxy
 from support.wait import wait_until
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable
 
     from playwright.async_api import CDPSession
@@ -32,11 +32,11 @@ HEAP_BYTES = 160 * MIB
 TYPING_MILLISECONDS = 100.0
 STOP_SECONDS = 1.0
 FLOOD = "stty -echoctl; exec yes \"$(printf 'y%.0s' $(seq 70))\""
-"""The terminal itself echoes what is typed into it; a control character as it is, and the bell is heard by the parser."""
+"""The terminal itself echoes what is typed, a control character as it is; the emulator's parser hears the bell."""
 CALM = "stty -echoctl; exec sleep 3600"
 CALM_KEYS = 30
 CALM_MILLISECONDS = 25.0
-"""What an echo takes at rest, at p95, on a machine that does nothing else. Where others keep it busy all takes longer."""
+"""What an echo takes at rest, at p95, on a machine that does nothing else; where others keep it busy all takes longer."""
 LISTEN = """terminal => {
   const heard = (window.latencies = []);
   window.silence?.();

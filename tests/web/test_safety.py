@@ -1,4 +1,4 @@
-"""What a terminal may not do to who looks at it: pastes, clipboards, links, titles; and what a viewer may not do to it."""
+"""What a terminal may not do to who looks at it, by pastes, clipboards, links and titles; what a viewer may not do."""
 
 from __future__ import annotations
 
