@@ -27,12 +27,17 @@ export function fitting(area: Box, cell: Box, scrollbar: number): Size | null {
 /** Return the font size at which a terminal larger than what fits is shown whole, but none below `least`. */
 export function scaledFontSize(fontSize: number, fits: Size, wanted: Size, least: number): number {
   const ratio = Math.min(fits.cols / wanted.cols, fits.rows / wanted.rows, 1);
-  return ratio === 1 ? fontSize : Math.max(Math.floor(fontSize * ratio * 2) / 2, Math.min(least, fontSize));
+  return ratio === 1 ? fontSize : Math.max(halves(fontSize * ratio), halves(Math.min(least, fontSize)));
 }
 
 /** "80×24, decided by ada"; who may be empty. */
 export function sizeNote(size: Size, who: string): string {
   return `${size.cols}×${size.rows}${who ? `, decided by ${who}` : ""}`;
+}
+
+// Each size of a font has glyphs of its own to draw: not too many sizes.
+function halves(size: number): number {
+  return Math.floor(size * 2) / 2;
 }
 
 function clamp(value: number, least: number): number {

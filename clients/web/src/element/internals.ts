@@ -37,11 +37,33 @@ export function openStrictly(terminal: Terminal, parent: HTMLElement, strictDocu
   if (opening !== null) throw opening;
 }
 
+/** Have the cursor drawn before the terminal had the focus for the first time: who only looks on wants to see it too. */
+export function showCursorAtOnce(terminal: Terminal): void {
+  const service = fields(core(terminal), "coreService");
+  if (service["isCursorInitialized"] === undefined) throw new XtermChanged("coreService.isCursorInitialized");
+  service["isCursorInitialized"] = true;
+}
+
 /** Have the cursor drawn hollow even with the focus: nothing can be typed here. */
 export function drawUnfocused(terminal: Terminal): void {
   const service = fields(core(terminal), "_coreBrowserService");
   if (!("isFocused" in service)) throw new XtermChanged("_coreBrowserService.isFocused");
   Object.defineProperty(service, "isFocused", { value: false });
+}
+
+/** The size of one character as it is drawn, in CSS pixels; zero before anything was measured. As addon-fit does. */
+export function drawnCell(terminal: Terminal): { width: number; height: number } {
+  const renderer = fields(core(terminal), "_renderService");
+  const cell = fields(fields(fields(renderer, "dimensions"), "css"), "cell");
+  const { width, height } = cell;
+  if (typeof width !== "number" || typeof height !== "number") throw new XtermChanged("dimensions.css.cell");
+  return { width, height };
+}
+
+/** Have a renderer that was put in take its size: the WebGL addon does so when it goes, not when it comes. */
+export function resizeRenderer(terminal: Terminal): void {
+  const renderer = fields(core(terminal), "_renderService");
+  method(renderer, "handleResize").call(renderer, terminal.cols, terminal.rows);
 }
 
 function replaceDocument(inner: Fields, strictDocument: Document): Error | null {

@@ -52,6 +52,7 @@ export class Links {
   }
 
   #hover(event: MouseEvent, uri: string, text: string): void {
+    if (this.#byTouch) return; // a tap opens or asks at once
     const target = safeTarget(uri);
     const misleading = target !== null && isMisleading(text, target);
     this.#listener.hovered({ uri, target, misleading, x: event.clientX, y: event.clientY });

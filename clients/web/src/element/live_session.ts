@@ -72,10 +72,14 @@ export class LiveSession {
     this.#readOnly = setting.readOnly;
     this.#screenReader = setting.screenReader;
     const links = new Links({ hovered: (link) => host.hovered(link), open: (link) => host.openLink(link) });
-    this.screen = new Screen(setting.place, setting.look, links.handler, (error) => this.#failed(error));
+    this.screen = new Screen(setting.place, setting.look, {
+      links: links.handler,
+      failed: (error) => this.#failed(error),
+      remeasured: () => this.#remeasure(),
+    });
     this.stage = new Stage(setting.frame, this.screen);
     const { terminal, feed } = this.screen;
-    this.renderer = new Renderer(terminal);
+    this.renderer = new Renderer(terminal, () => this.#remeasure());
     this.finder = new Finder(terminal, (found) => host.found(found));
     this.paster = new Paster(client, (progress) => this.#show({ progress }));
     this.clipboard = new ProgramClipboard(
@@ -139,7 +143,7 @@ export class LiveSession {
       typed: (data) => {
         if (!this.paster.type(this.#host.typed(data)))
           this.#host.error("input_refused", "what was typed was not taken: too much waits");
-        this.stage.showCursor();
+        this.stage.follow();
       },
     });
   }
@@ -150,7 +154,8 @@ export class LiveSession {
     terminal.options.disableStdin = this.#readOnly;
     if (this.#readOnly) drawUnfocused(terminal);
     bindShortcuts(terminal, () => this.#readOnly, this.#host);
-    scrollByTouch(frame, () => terminal.element?.querySelector(".xterm-screen") ?? null, signal);
+    this.stage.attach(signal);
+    scrollByTouch(frame, (x, y) => this.stage.scroll(x, y), signal);
     terminal.onTitleChange((title) => this.#titled(title));
     terminal.textarea?.setAttribute("aria-description", "Control F6 leaves the terminal");
     const take = (event: Event, text: string | undefined) => {
@@ -176,13 +181,19 @@ export class LiveSession {
     }, TITLE_MS);
   }
 
+  #remeasure(): void {
+    this.screen.unscale();
+    this.fit();
+  }
+
   #arrange(): void {
+    if (!this.#view.wasOpen) return; // its size is not known yet
     const letterboxed = this.stage.arrange(this.#look.fontSize);
     const { rows, cols } = this.#view.size;
     this.#view.letterboxed = letterboxed;
     this.#host.changed();
     const size = `${rows}x${cols} ${letterboxed}`;
-    if (!this.#view.wasOpen || size === this.#toldSize) return;
+    if (size === this.#toldSize) return;
     this.#toldSize = size;
     this.#host.emit("terminal-resize", { rows, cols, letterboxed });
   }

@@ -1,16 +1,20 @@
 // Which of xterm.js' renderers draws: WebGL where the machine has a GPU for it, the DOM everywhere else.
 import type { Terminal } from "@xterm/xterm";
+import { resizeRenderer } from "./internals.ts";
 
 export type RendererChoice = "auto" | "webgl" | "dom";
 
 /** Draws a terminal with WebGL if that is wanted and possible; whatever goes wrong, the DOM renderer goes on. */
 export class Renderer {
   readonly #terminal: Terminal;
+  readonly #changed: () => void;
   #addon: { dispose(): void } | null = null;
   #choice: RendererChoice = "dom";
 
-  constructor(terminal: Terminal) {
+  /** `changed` is told after each change: characters may be of another size then. */
+  constructor(terminal: Terminal, changed: () => void) {
     this.#terminal = terminal;
+    this.#changed = changed;
   }
 
   /** What draws now. */
@@ -40,6 +44,8 @@ export class Renderer {
       addon.onContextLoss(() => this.#toDom());
       this.#terminal.loadAddon(addon);
       this.#addon = addon;
+      resizeRenderer(this.#terminal);
+      this.#changed();
     } catch {
       // No context after all, or the file of the addon is gone after an update of the service: the DOM renderer draws.
       this.#addon = null;
@@ -49,7 +55,9 @@ export class Renderer {
   #toDom(): void {
     const addon = this.#addon;
     this.#addon = null;
-    addon?.dispose();
+    if (addon === null) return;
+    addon.dispose();
+    this.#changed();
   }
 }
 

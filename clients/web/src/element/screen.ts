@@ -4,7 +4,7 @@ import { type ILinkHandler, type ITheme, Terminal } from "@xterm/xterm";
 import xtermCss from "@xterm/xterm/css/xterm.css?inline";
 import { Feed } from "./feed.ts";
 import { type Box, fitting, type Size } from "./fit.ts";
-import { openStrictly } from "./internals.ts";
+import { drawnCell, openStrictly, showCursorAtOnce } from "./internals.ts";
 import { strictDocument } from "./strict_document.ts";
 
 export interface Look {
@@ -40,21 +40,29 @@ export async function loadFont(look: Pick<Look, "fontFamily" | "fontSize">): Pro
   await Promise.race([Promise.all(faces), new Promise((resolve) => setTimeout(resolve, FONT_MS))]);
 }
 
+export interface ScreenListener {
+  links: ILinkHandler;
+  /** Something that was to happen between output went wrong. */
+  failed(error: unknown): void;
+  /** Characters have another size: a font has arrived. */
+  remeasured(): void;
+}
+
 /** One emulator in one element; single-use. */
 export class Screen {
   readonly terminal: Terminal;
   readonly feed: Feed;
-  readonly #parent: HTMLElement;
   readonly #stop = new AbortController();
+  readonly #listener: ScreenListener;
   #look: Look;
   /** A character's size at the font size that was asked for; another one may be shown where that does not fit. */
   #cell: Box | null = null;
 
-  constructor(parent: HTMLElement, look: Look, linkHandler: ILinkHandler, report: (error: unknown) => void) {
+  constructor(parent: HTMLElement, look: Look, listener: ScreenListener) {
     const root = parent.getRootNode();
     if (!(root instanceof ShadowRoot)) throw new Error("a screen must stand in a shadow root of the document");
-    this.#parent = parent;
     this.#look = look;
+    this.#listener = listener;
     this.terminal = new Terminal({
       ...look,
       allowProposedApi: true,
@@ -62,7 +70,7 @@ export class Screen {
       cursorBlink: false,
       cursorInactiveStyle: "outline",
       documentOverride: strictDocument(document, root),
-      linkHandler,
+      linkHandler: listener.links,
       logLevel: "off",
       macOptionIsMeta: false,
       minimumContrastRatio: 1,
@@ -70,8 +78,9 @@ export class Screen {
       // No window manipulation: a program neither moves this window nor reads its title or size in pixels.
       windowOptions: {},
     });
-    this.feed = new Feed(this.terminal, report);
+    this.feed = new Feed(this.terminal, listener.failed);
     openStrictly(this.terminal, parent, strictDocument(document, root));
+    showCursorAtOnce(this.terminal);
     this.terminal.loadAddon(new UnicodeGraphemesAddon());
     document.fonts.addEventListener("loadingdone", () => this.#fontsChanged(), { signal: this.#stop.signal });
   }
@@ -88,9 +97,8 @@ export class Screen {
 
   /** The size of one character as it is drawn now, in CSS pixels; null before anything was measured. */
   drawnCell(): Box | null {
-    const drawn = this.#parent.querySelector(".xterm-screen")?.getBoundingClientRect();
-    if (!drawn || drawn.width === 0) return null;
-    return { width: drawn.width / this.terminal.cols, height: drawn.height / this.terminal.rows };
+    const cell = drawnCell(this.terminal);
+    return cell.width > 0 ? cell : null;
   }
 
   /** How many characters fit an area at the font size that was asked for; null while it has none, as when hidden. */
@@ -104,6 +112,17 @@ export class Screen {
     return this.terminal.options.scrollback === 0 ? 0 : SCROLLBAR_PX;
   }
 
+  /** Scroll as a wheel would: the lines above the screen, or what the program makes of it. */
+  scrollLines(lines: number): void {
+    if (!this.isAlternate && this.terminal.modes.mouseTrackingMode === "none") {
+      this.terminal.scrollLines(lines);
+      return;
+    }
+    const options = { deltaMode: WheelEvent.DOM_DELTA_LINE, deltaY: Math.sign(lines), bubbles: true, cancelable: true };
+    const target = this.terminal.element?.querySelector(".xterm-screen");
+    for (let line = 0; line < Math.abs(lines); line += 1) target?.dispatchEvent(new WheelEvent("wheel", options));
+  }
+
   /** Set the session's size. */
   resize(size: Size): void {
     this.terminal.resize(size.cols, size.rows);
@@ -115,7 +134,7 @@ export class Screen {
     this.#look = look;
     Object.assign(this.terminal.options, look);
     if (fontChanged) {
-      this.#cell = null;
+      this.unscale();
       void loadFont(look).then(() => this.#fontsChanged());
     }
   }
@@ -123,6 +142,12 @@ export class Screen {
   /** Draw at another font size than the one that was asked for. */
   scale(fontSize: number): void {
     if (this.terminal.options.fontSize !== fontSize) this.terminal.options.fontSize = fontSize;
+  }
+
+  /** Draw at the font size that was asked for again, and measure anew: characters have another size now. */
+  unscale(): void {
+    this.#cell = null;
+    this.scale(this.#look.fontSize);
   }
 
   dispose(): void {
@@ -138,5 +163,6 @@ export class Screen {
     this.terminal.options.fontFamily = "monospace";
     this.terminal.options.fontFamily = fontFamily;
     this.terminal.clearTextureAtlas();
+    this.#listener.remeasured();
   }
 }

@@ -12,6 +12,8 @@ export class Stage {
   readonly #screen: Screen;
   /** What fits at the font size that was asked for; null while the frame is hidden. */
   fits: Size | null = null;
+  #following = true;
+  #partOfLine = 0;
 
   constructor(frame: HTMLElement, screen: Screen) {
     this.#frame = frame;
@@ -37,15 +39,62 @@ export class Stage {
     const smaller = !larger && (size.rows < fits.rows || size.cols < fits.cols);
     this.#frame.classList.toggle("other", larger || smaller);
     this.#hold(larger || smaller);
-    if (larger) this.showCursor();
+    if (larger && this.#following) this.#showCursor();
     return larger || smaller;
   }
 
-  /** Scroll the frame so that the cursor is in sight, where the terminal is larger than the frame. */
-  showCursor(): void {
+  /** Keep the cursor in sight from now on, until the frame is scrolled elsewhere. */
+  follow(): void {
+    this.#following = true;
+    this.#showCursor();
+  }
+
+  /** Scroll by pixels: the frame where the terminal is larger, then the terminal. */
+  scroll(deltaX: number, deltaY: number): void {
+    const left = this.#pan(deltaX, deltaY);
+    const height = this.#screen.drawnCell()?.height ?? 0;
+    if (left === 0 || height === 0) return;
+    this.#partOfLine += left / height;
+    const lines = Math.trunc(this.#partOfLine);
+    this.#partOfLine -= lines;
+    if (lines !== 0) this.#screen.scrollLines(lines);
+  }
+
+  /** Have the cursor followed and the frame panned by wheel until `signal` says to stop. */
+  attach(signal: AbortSignal): void {
+    let frame = 0;
+    this.#screen.terminal.onCursorMove(() => {
+      if (frame !== 0 || !this.#following || !this.#overflows) return;
+      frame = requestAnimationFrame(() => {
+        frame = 0;
+        if (!signal.aborted && this.#following) this.#showCursor();
+      });
+    });
+    const wheel = (event: WheelEvent) => {
+      if (!this.#overflows || !event.isTrusted || this.#pan(event.deltaX, event.deltaY) === event.deltaY) return;
+      event.preventDefault();
+      event.stopPropagation();
+    };
+    this.#frame.addEventListener("wheel", wheel, { capture: true, passive: false, signal });
+  }
+
+  #pan(deltaX: number, deltaY: number): number {
+    const { scrollTop } = this.#frame;
+    this.#frame.scrollBy(deltaX, deltaY);
+    const moved = this.#frame.scrollTop - scrollTop;
+    if (moved !== 0 || deltaX !== 0) this.#following = false;
+    return deltaY - moved;
+  }
+
+  get #overflows(): boolean {
+    const { scrollHeight, clientHeight, scrollWidth, clientWidth } = this.#frame;
+    return scrollHeight > clientHeight || scrollWidth > clientWidth;
+  }
+
+  #showCursor(): void {
     const cell = this.#screen.drawnCell();
+    if (!cell || !this.#overflows) return;
     const frame = this.#frame;
-    if (!cell || (frame.scrollHeight <= frame.clientHeight && frame.scrollWidth <= frame.clientWidth)) return;
     const { cursorX, cursorY } = this.#screen.terminal.buffer.active;
     frame.scrollTop = nearest(frame.scrollTop, frame.clientHeight, cursorY * cell.height, cell.height * 2);
     frame.scrollLeft = nearest(frame.scrollLeft, frame.clientWidth, cursorX * cell.width, cell.width * 4);

@@ -3,8 +3,21 @@ import { css } from "lit";
 
 export const styles = css`
   :host {
-    --_bg: var(--terminal-background, #14171c);
-    --_fg: var(--terminal-foreground, #d5dae1);
+    contain: layout paint;
+    display: block;
+    min-height: 4rem;
+    min-width: 8rem;
+    position: relative;
+  }
+
+  :host([hidden]) {
+    display: none;
+  }
+
+  /* --_theme-* are set from the theme of the terminal. */
+  .session {
+    --_bg: var(--terminal-background, var(--_theme-background, #14171c));
+    --_fg: var(--terminal-foreground, var(--_theme-foreground, #d5dae1));
     --_accent: var(--terminal-accent, #3b82f6);
     --_warn: var(--terminal-warning, #d97706);
     --_error: var(--terminal-error, #dc2626);
@@ -13,24 +26,13 @@ export const styles = css`
     --_quiet: color-mix(in srgb, var(--_fg) 78%, var(--_bg));
     background: var(--_bg);
     color: var(--_fg);
-    contain: layout paint;
-    display: block;
-    font: 400 0.8125rem / 1.4 var(--terminal-ui-font, system-ui, sans-serif);
-    min-height: 4rem;
-    min-width: 8rem;
-    position: relative;
-    text-align: start;
-  }
-
-  :host([hidden]) {
-    display: none;
-  }
-
-  .session {
+    container-type: inline-size;
     display: flex;
     flex-direction: column;
+    font: 400 0.8125rem / 1.4 var(--terminal-ui-font, system-ui, sans-serif);
     inset: 0;
     position: absolute;
+    text-align: start;
   }
 
   .area {

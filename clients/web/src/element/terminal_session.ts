@@ -19,7 +19,7 @@ import { type Look, loadFont, xtermStyles } from "./screen.ts";
 import { statusBar } from "./status_bar.ts";
 import { withModifiers } from "./sticky.ts";
 import { bannerStyles, overlayStyles, statusStyles, styles } from "./styles.ts";
-import { themeNamed } from "./themes.ts";
+import { isLight, themeNamed } from "./themes.ts";
 import { tip } from "./tip.ts";
 import { newView, type View } from "./view.ts";
 
@@ -397,8 +397,10 @@ export class TerminalSession extends LitElement {
 
   #paint(): void {
     const { background = "", foreground = "" } = this.#look.theme;
-    this.#part(".session").style.setProperty("--_bg", background);
-    this.#part(".session").style.setProperty("--_fg", foreground);
+    const { style } = this.#part(".session");
+    style.setProperty("--_theme-background", background);
+    style.setProperty("--_theme-foreground", foreground);
+    style.colorScheme = isLight(background) ? "light" : "dark";
   }
 
   #scheduleCountdown(): void {
