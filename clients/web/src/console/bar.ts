@@ -95,6 +95,21 @@ export class ConsoleBar extends LitElement {
         color: var(--muted);
         font-weight: 400;
       }
+      .both {
+        display: flex;
+        gap: 1px;
+        margin-inline: 2px 4px;
+      }
+      .both > :first-child {
+        border-start-end-radius: 0;
+        border-end-end-radius: 0;
+      }
+      .both > .options {
+        width: var(--control);
+        padding: 0;
+        border-start-start-radius: 0;
+        border-end-start-radius: 0;
+      }
       .dot {
         width: 10px;
         height: 10px;
@@ -112,9 +127,15 @@ export class ConsoleBar extends LitElement {
         outline: 3px solid var(--bad-soft);
       }
       @media (max-width: 1080px) {
-        .find span,
         .find kbd {
           display: none;
+        }
+        .find .ask {
+          position: absolute;
+          width: 1px;
+          height: 1px;
+          overflow: hidden;
+          clip-path: inset(50%);
         }
         .find {
           width: var(--control);
@@ -164,16 +185,27 @@ export class ConsoleBar extends LitElement {
       ${this.#palette()}
       ${
         this.isNarrow
-          ? this.#icon("plus", "New terminal", "new")
-          : html`<button
+          ? this.#icon("plus", "New session", "new")
+          : html`<span class="both"
+                ><button
                 type="button"
                 class="primary"
-                title="New terminal (${spoken("Ctrl+Shift+Enter")})"
+                title="New session (${spoken("Ctrl+Shift+Enter")})"
                 aria-keyshortcuts=${ariaChord("Ctrl+Shift+Enter")}
                 @click=${() => act(this, "new")}
               >
-                ${sign("plus")}New session
-              </button>
+                ${sign("plus")}New session</button
+                ><button
+                  type="button"
+                  class="primary options"
+                  title="New session with options…"
+                  aria-label="New session with options"
+                  aria-haspopup="dialog"
+                  @click=${() => act(this, "new-options")}
+                >
+                  ${sign("options")}
+                </button></span
+              >
               ${this.#icon(this.choice, `Theme: ${CHOICE_NAMES[this.choice]}`, "theme")}
               ${this.isSignedIn ? this.#icon("signout", "Sign out", "sign-out") : nothing}
               <button
@@ -221,12 +253,11 @@ export class ConsoleBar extends LitElement {
       type="button"
       class="find ${this.isNarrow ? "icon" : ""}"
       title="Command palette (${spoken("Ctrl+Shift+P")})"
-      aria-label="Command palette"
       aria-haspopup="dialog"
       aria-keyshortcuts=${ariaChord("Ctrl+Shift+P")}
       @click=${() => act(this, "palette")}
     >
-      ${sign("search")}<span>Find or do…</span><kbd>Ctrl Shift P</kbd>
+      ${sign("search")}<span class="ask">Find or do…</span><kbd aria-hidden="true">Ctrl Shift P</kbd>
     </button>`;
   }
 

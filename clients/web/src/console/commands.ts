@@ -74,12 +74,22 @@ function detailOf(host: Host, session: Session): string {
     .join(" · ");
 }
 
+/** Keys that the terminal itself keeps from the program. */
+const IN_TERMINAL: readonly Shortcut[] = [
+  { title: "Copy", group: "This terminal", chords: ["Ctrl+Shift+C"] },
+  { title: "Paste", group: "This terminal", chords: ["Ctrl+Shift+V"] },
+  { title: "Find", group: "This terminal", chords: ["Ctrl+Shift+F"] },
+  { title: "Scroll", group: "This terminal", chords: ["Shift+PageUp", "Shift+PageDown"] },
+  { title: "Leave by keyboard", group: "This terminal", chords: ["Ctrl+F6"] },
+];
+
 /** What the help sheet lists. */
 export function shortcutsFor(host: Host): Shortcut[] {
   const listed = COMMANDS.filter(({ chords, shown }) => chords && shown !== "");
-  return GROUPS.flatMap((group) => listed.filter((command) => command.group === group)).map((command) => ({
+  const own = GROUPS.flatMap((group) => listed.filter((command) => command.group === group)).map((command) => ({
     title: titleFor(command, host),
     group: command.group,
     chords: command.shown ? [command.shown] : [...(command.chords ?? []), ...(command.outside ?? [])],
   }));
+  return [...own, ...IN_TERMINAL];
 }

@@ -2,6 +2,7 @@
 import type { About } from "./act.ts";
 import { type Command, type Host, hasPane, paneFor } from "./command.ts";
 import { type Direction, neighbour, type Pane, panesOf, type Side } from "./layout.ts";
+import { isLiving } from "./session.ts";
 import {
   activate,
   activeTab,
@@ -39,13 +40,21 @@ async function start(host: Host, place: (pane: Pane) => Workspace): Promise<void
   if (host.isStarting) return;
   host.isStarting = true;
   try {
-    const session = await host.api.create({});
+    const session = await host.api.create({ name: freeName(host) });
     host.roster.put(session);
     added(host, place, session.session_id);
     host.focusTerminal();
   } finally {
     host.isStarting = false;
   }
+}
+
+/** Names tell shells apart that are all called alike: "Terminal 1", and so on. */
+function freeName(host: Host): string {
+  const taken = new Set(host.roster.sessions.filter(isLiving).map(({ name }) => name));
+  let number = 1;
+  while (taken.has(`Terminal ${number}`)) number += 1;
+  return `Terminal ${number}`;
 }
 
 function added(host: Host, place: (pane: Pane) => Workspace, sessionId: string): void {
@@ -168,11 +177,11 @@ const TAB_NUMBERS: readonly Command[] = Array.from({ length: 9 }, (_, index) => 
 
 export const OPEN_COMMANDS: readonly Command[] = [
   {
-    ...{ id: "new", title: "New terminal", group: "Terminals", sign: "plus", chords: ["Ctrl+Shift+Enter"] },
+    ...{ id: "new", title: "New session", group: "Terminals", sign: "plus", chords: ["Ctrl+Shift+Enter"] },
     run: (host) => start(host, (pane) => addTab(host.desk.space, pane)),
   },
   {
-    ...{ id: "new-options", title: "New terminal with options…", group: "Terminals", sign: "plus" },
+    ...{ id: "new-options", title: "New session with options…", group: "Terminals", sign: "plus" },
     run: (host) => host.openCreate(),
   },
   splitting("split-right", "Split right", "Ctrl+Alt+Enter"),
@@ -186,7 +195,7 @@ export const OPEN_COMMANDS: readonly Command[] = [
     when: (host, { tab }) => tab !== undefined || hasPane(host, {}),
   },
   {
-    ...{ id: "new-here", title: "New terminal in this place", group: "Terminals", sign: "plus", unlisted: true },
+    ...{ id: "new-here", title: "New session in this place", group: "Terminals", sign: "plus", unlisted: true },
     when: hasPane,
     run: (host, about) => {
       const old = paneFor(host, about);

@@ -46,6 +46,11 @@ export class TerminalConsole extends LitElement implements Host {
   #isStarting = false;
   #ignoreKeys = () => {};
 
+  constructor() {
+    super();
+    this.addEventListener("act", (event) => this.#onAct(event as CustomEvent<Act>));
+  }
+
   override connectedCallback(): void {
     super.connectedCallback();
     this.#ignoreKeys = watchKeys(this);
@@ -78,7 +83,7 @@ export class TerminalConsole extends LitElement implements Host {
       <button type="button" class="skip" @click=${this.focusTerminal}>Skip to the terminal</button>
       ${isNarrow && this.#phone.hasKeyboard ? nothing : this.#bar()}
       <div class="body" @open-session=${this.#onOpen} @new-session=${() => this.carryOut("new")}
-        @sessions-changed=${this.#onSessions} @act=${this.#onAct}>
+        @sessions-changed=${this.#onSessions}>
         ${this.#sidebar()}
         <main>
           <console-terminals
@@ -90,6 +95,7 @@ export class TerminalConsole extends LitElement implements Host {
             @terminal-input=${() => this.#part<KeyBar>("key-bar")?.taken()}
           ></console-terminals>
           ${this.#view()}
+          <console-menu></console-menu>
         </main>
       </div>
       ${this.#keyBar()} ${this.#dialogs()}
@@ -105,7 +111,6 @@ export class TerminalConsole extends LitElement implements Host {
       .isNarrow=${isNarrow}
       .isSignedIn=${this.api.isSignedIn}
       .isDrawerOpen=${isNarrow ? (this.#part<ConsoleDrawer>("console-drawer")?.isOpen ?? false) : this.#hasSidebar}
-      @act=${this.#onAct}
     ></console-bar>`;
   }
 
@@ -148,7 +153,7 @@ export class TerminalConsole extends LitElement implements Host {
 
   #dialogs(): TemplateResult {
     const { api } = this;
-    return html`<div class="over" @act=${this.#onAct} @open-session=${this.#onOpen} @new-session=${() => this.carryOut("new")}
+    return html`<div class="over" @open-session=${this.#onOpen} @new-session=${() => this.carryOut("new")}
       @sessions-changed=${this.#onSessions} @session-created=${this.#onCreated}>
       ${
         this.#phone.isNarrow
@@ -163,7 +168,6 @@ export class TerminalConsole extends LitElement implements Host {
       }
       <command-palette></command-palette>
       <shortcuts-help></shortcuts-help>
-      <console-menu></console-menu>
       <console-ask></console-ask>
       <end-session></end-session>
       <create-session .api=${api}></create-session>

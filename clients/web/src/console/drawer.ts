@@ -1,9 +1,8 @@
 // The drawer of small screens: views, sessions, looks, and how the service is.
-import { html, LitElement, nothing, type TemplateResult } from "lit";
+import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { act } from "./act.ts";
 import type { Api } from "./api.ts";
 import { VIEW_NAMES, VIEW_SIGNS } from "./bar.ts";
-import { consoleStyles } from "./console_styles.ts";
 import { controls } from "./controls.ts";
 import type { Choice } from "./preferences.ts";
 import type { Pulse } from "./roster.ts";
@@ -19,7 +18,88 @@ export class ConsoleDrawer extends LitElement {
     pulse: { attribute: false },
     isOpen: { state: true },
   };
-  static override styles = [controls, consoleStyles];
+  static override styles = [
+    controls,
+    css`
+      .drawer {
+        width: min(340px, calc(100vw - 48px));
+        height: 100dvh;
+        max-height: none;
+        margin: 0;
+        border: 0;
+        border-radius: 0;
+        background: var(--surface);
+      }
+      .drawer[open] {
+        display: flex;
+        flex-direction: column;
+      }
+      .drawer .head {
+        display: flex;
+        align-items: center;
+        justify-content: space-between;
+        min-height: var(--bar);
+        padding-inline: 16px 4px;
+        padding-top: env(safe-area-inset-top);
+        border-bottom: 1px solid var(--line);
+      }
+      .drawer h2 {
+        margin: 0;
+        font-size: 16px;
+      }
+      .drawer nav {
+        display: grid;
+        padding: 8px;
+        border-bottom: 1px solid var(--line);
+      }
+      .drawer nav button {
+        justify-content: flex-start;
+        gap: 14px;
+        border-color: transparent;
+        background: transparent;
+      }
+      .drawer nav button[aria-current] {
+        background: var(--accent-soft);
+      }
+      .drawer session-list {
+        flex: 1;
+        min-height: 0;
+        overflow: auto;
+      }
+      .drawer footer {
+        display: flex;
+        gap: 4px;
+        padding: 6px 8px calc(6px + env(safe-area-inset-bottom));
+        border-top: 1px solid var(--line);
+      }
+      .drawer .pulse {
+        display: inline-flex;
+        align-items: center;
+        gap: 10px;
+        flex: 1;
+        min-width: 0;
+        overflow: hidden;
+        justify-content: flex-start;
+        text-overflow: ellipsis;
+      }
+      .dot {
+        flex: none;
+        width: 10px;
+        height: 10px;
+        border-radius: 50%;
+        background: var(--muted);
+      }
+      .dot.good {
+        background: var(--good);
+      }
+      .dot.warn {
+        background: var(--warn);
+      }
+      .dot.bad {
+        background: var(--bad);
+      }
+    `,
+  ];
   declare api: Api;
   declare current: readonly string[];
   declare view: View;
@@ -53,10 +133,10 @@ export class ConsoleDrawer extends LitElement {
       @open-session=${this.close}
       @new-session=${this.close}
     >
-      <header>
+      <div class="head">
         <h2>Terminal Service</h2>
         <button type="button" class="icon" aria-label="Close menu" @click=${this.close}>${sign("close")}</button>
-      </header>
+      </div>
       <nav aria-label="Views">${VIEWS.map((view) => this.#view(view))}</nav>
       ${this.isOpen ? html`<session-list .api=${this.api} .current=${this.current}></session-list>` : nothing}
       <footer>

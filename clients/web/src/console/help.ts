@@ -20,7 +20,7 @@ export class ShortcutsHelp extends LitElement {
         max-height: min(760px, calc(100dvh - 32px));
         overflow: auto;
       }
-      header {
+      .head {
         position: sticky;
         top: 0;
         display: flex;
@@ -57,6 +57,7 @@ export class ShortcutsHelp extends LitElement {
         align-items: center;
         justify-content: space-between;
         gap: 14px;
+        padding-block: 4px;
         min-height: 32px;
         border-bottom: 1px solid var(--line);
       }
@@ -66,6 +67,10 @@ export class ShortcutsHelp extends LitElement {
         justify-content: flex-end;
         gap: 3px;
         margin: 0;
+      }
+      .chord {
+        display: inline-flex;
+        gap: 3px;
       }
       .or {
         padding: 0 3px;
@@ -100,14 +105,14 @@ export class ShortcutsHelp extends LitElement {
   override render(): TemplateResult {
     const groups = [...new Set(this.shortcuts.map(({ group }) => group))];
     return html`<dialog aria-labelledby="title" @click=${this.#onClick}>
-      <header>
+      <div class="head">
         <h2 id="title">Keyboard</h2>
         <button type="button" class="icon" aria-label="Close" @click=${() => this.#dialog?.close()}>${sign("close")}</button>
-      </header>
+      </div>
       <div class="groups">${groups.map((group) => this.#group(group))}</div>
       <p>
-        Every other key goes to the program in the terminal. To leave a terminal by keyboard, take the palette or the list
-        of sessions; Escape there brings you back.
+        Every other key goes to the program in the terminal, F1 too as long as it has the keyboard. Browsers that keep
+        Ctrl+Shift+P for themselves have Ctrl+F1.
       </p>
     </dialog>`;
   }
@@ -136,8 +141,8 @@ export class ShortcutsHelp extends LitElement {
   }
 }
 
-function keys(chord: string): TemplateResult[] {
-  return capsOf(chord).map((cap) => html`<kbd>${cap}</kbd>`);
+function keys(chord: string): TemplateResult {
+  return html`<span class="chord">${capsOf(chord).map((cap) => html`<kbd>${cap}</kbd>`)}</span>`;
 }
 
 customElements.define("shortcuts-help", ShortcutsHelp);

@@ -49,6 +49,27 @@ export class ConsolePane extends LitElement {
         background: var(--surface);
         color: var(--muted);
       }
+      /* One pane fills its tab: its buttons lie beside the tabs, which name it. */
+      :host([alone]:not([narrow])) {
+        overflow: visible;
+      }
+      :host([alone]:not([narrow])) header {
+        position: absolute;
+        inset: -36px 0 auto auto;
+        height: 35px;
+        border: 0;
+        background: none;
+      }
+      :host([alone]:not([narrow])) .last {
+        display: none; /* the tab has one */
+      }
+      :host([alone]:not([narrow])) :is(header > .dot, h2) {
+        position: absolute;
+        width: 1px;
+        height: 1px;
+        overflow: hidden;
+        clip-path: inset(50%);
+      }
       :host([focused]:not([alone])) header {
         box-shadow: inset 0 2px var(--accent);
         color: var(--text);
@@ -112,16 +133,11 @@ export class ConsolePane extends LitElement {
         min-height: 0;
         min-width: 0;
       }
-      .after {
-        display: flex;
-        flex: none;
-        flex-wrap: wrap;
-        align-items: center;
-        justify-content: center;
-        gap: 8px;
-        padding: 8px;
-        border-top: 1px solid var(--line);
-        background: var(--surface);
+      header button.next {
+        width: auto;
+        margin-inline: 4px;
+        padding: 0 10px;
+        font-size: 13px;
       }
       .hidden {
         position: absolute;
@@ -191,8 +207,7 @@ export class ConsolePane extends LitElement {
         theme=${look.theme}
         font-size=${look.fontSize}
         .ticket=${this.#ticket}
-      ></terminal-session>
-      ${this.#after()}`;
+      ></terminal-session>`;
   }
 
   override updated(changed: PropertyValues): void {
@@ -234,6 +249,7 @@ export class ConsolePane extends LitElement {
   #buttons(): TemplateResult {
     const others = this.others > 0;
     return html`
+      ${this.#next()}
       ${
         this.isNarrow && others
           ? html`<button
@@ -261,7 +277,7 @@ export class ConsolePane extends LitElement {
       >
         ${sign("more")}
       </button>
-      ${this.#button("close", "Close (the session goes on)", "close-pane")}
+      ${this.#button("close", "Close (the session goes on)", "close-pane", "last")}
     `;
   }
 
@@ -278,13 +294,12 @@ export class ConsolePane extends LitElement {
   }
 
   /** When there is nothing more to do here, what to do next. */
-  #after(): TemplateResult | typeof nothing {
+  #next(): TemplateResult | typeof nothing {
     const { state } = this.state;
     if (state !== "ended" && state !== "refused") return nothing;
-    return html`<div class="after">
-      <button type="button" @click=${() => this.#act("close-pane")}>Close</button>
-      <button type="button" class="primary" @click=${() => this.#act("new-here")}>New terminal here</button>
-    </div>`;
+    return html`<button type="button" class="primary next" @click=${() => this.#act("new-here")}>
+      New session here
+    </button>`;
   }
 
   readonly #ticket = (): Promise<string | null> =>

@@ -5,6 +5,7 @@ const SHAPES = {
   menu: svg`<path d="M2.5 4.5h11M2.5 8h11M2.5 11.5h11"/>`,
   sidebar: svg`<rect x="2" y="3" width="12" height="10" rx="2"/><path d="M6.5 3v10"/>`,
   plus: svg`<path d="M8 3v10M3 8h10"/>`,
+  options: svg`<path d="M2.5 5h5M11.5 5h2M2.5 11h2M8.5 11h5"/><circle cx="9.5" cy="5" r="1.8"/><circle cx="6.5" cy="11" r="1.8"/>`,
   close: svg`<path d="m4 4 8 8M12 4l-8 8"/>`,
   search: svg`<circle cx="7" cy="7" r="4.2"/><path d="m10.2 10.2 3.3 3.3"/>`,
   auto: svg`<circle cx="8" cy="8" r="5.5"/><path d="M8 2.5v11A5.5 5.5 0 0 0 8 2.5Z" fill="currentColor"/>`,

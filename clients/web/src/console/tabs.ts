@@ -10,6 +10,8 @@ export type Tone = "good" | "warn" | "bad" | "off";
 export interface TabLabel {
   readonly key: string;
   readonly name: string;
+  /** What the program in front calls its window; "" if nothing. */
+  readonly title: string;
   /** How many panes it has. */
   readonly panes: number;
   readonly tone: Tone;
@@ -40,7 +42,8 @@ export class ConsoleTabs extends LitElement {
       }
       [role="tab"] {
         position: relative;
-        flex: 0 1 220px;
+        flex: 0 1 auto;
+        max-width: 280px;
         min-width: 92px;
         min-height: 0;
         justify-content: flex-start;
@@ -70,6 +73,10 @@ export class ConsoleTabs extends LitElement {
         overflow: hidden;
         text-overflow: ellipsis;
         text-align: start;
+      }
+      .title {
+        margin-inline-start: 7px;
+        color: var(--muted);
       }
       .dot {
         flex: none;
@@ -156,8 +163,8 @@ export class ConsoleTabs extends LitElement {
       <button
         type="button"
         class="icon new"
-        title="New terminal"
-        aria-label="New terminal"
+        title="New session"
+        aria-label="New session"
         @click=${() => act(this, "new")}
       >
         ${sign("plus")}
@@ -175,18 +182,19 @@ export class ConsoleTabs extends LitElement {
 
   #tab(tab: TabLabel, index: number): TemplateResult {
     const isActive = index === this.active;
+    const hasTitle = tab.title !== "" && tab.title !== tab.name;
     return html`<button
       type="button"
       role="tab"
       id="tab-${tab.key}"
       aria-selected=${isActive}
       tabindex=${isActive ? 0 : -1}
-      title=${tab.name}
+      title=${hasTitle ? `${tab.name} ${tab.title}` : tab.name}
       @click=${(event: MouseEvent) => this.#onClick(event, index)}
       @auxclick=${(event: MouseEvent) => event.button === 1 && act(this, "close-tab", { tab: index })}
     >
       <span class="dot ${tab.tone}" aria-hidden="true"></span>
-      <span class="name">${tab.name}</span>
+      <span class="name">${tab.name}${hasTitle ? html`<span class="title">${tab.title}</span>` : nothing}</span>
       ${tab.rang ? html`<span class="rang" title="It rang the bell"><span class="hidden">rang the bell</span>●</span>` : nothing}
       ${tab.panes > 1 ? html`<span class="count" title="${tab.panes} panes">${tab.panes}<span class="hidden"> panes</span></span>` : nothing}
       <span class="hidden">${tab.state}</span>

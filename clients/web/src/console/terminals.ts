@@ -36,8 +36,10 @@ export class ConsoleTerminals extends LitElement {
         position: relative;
         flex: 1;
         min-height: 0;
-        overflow: hidden;
         background: var(--ground);
+      }
+      console-tabs[data-alone] {
+        padding-inline-end: 236px; /* the header of a pane that is alone lies there */
       }
     `,
   ];
@@ -74,7 +76,7 @@ export class ConsoleTerminals extends LitElement {
     }
     const panes = allPanes(space).filter(({ key }) => this.#made.has(key));
     return html`
-      ${this.isNarrow ? nothing : html`<console-tabs .tabs=${this.#labels()} .active=${space.active}></console-tabs>`}
+      ${this.isNarrow ? nothing : html`<console-tabs ?data-alone=${tab.root.kind === "pane"} .tabs=${this.#labels()} .active=${space.active}></console-tabs>`}
       <div
         class="desk"
         role=${this.isNarrow ? nothing : "tabpanel"}
@@ -145,12 +147,20 @@ export class ConsoleTerminals extends LitElement {
       return {
         key: panes[0]?.key ?? String(index),
         name: front ? this.host.nameOf(front) : "",
+        title: this.host.states.of(front?.key ?? "").title,
         panes: panes.length,
-        tone: this.#made.has(front?.key ?? "") ? toneOf(state) : "off",
-        state: this.#made.has(front?.key ?? "") ? wordsFor(state) : "not connected yet",
+        ...(front && this.#made.has(front.key)
+          ? { tone: toneOf(state), state: wordsFor(state) }
+          : this.#fromAfar(front)),
         rang: panes.some(({ key }) => this.host.states.of(key).rang),
       };
     });
+  }
+
+  /** What is known of a session that was not connected to yet. */
+  #fromAfar(pane: Pane | undefined): Pick<TabLabel, "tone" | "state"> {
+    const isLiving = pane !== undefined && this.host.roster.isLiving(pane.session);
+    return isLiving ? { tone: "good", state: "running" } : { tone: "off", state: "not connected" };
   }
 
   #onFocus(key: string): void {
@@ -181,9 +191,10 @@ export class ConsoleTerminals extends LitElement {
     const front = focusedPane(this.space);
     const place = front ? this.pane(front.key) : this.renderRoot.querySelector<LitElement>("console-welcome");
     await place?.updateComplete;
-    if (this.#focusedBefore === null || this.#focusedBefore !== activeElement()) this.#focusedBefore = null;
-    else place?.focus();
-    if (place?.matches(":focus-within")) this.#focusedBefore = null;
+    const holder = activeElement();
+    const isFree = holder === this.#focusedBefore || holder === document.body;
+    if (this.#focusedBefore !== null && isFree) place?.focus();
+    if (!isFree || place?.matches(":focus-within")) this.#focusedBefore = null;
   }
 }
 
