@@ -178,10 +178,24 @@ class Launcher:
             return spec.command[0]
         if spec.shell:
             return spec.shell
-        configured = self._settings.default_shell
-        if configured is not None and backend is next(iter(self._backends.values())):
-            return configured
-        return next(iter(await backend.shells(user)), "")
+        configured = self._configured_shell(backend)
+        return configured if configured is not None else next(iter(await backend.shells(user)), "")
+
+    def _configured_shell(self, backend: Backend) -> str | None:
+        return self._settings.default_shell if backend is next(iter(self._backends.values())) else None
+
+    async def shells(self, owner: str) -> dict[str, list[str]]:
+        """Return the shells that sessions of an owner can have, by backend; of both the default one first."""
+        shells = {}
+        for name, backend in self._backends.items():
+            try:
+                found = list(await backend.shells(self._find_user(owner)))
+            except (UserRefused, Forbidden):
+                found = []
+            configured = self._configured_shell(backend)
+            first = [shell for shell in found if shell == configured]
+            shells[name] = [*first, *(shell for shell in found if shell != configured)]
+        return shells
 
     async def _begin_log(self, session: Session) -> Log:
         try:

@@ -185,6 +185,10 @@ class Sessions:
 
     # -- creating
 
+    async def shells(self, owner: str) -> dict[str, list[str]]:
+        """Return the shells that sessions of an owner can have, by backend; of both the default one first."""
+        return await self._launcher.shells(owner)
+
     async def create(self, spec: SessionSpec, owner: str) -> Session:
         """Start a session.
 

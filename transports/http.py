@@ -23,6 +23,7 @@ from transports.heads import Refusal
 from transports.http_docs import DocsRoutes
 from transports.http_front import FrontRoutes
 from transports.http_health import HealthRoutes
+from transports.http_options import OptionRoutes
 from transports.http_output import OutputRoutes
 from transports.http_sessions import SessionRoutes
 from transports.http_terminals import TerminalRoutes
@@ -51,6 +52,7 @@ def make_api(
     api.settings = sessions.settings
     for routes in (
         SessionRoutes(sessions),
+        OptionRoutes(sessions),
         TerminalRoutes(sessions),
         OutputRoutes(sessions),
         TicketRoutes(sessions, tickets),

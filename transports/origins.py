@@ -77,11 +77,17 @@ def is_preflight(head: Head) -> bool:
     return head.method == "OPTIONS" and "access-control-request-method" in head
 
 
+_READ_HEADERS = (
+    *(b"Content-Range", b"Date", b"Idempotency-Replayed", b"Link", b"Location", b"Retry-After"),
+    *(b"X-Terminal-From", b"X-Terminal-Head", b"X-Terminal-First", b"X-Terminal-Epoch", b"X-Terminal-Lost-Bytes"),
+)
+
+
 def cors_headers(origin: str) -> list[tuple[bytes, bytes]]:
     """Return the headers that let the pages of an allowed origin read the answer; never with cookies."""
     return [
         (b"access-control-allow-origin", origin.encode()),
-        (b"access-control-expose-headers", b"Content-Range, Location, Retry-After"),
+        (b"access-control-expose-headers", b", ".join(_READ_HEADERS)),
         (b"vary", b"Origin"),
     ]
 

@@ -200,6 +200,12 @@ async def test_who_has_no_user_gets_no_session(service: Service, owner: str, rea
     assert (await service.http.get("/api/v1/sessions", headers=key_of(owner))).json() == []
 
 
+async def test_who_has_no_user_is_offered_no_shell(service: Service) -> None:
+    for owner, has_shells in (("carol", False), ("ann", True)):
+        options = (await service.http.get("/api/v1/options", headers=key_of(owner))).json()
+        assert [(each["name"], bool(each["shells"])) for each in options["backends"][:1]] == [("local", has_shells)]
+
+
 async def test_a_killed_service_comes_back_to_the_sessions_of_all_users(unprivileged: Service, place: Path) -> None:
     async with unprivileged as service:
         ann = await Shell.open(service, "ann", cwd=str(place / "ann"))

@@ -132,6 +132,26 @@ async def test_the_shells_that_exist_are_named_to_who_asks_for_another() -> None
         assert "available: echo" in answer.json()["detail"]
 
 
+async def test_what_a_new_session_can_be_is_told_beforehand() -> None:
+    async with serve(backends={"echo": EchoBackend(), "other": EchoBackend()}, default_shell="echo") as service:
+        options = (await service.http.get("/api/v1/options")).json()
+        assert options == {
+            "backends": [{"name": "echo", "shells": ["echo"]}, {"name": "other", "shells": ["echo"]}],
+            "ttl_seconds": 3600.0,
+            "max_ttl_seconds": 604800.0,
+            "size_policy": "smallest",
+            "retention_bytes": 16 * 2**20,
+            "max_retention_bytes": 64 * 2**20,
+        }
+        fields = {name: options[name] for name in ("size_policy", "retention_bytes", "ttl_seconds")}
+        for backend in options["backends"]:
+            await service.create(backend=backend["name"], shell=backend["shells"][0], **fields)
+    async with serve(keys=True, session_max_lifetime_seconds=0.0) as service:
+        assert (await service.http.get("/api/v1/options")).status_code == 401
+        async with service.client("ann") as ann:
+            assert (await ann.get("/api/v1/options")).json()["max_ttl_seconds"] is None
+
+
 async def test_a_number_written_as_a_whole_float_is_a_whole_number() -> None:
     async with serve() as service:
         assert (await service.create(rows=30.0))["rows"] == 30

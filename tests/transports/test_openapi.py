@@ -108,6 +108,7 @@ OPERATIONS = {
     ("POST", "/api/v1/sessions/{session_id}/tickets"),
     ("GET", "/"),
     ("GET", "/metrics"),
+    ("GET", "/api/v1/options"),
     *(("GET", prefix + "/health" + rest) for prefix in ("", "/api/v1") for rest in ("", "/live", "/ready")),
 }
 
