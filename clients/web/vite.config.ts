@@ -19,6 +19,7 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     sourcemap: "hidden",
     target: "es2022",
+    chunkSizeWarningLimit: 1000,
   },
   plugins: [sourcemapsApart("console")],
   test: { root: ".", include: ["tests/**/*.test.ts"], environment: "node" },

@@ -9,6 +9,7 @@ export default defineConfig({
     emptyOutDir: true,
     sourcemap: "hidden",
     target: "es2022",
+    chunkSizeWarningLimit: 1000,
     lib: { entry: "src/element/index.ts", formats: ["es"], fileName: () => "terminal-session.js" },
     rolldownOptions: { output: { chunkFileNames: "[name]-[hash].js" } },
   },

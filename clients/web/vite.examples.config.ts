@@ -11,6 +11,7 @@ export default defineConfig({
     outDir: "../build/examples",
     emptyOutDir: true,
     target: "es2022",
+    chunkSizeWarningLimit: 1000,
     rolldownOptions: {
       input: ["plain", "react", "vue"].map((name) => `${import.meta.dirname}/examples/${name}/index.html`),
     },
