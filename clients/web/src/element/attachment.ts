@@ -13,7 +13,7 @@ export interface Listener {
   changed(): void;
   emit(name: string, detail: unknown): void;
   resized(): void;
-  gap(gap: { lostBytes: number; reason: Events["gap"]["reason"] }): void;
+  gap(gap: Omit<Events["gap"], "preamble">): void;
   typed(data: string | Uint8Array): void;
 }
 
@@ -120,7 +120,8 @@ export class Attachment {
     });
     if (attached.preamble) feed.preamble(attached.preamble);
     if (attached.recover === "gap") {
-      const gap = { lostBytes: attached.lost_bytes ?? 0, reason: "trimmed" as const };
+      const lostBytes = attached.lost_bytes ?? 0;
+      const gap = { first: attached.seq - lostBytes, last: attached.seq, lostBytes, reason: "trimmed" as const };
       feed.afterwards(() => this.#listener.gap(gap));
     }
   }
@@ -133,7 +134,8 @@ export class Attachment {
 
   #gap(gap: Events["gap"]): void {
     const { feed } = this.#screen;
-    feed.afterwards(() => this.#listener.gap(gap));
+    const { first, last, lostBytes, reason } = gap;
+    feed.afterwards(() => this.#listener.gap({ first, last, lostBytes, reason }));
     if (gap.preamble) feed.preamble(gap.preamble);
     feed.afterwards(() => this.#client.rendered(gap.last));
   }

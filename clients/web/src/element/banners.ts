@@ -25,12 +25,13 @@ export function banners(view: View, actions: BannerActions, now: number, dismiss
 
 // A countdown would be read out each second: the words that are announced stand apart from it.
 function lost(view: View, actions: BannerActions, now: number) {
-  if (!view.wasOpen || (view.state !== "waiting" && view.state !== "connecting")) return nothing;
+  if (view.state !== "waiting" && view.state !== "connecting") return nothing;
+  const what = view.wasOpen ? "The connection is gone; the session goes on." : "There is no connection yet.";
   const typed = pendingText(view.pendingBytes);
   return html`<div class="banner warning patient" part="banner banner-lost">
-    <span role="status">The connection is gone; the session goes on.</span>
+    <span role="status">${what}</span>
     ${typed ? html`<span class="more">${typed}</span>` : nothing}
-    <span class="more">${retryText((view.retryAt ?? 0) - now)}</span>
+    <span class="more">${view.retryAt === null ? "connecting" : retryText(view.retryAt - now)}</span>
     <button @click=${actions.reconnect}>Try now</button>
   </div>`;
 }

@@ -4,6 +4,7 @@ import { Attachment } from "./attachment.ts";
 import { ProgramClipboard } from "./clipboard.ts";
 import { Finder, type Found } from "./finder.ts";
 import { GapMarkers } from "./gap_marker.ts";
+import { drawImages } from "./images.ts";
 import { drawUnfocused } from "./internals.ts";
 import type { LinkTarget } from "./link_check.ts";
 import { type HoveredLink, Links } from "./links.ts";
@@ -58,6 +59,7 @@ export class LiveSession {
   readonly #stop = new AbortController();
   readonly #attachment: Attachment;
   #look: Look;
+  #images = false;
   #readOnly: boolean;
   #screenReader: boolean;
   #titleTimer: ReturnType<typeof setTimeout> | undefined;
@@ -117,6 +119,17 @@ export class LiveSession {
     this.screen.restyle(look);
     this.#listenable();
     this.fit();
+  }
+
+  /** Draw images from now on. */
+  async drawImages(): Promise<void> {
+    if (this.#images) return;
+    this.#images = true;
+    try {
+      await drawImages(this.screen.terminal);
+    } catch (error) {
+      this.#host.error("images", `images are not drawn: ${error instanceof Error ? error.message : String(error)}`);
+    }
   }
 
   /** Leave the session; it goes on without us. */

@@ -8,7 +8,7 @@ import type { View } from "./view.ts";
 const STATES: Record<State, string> = {
   idle: "not connected",
   connecting: "connecting",
-  open: "live",
+  open: "connected",
   waiting: "no connection",
   ended: "ended",
   refused: "refused",
@@ -32,8 +32,9 @@ export function statusBar(view: View, self: string, readOnly: boolean) {
 }
 
 function linkQuality(view: View) {
-  const { rttMs, lagBytes, mode } = view.link;
-  const lag = lagBytes > LAG_BYTES ? `${formatBytes(lagBytes)} behind` : "";
+  const { lagBytes, mode } = view.link;
+  const rttMs = view.state === "open" ? view.link.rttMs : null; // an old one says nothing
+  const lag = view.state === "open" && lagBytes > LAG_BYTES ? `${formatBytes(lagBytes)} behind` : "";
   return html`
     ${mode === "exact" ? nothing : html`<span class="badge" title="Delivery mode">${mode}</span>`}
     ${view.paused ? html`<span>paused</span>` : nothing}

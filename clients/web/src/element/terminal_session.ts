@@ -1,8 +1,9 @@
 // The element <terminal-session>: attributes, methods and events outside; one live session inside.
-import type { ITheme, Terminal } from "@xterm/xterm";
-import { html, LitElement, nothing, type PropertyValues } from "lit";
+import type { Terminal } from "@xterm/xterm";
+import { html, nothing, type PropertyValues } from "lit";
 import { createClient } from "../client/index.ts";
-import type { Mode, Options, SignalName, State, TerminalClient } from "../client/types.ts";
+import type { Mode, SignalName, State, TerminalClient } from "../client/types.ts";
+import { Attributes } from "./attributes.ts";
 import { type BannerActions, banners } from "./banners.ts";
 import { copyText } from "./clipboard.ts";
 import { cancel, dialog, type Question } from "./dialogs.ts";
@@ -12,21 +13,17 @@ import { sizeNote } from "./fit.ts";
 import { keySequence, type Modifiers } from "./keys.ts";
 import { type HoveredLink, openTarget } from "./links.ts";
 import { type Host, LiveSession } from "./live_session.ts";
+import { bannerStyles, overlayStyles, statusStyles } from "./overlay_styles.ts";
 import { cleanPaste, mustAsk, type Paste } from "./paste_text.ts";
 import { whoIs } from "./people.ts";
-import type { RendererChoice } from "./renderer.ts";
-import { type Look, loadFont, xtermStyles } from "./screen.ts";
+import { loadFont, xtermStyles } from "./screen.ts";
 import { statusBar } from "./status_bar.ts";
 import { withModifiers } from "./sticky.ts";
-import { bannerStyles, overlayStyles, statusStyles, styles } from "./styles.ts";
-import { isLight, themeNamed } from "./themes.ts";
+import { styles } from "./styles.ts";
+import { isLight } from "./themes.ts";
 import { tip } from "./tip.ts";
 import { newView, type View } from "./view.ts";
 
-const FONTS =
-  'ui-monospace, "Cascadia Mono", "JetBrains Mono", "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace';
-const FONT_PX = 14;
-const TAIL_BYTES = 256 * 1024;
 const COUNTDOWN_MS = 250;
 
 /** Changes of these begin the session anew; all others apply to the one that is on show. */
@@ -38,57 +35,9 @@ const IDENTITY = ["src", "session", "access", "history"] as const;
  * It attaches when it is in a document and has a `session`, and stays attached while it is moved within one task (a tab or
  * pane put elsewhere); removed for longer it detaches, and the session goes on without it.
  */
-export class TerminalSession extends LitElement {
+export class TerminalSession extends Attributes {
   static override styles = [styles, overlayStyles, bannerStyles, statusStyles];
 
-  static override properties = {
-    src: {},
-    session: {},
-    access: {},
-    mode: {},
-    history: {},
-    theme: {},
-    themeColors: { attribute: false },
-    fontFamily: { attribute: "font-family" },
-    fontSize: { attribute: "font-size", type: Number },
-    scrollback: { type: Number },
-    screenReader: { attribute: "screen-reader", type: Boolean },
-    renderer: {},
-    images: { type: Boolean },
-    pasteConfirm: { attribute: "paste-confirm" },
-    statusbar: {},
-  };
-
-  /** Base address of the service, `https://host/prefix/`; default: the page's own directory. */
-  declare src: string;
-  /** Id of the session to attach to; without one nothing is done. */
-  declare session: string;
-  /** `writer` (default) or `viewer`, who looks and types nothing. */
-  declare access: "writer" | "viewer";
-  /** `exact` (default) every byte · `live` skips ahead when far behind, and says so · `frozen` nothing until changed. */
-  declare mode: Mode;
-  /** Bytes of recent output to begin with, or `all` that is kept; default 262144. */
-  declare history: string;
-  /** `auto` (default: as the system prefers), `dark`, `light`, `solarized-dark`, `solarized-light`, `high-contrast`. */
-  declare theme: string;
-  /** Colours of one's own, in xterm.js' words; they go before `theme`. */
-  declare themeColors: ITheme | null;
-  /** A CSS font list; fonts of the page are waited for before characters are measured. */
-  declare fontFamily: string;
-  /** CSS pixels; default 14. */
-  declare fontSize: number;
-  /** Lines kept above the screen; default 5000. */
-  declare scrollback: number;
-  /** Have the output read out by screen readers. */
-  declare screenReader: boolean;
-  /** `auto` (default: WebGL where there is a GPU), `webgl`, `dom`. */
-  declare renderer: RendererChoice;
-  /** Draw sixel and iTerm images; the page's policy must allow 'wasm-unsafe-eval' for them. */
-  declare images: boolean;
-  /** `never`: paste large texts and those of several lines without asking. */
-  declare pasteConfirm: string;
-  /** `hidden`: no status bar. */
-  declare statusbar: string;
   /** Asked before every connection for a single-use ticket, where the service wants to know who we are. */
   ticket: (() => Promise<string | null>) | null = null;
   /** Held for the next character that is typed, whatever types it; given up with it. For key bars on the screen. */
@@ -104,27 +53,7 @@ export class TerminalSession extends LitElement {
   #beginning = 0;
   #countdown: ReturnType<typeof setTimeout> | undefined;
   readonly #resizes = new ResizeObserver(() => this.#live?.fit());
-  readonly #prefersLight = matchMedia("(prefers-color-scheme: light)");
   readonly #schemeChanged = () => this.#restyle();
-
-  constructor() {
-    super();
-    this.src = "";
-    this.session = "";
-    this.access = "writer";
-    this.mode = "exact";
-    this.history = String(TAIL_BYTES);
-    this.theme = "auto";
-    this.themeColors = null;
-    this.fontFamily = FONTS;
-    this.fontSize = FONT_PX;
-    this.scrollback = 5000;
-    this.screenReader = false;
-    this.renderer = "auto";
-    this.images = false;
-    this.pasteConfirm = "";
-    this.statusbar = "";
-  }
 
   /** Of the connection: idle, connecting, open, waiting, ended, refused. */
   get state(): State {
@@ -155,7 +84,7 @@ export class TerminalSession extends LitElement {
   async paste(text: string): Promise<boolean> {
     const live = this.#live;
     const paste = cleanPaste(text);
-    if (live === null || paste.text === "" || this.access === "viewer") return false;
+    if (live === null || paste.text === "" || this.isReadOnly) return false;
     const wanted = this.pasteConfirm !== "never" && mustAsk(paste) ? await this.#askPaste(paste) : paste;
     this.focus();
     if (wanted === null || live !== this.#live) return false;
@@ -214,13 +143,13 @@ export class TerminalSession extends LitElement {
 
   override connectedCallback(): void {
     super.connectedCallback();
-    this.#prefersLight.addEventListener("change", this.#schemeChanged);
+    this.prefersLight.addEventListener("change", this.#schemeChanged);
     if (this.hasUpdated && this.#live === null) void this.#begin();
   }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
-    this.#prefersLight.removeEventListener("change", this.#schemeChanged);
+    this.prefersLight.removeEventListener("change", this.#schemeChanged);
     setTimeout(() => {
       if (!this.isConnected) this.#end();
     });
@@ -252,7 +181,7 @@ export class TerminalSession extends LitElement {
         ${this.#find ? findBar(this.#find, this.#findActions) : nothing} ${tip(this.#link, this)}
         <div class="banners">${banners(view, this.#bannerActions, Date.now(), this.#dismissed)}</div>
       </div>
-      ${this.statusbar === "hidden" ? nothing : statusBar(view, self, this.access === "viewer")}
+      ${this.statusbar === "hidden" ? nothing : statusBar(view, self, this.isReadOnly)}
       ${dialog(this.#question)}
     </div>`;
   }
@@ -319,15 +248,6 @@ export class TerminalSession extends LitElement {
     leave: () => this.#part(".leave").focus(),
   };
 
-  get #look(): Look {
-    return {
-      fontFamily: this.fontFamily || FONTS,
-      fontSize: this.fontSize > 0 ? this.fontSize : FONT_PX,
-      scrollback: Number.isFinite(this.scrollback) ? this.scrollback : 5000,
-      theme: this.themeColors ?? themeNamed(this.theme, this.#prefersLight.matches),
-    };
-  }
-
   #part(selector: string): HTMLElement {
     const part = this.renderRoot.querySelector<HTMLElement>(selector);
     if (!part) throw new Error("the element was not rendered yet");
@@ -340,38 +260,29 @@ export class TerminalSession extends LitElement {
     const beginning = this.#beginning;
     if (!this.session || !this.shadowRoot) return;
     this.#paint();
-    await loadFont(this.#look);
+    await loadFont(this.look);
     if (beginning !== this.#beginning || !this.isConnected) return;
     const sheets = this.shadowRoot.adoptedStyleSheets;
     if (!sheets.includes(xtermStyles())) sheets.unshift(xtermStyles());
     const setting = {
       frame: this.#part(".frame"),
       place: this.#part(".screen"),
-      look: this.#look,
-      readOnly: this.access === "viewer",
+      look: this.look,
+      readOnly: this.isReadOnly,
       screenReader: this.screenReader,
     };
-    const live = new LiveSession(createClient(this.#options()), setting, this.#view, this.#host);
+    const live = new LiveSession(
+      createClient({ ...this.options, ticket: async () => (this.ticket ? this.ticket() : null) }),
+      setting,
+      this.#view,
+      this.#host,
+    );
     this.#live = live;
     await live.renderer.choose(this.renderer);
+    if (this.images) await live.drawImages();
     if (beginning !== this.#beginning) return;
     live.start();
     if (this.autofocus) this.focus();
-  }
-
-  #options(): Options {
-    const base = new URL(this.src || ".", document.baseURI);
-    if (!base.pathname.endsWith("/")) base.pathname += "/";
-    const options: Options = {
-      url: new URL(`ws/terminal/${encodeURIComponent(this.session)}`, base).href,
-      role: this.access === "viewer" ? "viewer" : "writer",
-      mode: this.mode,
-    };
-    const tail = Number(this.history);
-    if (this.history === "all") options.from = 0;
-    else options.tailBytes = Number.isFinite(tail) && tail >= 0 ? tail : TAIL_BYTES;
-    options.ticket = async () => (this.ticket ? this.ticket() : null);
-    return options;
   }
 
   #end(): void {
@@ -391,12 +302,13 @@ export class TerminalSession extends LitElement {
 
   #restyle(): void {
     this.#paint();
-    this.#live?.restyle(this.#look, this.screenReader);
+    this.#live?.restyle(this.look, this.screenReader);
     void this.#live?.renderer.choose(this.renderer);
+    if (this.images) void this.#live?.drawImages();
   }
 
   #paint(): void {
-    const { background = "", foreground = "" } = this.#look.theme;
+    const { background = "", foreground = "" } = this.look.theme;
     const { style } = this.#part(".session");
     style.setProperty("--_theme-background", background);
     style.setProperty("--_theme-foreground", foreground);

@@ -31,14 +31,15 @@ export function endedText({ reason, exitCode, signal, message }: Events["ended"]
   return why ? `${how} (${why})` : how;
 }
 
-/** Why the service will not have us, by close code. */
+/** Why the service will not have us, by close code; its own reason where that says more. */
 export function refusedText(code: number | null, reason: string): string {
-  const what = (code !== null && REFUSALS[code]) || "The service refused the connection";
-  return reason && reason.length < 300 ? `${what} (${reason})` : what;
+  const known = code === null ? undefined : REFUSALS[code];
+  if (known !== undefined && !MORE.has(code ?? 0)) return known;
+  const what = known ?? "The service refused the connection";
+  return reason ? `${what} (${reason.slice(0, 200)})` : what;
 }
 
 const REFUSALS: Record<number, string> = {
-  1008: "The service refused the connection",
   4400: "The service did not understand this page",
   4401: "Please sign in: the service wants to know who you are",
   4403: "You may not open this terminal",
@@ -47,6 +48,9 @@ const REFUSALS: Record<number, string> = {
   4410: "The session is over",
   4429: "Too many are looking at this session already",
 };
+
+/** The service says of these what exactly it did not like. */
+const MORE = new Set([4400, 4401, 4403]);
 
 /** "trying again in 4 s", "trying again now". */
 export function retryText(milliseconds: number): string {

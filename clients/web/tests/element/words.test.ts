@@ -50,7 +50,9 @@ describe("what happened in words", () => {
   });
 
   it("tells why it was refused", () => {
-    expect(refusedText(4404, "")).toContain("no such session");
+    expect(refusedText(4404, "Session not found")).toBe("There is no such session (any more)");
+    expect(refusedText(4403, "not yours")).toBe("You may not open this terminal (not yours)");
+    expect(refusedText(null, "")).toBe("The service refused the connection");
     expect(refusedText(4999, "because")).toBe("The service refused the connection (because)");
   });
 
