@@ -95,10 +95,11 @@ export class TerminalConsole extends LitElement implements Host {
             @terminal-input=${() => this.#part<KeyBar>("key-bar")?.taken()}
           ></console-terminals>
           ${this.#view()}
+          ${this.#keyBar()}
           <console-menu></console-menu>
         </main>
       </div>
-      ${this.#keyBar()} ${this.#dialogs()}
+      ${this.#dialogs()}
     `;
   }
 
