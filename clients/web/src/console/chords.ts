@@ -1,8 +1,7 @@
 // Key chords: how they are written, read from a key event, and shown.
 //
-// Terminals get every key that means something to a program, and browsers keep theirs. What is left is Ctrl+Shift and
-// Ctrl+Alt with Enter, arrows, digits and the like, which no shell can even tell from the plain key. F1 alone is the
-// program's as long as a terminal has the keyboard.
+// Terminals get every key that a shell or an editor binds, and browsers keep theirs. What is left is Ctrl+Shift and
+// Ctrl+Alt with Enter, arrows, digits and the like. F1 alone is the program's while a terminal has the keyboard.
 
 /** Parts in the order Ctrl, Alt, Shift, key, joined by "+": "Ctrl+Shift+P". The key is as in `KeyboardEvent.code` or a letter. */
 export type Chord = string;

@@ -1,7 +1,7 @@
 // <terminal-console>: the page. It places the parts, carries out commands, and keeps the keyboard where it belongs.
 import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
 import type { TerminalSession } from "../element/index.ts";
-import { type About, type Act, activeElement } from "./act.ts";
+import type { About, Act } from "./act.ts";
 import { Api } from "./api.ts";
 import type { ConsoleAsk, Question } from "./ask.ts";
 import { VIEW_NAMES } from "./bar.ts";
@@ -95,10 +95,11 @@ export class TerminalConsole extends LitElement implements Host {
             @terminal-input=${() => this.#part<KeyBar>("key-bar")?.taken()}
           ></console-terminals>
           ${this.#view()}
+          ${this.#keyBar()}
           <console-menu></console-menu>
         </main>
       </div>
-      ${this.#keyBar()} ${this.#dialogs()}
+      ${this.#dialogs()}
     `;
   }
 
@@ -251,7 +252,7 @@ export class TerminalConsole extends LitElement implements Host {
   /** To the list of sessions, and from there back to the terminal. */
   async focusList(): Promise<void> {
     const list = () => this.renderRoot.querySelector<LitElement>("aside session-list, .page session-list");
-    if (list()?.contains(activeElement()) || list()?.matches(":focus-within")) {
+    if (list()?.matches(":focus-within")) {
       this.focusTerminal();
       return;
     }

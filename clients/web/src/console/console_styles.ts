@@ -41,12 +41,18 @@ export const consoleStyles = css`
   }
   main {
     position: relative;
+    display: flex;
+    flex-direction: column;
     flex: 1;
     min-width: 0;
     min-height: 0;
   }
+  console-terminals,
   .page {
-    height: 100%;
+    flex: 1;
+    min-height: 0;
+  }
+  .page {
     overflow: auto;
     background: var(--surface);
   }

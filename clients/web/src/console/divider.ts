@@ -51,7 +51,12 @@ export class PaneDivider extends LitElement {
     }
     :host(:focus-visible) .line {
       background: var(--focus);
-      outline: 2px solid var(--focus);
+    }
+    :host([direction="right"]:focus-visible) .line {
+      inset-inline: 2px;
+    }
+    :host([direction="down"]:focus-visible) .line {
+      inset-block: 2px;
     }
     @media (forced-colors: active) {
       .line {

@@ -113,9 +113,9 @@ export class ConsoleDrawer extends LitElement {
   }
 
   async open(): Promise<void> {
-    this.isOpen = true;
-    await this.updateComplete;
     this.#dialog?.showModal();
+    this.isOpen = true; // the list looks only when it can be seen
+    await this.updateComplete;
   }
 
   close(): void {

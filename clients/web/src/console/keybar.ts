@@ -58,8 +58,8 @@ export class KeyBar extends LitElement {
       }
       .keys {
         display: flex;
-        gap: 4px;
-        padding: 3px 6px;
+        gap: 2px; /* eight keys and the beginning of a ninth, which shows that there are more */
+        padding: 3px 4px;
         overflow-x: auto;
         scrollbar-width: none;
         overscroll-behavior: contain;
@@ -94,6 +94,7 @@ export class KeyBar extends LitElement {
   declare alt: Held;
   #lastTap = 0;
   #repeating: ReturnType<typeof setTimeout> | null = null;
+  #hasRepeated = false;
 
   constructor() {
     super();
@@ -129,13 +130,14 @@ export class KeyBar extends LitElement {
   #key(name: string, cap: string, label: string): TemplateResult {
     return html`<button
       type="button"
-      aria-label=${label === cap ? nothing : label}
-      @pointerdown=${(event: PointerEvent) => event.button === 0 && this.#repeatLater(name)}
+      aria-label=${/^\w+$/.test(cap) ? nothing : label}
+      title=${label}
+      @pointerdown=${(event: PointerEvent) => this.#onDown(event, name)}
       @pointerup=${this.#stopRepeating}
       @pointercancel=${this.#stopRepeating}
       @pointerleave=${this.#stopRepeating}
       @contextmenu=${(event: Event) => event.preventDefault()}
-      @click=${() => this.#press(name)}
+      @click=${() => this.#onClick(name)}
     >
       ${cap}
     </button>`;
@@ -155,6 +157,17 @@ export class KeyBar extends LitElement {
 
   get #held(): Modifiers {
     return { ctrl: this.ctrl !== "off", alt: this.alt !== "off" };
+  }
+
+  #onDown(event: PointerEvent, name: string): void {
+    this.#hasRepeated = false;
+    if (event.button === 0) this.#repeatLater(name);
+  }
+
+  /** The end of a long press is no press of its own. */
+  #onClick(name: string): void {
+    if (!this.#hasRepeated) this.#press(name);
+    this.#hasRepeated = false;
   }
 
   #press(name: string): void {
@@ -177,6 +190,7 @@ export class KeyBar extends LitElement {
   #repeatLater(name: string, after = REPEAT_AFTER_MS): void {
     this.#stopRepeating();
     this.#repeating = setTimeout(() => {
+      this.#hasRepeated = true;
       this.#press(name);
       this.#repeatLater(name, REPEAT_EVERY_MS);
     }, after);

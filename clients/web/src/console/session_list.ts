@@ -79,6 +79,12 @@ export class SessionList extends LitElement {
     this.#poll.now();
   }
 
+  /** Give the keyboard to the list, or to the filter where nothing is listed. */
+  override focus(): void {
+    if (this.place) this.#focusRow(this.place);
+    else this.renderRoot.querySelector("input")?.focus();
+  }
+
   override connectedCallback(): void {
     super.connectedCallback();
     this.#ticker = setInterval(() => {

@@ -30,7 +30,6 @@ export class ConsoleTerminals extends LitElement {
       :host {
         display: flex;
         flex-direction: column;
-        height: 100%;
       }
       .desk {
         position: relative;
