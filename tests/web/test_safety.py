@@ -44,8 +44,16 @@ async def paste(tab: Tab, terminal: Element, text: str) -> None:
 async def heard(place: Path, end: bytes) -> bytes:
     """Return what the program was told, once it ends so."""
     file = place / recorder.HEARD
-    await wait_until(lambda: file.exists() and file.read_bytes().endswith(end), description=f"{end!r} to arrive")
-    return file.read_bytes()
+
+    def so_far() -> bytes:
+        return file.read_bytes() if file.exists() else b""
+
+    try:
+        await wait_until(lambda: so_far().endswith(end), description=f"{end!r} to arrive")
+    except AssertionError as error:
+        error.add_note(f"heard {so_far()!r}")
+        raise
+    return so_far()
 
 
 async def test_a_paste_loses_what_could_end_it_and_asks_if_it_has_lines(site: Site, tmp_path: Path) -> None:
