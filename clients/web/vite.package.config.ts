@@ -1,4 +1,5 @@
 // The npm package: the protocol client and the element, dependencies left to the bundler of who uses them.
+// xterm.css is the exception: not every bundler knows `?inline`, so it is in ours.
 import { defineConfig } from "vite";
 
 export default defineConfig({
@@ -13,6 +14,6 @@ export default defineConfig({
       entry: { index: "src/index.ts", client: "src/client/index.ts", element: "src/element/index.ts" },
       formats: ["es"],
     },
-    rolldownOptions: { external: [/^@xterm\//, /^@msgpack\//, /^lit/] },
+    rolldownOptions: { external: [/^@xterm\/[^/]+$/, /^@msgpack\//, /^lit/] },
   },
 });

@@ -8,13 +8,29 @@ export type Question =
   | { kind: "paste"; paste: Paste; answer(paste: Paste | null): void }
   | { kind: "link"; text: string; target: LinkTarget; answer(open: boolean): void };
 
-/** The dialog for a question, or nothing. Whoever renders it calls `showModal()` on it. */
+/** The dialog for a question, or nothing. Whoever renders it calls `showModal()` on it, and closes it with the answer. */
 export function dialog(question: Question | null) {
   if (question === null) return nothing;
-  return question.kind === "paste" ? pasteDialog(question) : linkDialog(question);
+  // Neither event bubbles. Esc cancels, and a browser may close a dialog without asking.
+  const dismissed = (event: Event) => {
+    event.preventDefault();
+    const isAgainOpen = event.type === "close" && event.target instanceof HTMLDialogElement && event.target.open;
+    if (!isAgainOpen) cancel(question); // else this is the end of the question before
+  };
+  const isPaste = question.kind === "paste";
+  return html`<dialog
+    class="ask"
+    part="dialog ${question.kind}-dialog"
+    aria-labelledby="question"
+    aria-describedby=${isPaste ? "facts" : nothing}
+    @cancel=${dismissed}
+    @close=${dismissed}
+  >
+    ${isPaste ? pasteQuestion(question) : linkQuestion(question)}
+  </dialog>`;
 }
 
-/** The answer that Esc gives. */
+/** Give the answer that Esc gives. */
 export function cancel(question: Question): void {
   if (question.kind === "paste") question.answer(null);
   else question.answer(false);
@@ -27,10 +43,9 @@ export function pasteSummary(paste: Paste): string {
   return `${lines}, ${formatBytes(paste.bytes)}${paste.removed > 0 ? `; ${removed} taken out` : ""}`;
 }
 
-function pasteDialog({ paste, answer }: Extract<Question, { kind: "paste" }>) {
+function pasteQuestion({ paste, answer }: Extract<Question, { kind: "paste" }>) {
   const ends = paste.text.endsWith("\r");
-  return html`<dialog class="ask" part="dialog paste-dialog" aria-labelledby="question" aria-describedby="facts">
-    <h2 id="question">Paste this into the terminal?</h2>
+  return html`<h2 id="question">Paste this into the terminal?</h2>
     <p id="facts">
       ${pasteSummary(paste)}.
       ${ends ? "It ends with a line end: a shell runs the last line at once." : nothing}
@@ -40,18 +55,15 @@ function pasteDialog({ paste, answer }: Extract<Question, { kind: "paste" }>) {
       <button class="main" autofocus @click=${() => answer(paste)}>Paste</button>
       ${paste.lines > 1 ? html`<button @click=${() => answer(asOneLine(paste))}>Paste as one line</button>` : nothing}
       <button @click=${() => answer(null)}>Cancel</button>
-    </div>
-  </dialog>`;
+    </div>`;
 }
 
-function linkDialog({ text, target, answer }: Extract<Question, { kind: "link" }>) {
-  return html`<dialog class="ask" part="dialog link-dialog" aria-labelledby="question">
-    <h2 id="question">Open ${target.where}?</h2>
+function linkQuestion({ text, target, answer }: Extract<Question, { kind: "link" }>) {
+  return html`<h2 id="question">Open ${target.where}?</h2>
     <p>The text says <q>${text.slice(0, 200)}</q>; it leads to:</p>
     <pre class="preview" tabindex="0" aria-label="Address">${target.href}</pre>
     <div class="choices">
       <button autofocus @click=${() => answer(false)}>Cancel</button>
       <button class="main" @click=${() => answer(true)}>Open</button>
-    </div>
-  </dialog>`;
+    </div>`;
 }

@@ -173,7 +173,7 @@ export class TerminalSession extends Attributes {
     const self = this.client?.clientId ?? "";
     const note =
       view.letterboxed && view.fits && view.wasOpen ? sizeNote(view.size, whoIs(view.viewers, view.sizeBy, self)) : "";
-    return html`<div class="session" part="session" role="group" aria-label=${view.title || "Terminal"} @cancel=${this.#cancel}>
+    return html`<div class="session" part="session" role="group" aria-label=${view.title || "Terminal"}>
       <div class="area">
         <div class="frame" part="frame"><div class="screen" part="screen"></div></div>
         <div class="leave" tabindex="-1" @keydown=${this.#return}>Left the terminal: Tab goes on, Enter returns.</div>
@@ -335,16 +335,12 @@ export class TerminalSession extends Attributes {
   }
 
   #answered(then: () => void): void {
-    this.renderRoot.querySelector("dialog")?.close();
+    if (this.#question === null) return; // closing the dialog asks again
     this.#question = null;
+    this.renderRoot.querySelector("dialog")?.close();
     this.requestUpdate();
     this.focus();
     then();
-  }
-
-  #cancel(event: Event): void {
-    event.preventDefault(); // the answer closes it
-    if (this.#question) cancel(this.#question);
   }
 
   async #openFind(): Promise<void> {
