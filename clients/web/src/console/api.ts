@@ -84,6 +84,7 @@ export class Api extends EventTarget {
   /** Forget the key. */
   signOut(): void {
     this.#credentials.key = null;
+    this.signInProblem = null;
     this.dispatchEvent(new Event("signed-out"));
   }
 
@@ -207,9 +208,10 @@ export class Api extends EventTarget {
   /** An answer to a request that was sent with an earlier key says nothing about the one we have now. */
   #askForKey(problem: ApiProblem, usedKey: string | null): void {
     if (usedKey !== this.#credentials.key) return;
+    const isNews = this.signInProblem === null; // else who was asked has declined, and is not asked with every look
     this.#credentials.key = null;
     this.signInProblem = problem;
-    this.askToSignIn();
+    if (isNews) this.askToSignIn();
   }
 
   #compareClocks(response: Response, sentAt: number): void {

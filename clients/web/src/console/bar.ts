@@ -111,6 +111,7 @@ export class ConsoleBar extends LitElement {
         border-end-start-radius: 0;
       }
       .dot {
+        forced-color-adjust: none;
         width: 10px;
         height: 10px;
         border-radius: 50%;

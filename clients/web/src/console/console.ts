@@ -30,7 +30,7 @@ import { Roster } from "./roster.ts";
 import { programOf, type Session } from "./session.ts";
 import type { ConsoleTerminals } from "./terminals.ts";
 import { Theme } from "./theme.ts";
-import { focusedPane, panesInFront } from "./workspace.ts";
+import { allPanes, focusedPane, panesInFront } from "./workspace.ts";
 
 const PRODUCT = "Terminal Service";
 
@@ -58,6 +58,7 @@ export class TerminalConsole extends LitElement implements Host {
     this.roster.addEventListener("change", this.#onChange);
     document.addEventListener("theme-changed", this.#onChange);
     for (const name of ["sign-in-needed", "signed-in", "signed-out"]) this.api.addEventListener(name, this.#onChange);
+    this.api.addEventListener("signed-in", this.#onSignedIn);
     window.addEventListener("pagehide", this.#onHide);
     this.roster.start();
   }
@@ -70,6 +71,7 @@ export class TerminalConsole extends LitElement implements Host {
     document.removeEventListener("theme-changed", this.#onChange);
     for (const name of ["sign-in-needed", "signed-in", "signed-out"])
       this.api.removeEventListener(name, this.#onChange);
+    this.api.removeEventListener("signed-in", this.#onSignedIn);
     window.removeEventListener("pagehide", this.#onHide);
     this.roster.stop();
   }
@@ -183,6 +185,7 @@ export class TerminalConsole extends LitElement implements Host {
 
   override updated(_changed: PropertyValues): void {
     const { space } = this.desk;
+    if (space.view === "metrics") void this.#try(() => import("./metrics_view.ts")); // with its charts, for who looks at them
     const front = focusedPane(space);
     const what = space.view === "terminals" && front ? this.nameOf(front) : VIEW_NAMES[space.view];
     const title = space.view === "terminals" && !front ? PRODUCT : `${what} · ${PRODUCT}`;
@@ -294,6 +297,13 @@ export class TerminalConsole extends LitElement implements Host {
   // -- what is heard
 
   readonly #onChange = (): void => this.restyle();
+
+  /** Terminals that were refused for want of a key may be let in now. */
+  readonly #onSignedIn = (): void => {
+    for (const { key } of allPanes(this.desk.space)) {
+      if (this.states.of(key).state === "refused") this.terminal(key)?.reconnect();
+    }
+  };
 
   readonly #onHide = (): void => this.desk.settle();
 

@@ -29,7 +29,7 @@ import {
 
 const ADVANCED = ["cwd", "env", "labels", "keepalive", "size_policy", "retention_bytes", "backend"] as const;
 const FIELDS = ["shell", "command", "name", "rows", "cols", "ttl_seconds", ...ADVANCED] as const;
-type Field = (typeof FIELDS)[number];
+type Field = (typeof FIELDS)[number] | "size";
 type Choice = readonly [value: string, label: string];
 
 /** Fires `session-created` {sessionId}, which bubbles out of shadow roots. */
@@ -176,8 +176,8 @@ export class CreateSession extends LitElement {
     const more = html`<div class="size">
         ${this.#number("cols", "Columns")}<span aria-hidden="true">×</span>${this.#number("rows", "Rows")}
       </div>
-      ${this.#error("cols")}`;
-    return this.#select("rows", "Size", "sizing", choices, nothing, this.wishes.sizing === "fixed" ? more : nothing);
+      ${this.#error("cols")} ${this.errors["cols"] ? nothing : this.#error("rows")}`;
+    return this.#select("size", "Size", "sizing", choices, nothing, this.wishes.sizing === "fixed" ? more : nothing);
   }
 
   #number(field: "rows" | "cols", label: string): TemplateResult {

@@ -83,6 +83,7 @@ export class ConsoleDrawer extends LitElement {
         text-overflow: ellipsis;
       }
       .dot {
+        forced-color-adjust: none;
         flex: none;
         width: 10px;
         height: 10px;

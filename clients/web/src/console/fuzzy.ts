@@ -25,7 +25,7 @@ export function match(query: string, text: string): Match | null {
     score += found.score;
     for (const index of found.at) at.add(index);
   }
-  return { score: score - text.length * 0.01, at: [...at].sort((a, b) => a - b) };
+  return { score, at: [...at].sort((a, b) => a - b) };
 }
 
 /** Return the items that fit, best first; those that fit equally well stay in their order. */

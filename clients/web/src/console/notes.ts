@@ -22,7 +22,7 @@ export function waitingNote(poll: Poll, api: Api | null, what: string): Template
   if (poll.error === null) return html`<div class="empty" role="status"><p>Looking for ${what}…</p></div>`;
   if (isSignInNeeded(poll.error)) return html`<div class="empty">${signInLine(api)}</div>`;
   return html`<div class="empty">
-    <h3>There is no word of ${what}</h3>
+    <h3>${capital(what)} cannot be shown</h3>
     <p role="alert">${sentence(explain(poll.error))}</p>
     <p>${nextTry(poll)}</p>
     <button @click=${() => poll.now()}>Try now</button>
@@ -32,7 +32,11 @@ export function waitingNote(poll: Poll, api: Api | null, what: string): Template
 /** Text as a sentence: a capital at its beginning, a full stop at its end. */
 export function sentence(text: string): string {
   const trimmed = text.trim().replace(/[.\s]+$/, "");
-  return `${trimmed.charAt(0).toUpperCase()}${trimmed.slice(1)}.`;
+  return `${capital(trimmed)}.`;
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 function signInLine(api: Api | null): TemplateResult {

@@ -55,8 +55,8 @@ export class ConsolePane extends LitElement {
       }
       :host([alone]:not([narrow])) header {
         position: absolute;
-        inset: -36px 0 auto auto;
-        height: 35px;
+        inset: calc(-1 * var(--tabs)) 0 auto auto;
+        height: calc(var(--tabs) - 1px);
         border: 0;
         background: none;
       }
@@ -75,6 +75,7 @@ export class ConsolePane extends LitElement {
         color: var(--text);
       }
       .dot {
+        forced-color-adjust: none;
         flex: none;
         width: 8px;
         height: 8px;

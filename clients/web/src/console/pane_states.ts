@@ -73,5 +73,5 @@ export function wordsFor(state: State): string {
 }
 
 function isState(value: unknown): value is State {
-  return typeof value === "string" && value in TONES;
+  return typeof value === "string" && Object.hasOwn(TONES, value);
 }

@@ -107,6 +107,7 @@ export class Roster extends EventTarget {
 
   /** What was known stays where nothing new is told; the pulse, or the sign-in, says why. */
   async #askSessions(): Promise<void> {
+    if (this.#api.signInProblem !== null) return; // asked again once somebody has signed in
     if (Date.now() - this.#knownAt < EVERY_MS) return; // a list on the page asks oftener than we do
     try {
       this.sessions = await this.#api.list();

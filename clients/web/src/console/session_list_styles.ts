@@ -45,9 +45,10 @@ export const listStyles = css`
     scrollbar-width: thin;
   }
   .row {
-    position: relative;
     display: grid;
-    grid-template: "main life tools" auto "output viewers tools" auto / minmax(0, 1fr) auto auto;
+    grid-template:
+      "main life tools" auto "output viewers tools" auto "sub sub tools" auto "because because tools" auto /
+      minmax(0, 1fr) auto auto;
     gap: 1px 8px;
     padding: 8px 4px 8px 12px;
     border-bottom: 1px solid var(--line);
@@ -65,23 +66,21 @@ export const listStyles = css`
   .row.busy {
     opacity: 0.6;
   }
-  .row.over {
-    grid-template: "main viewers tools" auto "output output tools" auto "life life tools" auto / minmax(0, 1fr) auto auto;
-  }
-  .main {
-    grid-area: main;
-    min-width: 0;
-  }
-  .head,
+  .main,
   .sub {
     display: flex;
     align-items: center;
     gap: 7px;
     min-width: 0;
   }
+  .main {
+    grid-area: main;
+  }
+  .sub {
+    grid-area: sub;
+  }
   .sub,
-  .output,
-  .row.over .life {
+  .output {
     margin-inline-start: 16px;
   }
   .output {
@@ -97,16 +96,24 @@ export const listStyles = css`
   .life {
     grid-area: life;
     justify-self: end;
-    min-width: 0;
-    text-align: end;
+  }
+  .because {
+    grid-area: because;
+    align-self: center;
+    margin-inline-start: 16px;
+    font-size: 12px;
+  }
+  .sub:not(.labelled) {
+    display: none; /* there is no room for everything */
   }
   .tools {
     grid-area: tools;
     align-self: center;
   }
-  .because,
   .about {
+    grid-area: about;
     display: none;
+    font-size: 12px;
   }
   .program {
     flex: 0 10 auto;
@@ -115,7 +122,6 @@ export const listStyles = css`
   .name,
   .program,
   .line,
-  .ending,
   .because,
   .about {
     overflow: hidden;
@@ -129,8 +135,7 @@ export const listStyles = css`
   .because,
   .about,
   .line,
-  .none,
-  .ending {
+  .none {
     color: var(--muted);
   }
   .line {
@@ -143,15 +148,6 @@ export const listStyles = css`
   .row.over .name {
     color: var(--muted);
     font-weight: 500;
-  }
-  .ending {
-    display: block;
-    font-size: 12px;
-  }
-  .row.over .life {
-    justify-self: start;
-    max-width: 100%;
-    text-align: start;
   }
   .fact {
     display: inline-flex;
@@ -242,45 +238,30 @@ export const listStyles = css`
     margin: 12px;
   }
   @container (min-width: 640px) {
-    .row,
-    .row.over {
+    .row {
       grid-template:
         "main output viewers life tools" auto
-        "main about viewers life tools" auto / minmax(0, 1fr) minmax(0, 1.2fr) 3.2em minmax(9em, 20em) auto;
+        "sub about viewers because tools" auto / minmax(0, 1fr) minmax(0, 1.2fr) 3.2em minmax(9em, 21em) auto;
       gap: 1px 16px;
     }
-    .viewers,
-    .life,
-    .main {
-      align-self: center;
-    }
-    .row .life,
-    .row.over .life {
-      display: grid;
-      justify-items: end;
-      justify-self: end;
-      max-width: 100%;
-      text-align: end;
-    }
-    .because,
-    .about {
-      display: block;
-      max-width: 100%;
-      font-size: 12px;
-    }
-    .row .output,
-    .row.over .life {
+    .output,
+    .because {
       margin-inline-start: 0;
     }
+    .because {
+      text-align: end;
+    }
+    .sub:not(.labelled) {
+      display: flex;
+    }
+    .viewers {
+      align-self: center;
+    }
     .about {
-      grid-area: about;
+      display: block;
     }
     .about span + span {
       margin-inline-start: 12px;
-    }
-    .ending {
-      max-width: 100%;
-      white-space: normal;
     }
   }
   @media (forced-colors: active) {

@@ -28,13 +28,11 @@ export function sessionRow(session: Session, look: RowLook): TemplateResult {
       tabindex=${look.isCurrent ? 0 : -1}
       aria-busy=${look.isBusy ? "true" : nothing}
     >
-      <div role="gridcell" class="main">
-        <div class="head">${stateMark(session)}${nameCell(session, look)}</div>
-        ${subline(session, look)}
-      </div>
+      <div role="gridcell" class="main">${stateMark(session)}${nameCell(session, look)}</div>
+      <div role="gridcell" class="sub ${Object.keys(session.labels).length ? "labelled" : ""}">${subline(session, look)}</div>
       <div role="gridcell" class="output">${outputCell(session)}</div>
       <div role="gridcell" class="viewers">${viewersCell(session)}</div>
-      <div role="gridcell" class="life">${lifeCell(session, look.now)}</div>
+      ${lifeCells(session, look.now)}
       <div role="gridcell" class="about">${aboutCell(session, look.now)}</div>
       <div role="gridcell" class="tools">
         <button class="icon more" tabindex="-1" aria-haspopup="menu" aria-label="Menu of ${titleOf(session)}" title="Menu">
@@ -67,14 +65,10 @@ function nameCell(session: Session, look: RowLook): TemplateResult {
   return html`<bdi class="name" title=${titleOf(session)}>${titleOf(session)}</bdi>`;
 }
 
-/** What runs, where the name does not say it, and the labels. */
-function subline(session: Session, look: RowLook): TemplateResult | typeof nothing {
-  const program = session.name ? programOf(session) : "";
-  const labels = chips(session, look);
-  if (!program && labels === nothing) return nothing;
-  return html`<div class="sub">
-    ${program ? html`<bdi class="program" title=${program}>${program}</bdi>` : nothing} ${labels}
-  </div>`;
+/** What runs, where the name does not say it, else which one it is; and the labels. */
+function subline(session: Session, look: RowLook): TemplateResult {
+  const text = session.name ? programOf(session) : session.session_id.slice(0, 8);
+  return html`<bdi class="program" title=${session.name ? text : session.session_id}>${text}</bdi> ${chips(session, look)}`;
 }
 
 function chips(session: Session, look: RowLook): TemplateResult | typeof nothing {
@@ -108,16 +102,19 @@ function viewersCell(session: Session): TemplateResult | typeof nothing {
   </span>`;
 }
 
-function lifeCell(session: Session, now: number): TemplateResult {
+/** How long it lives, and why; how it ended, for one that has. */
+function lifeCells(session: Session, now: number): TemplateResult {
   const life = lifetimeOf(session, now);
   if (life === null) {
-    const ending = endingOf(session, now) ?? session.state;
-    return html`<span class="ending" title=${ending}>${ending}</span>`;
+    const ending = endingOf(session, now) ?? "";
+    return html`<div role="gridcell" class="because" title=${ending}>${ending}</div>`;
   }
-  return html`<span class="fact left ${life.isSoon ? "soon" : ""}" title=${life.sentence}>
-      ${sign("clock")}<span aria-hidden="true">${life.left}</span><span class="unseen">ends in ${life.left}, </span>
-    </span>
-    <span class="because" title=${life.sentence}>${life.because}</span>`;
+  return html`<div role="gridcell" class="life">
+      <span class="fact left ${life.isSoon ? "soon" : ""}" title=${life.sentence}>
+        ${sign("clock")}<span aria-hidden="true">${life.left}</span><span class="unseen">ends in ${life.left}</span>
+      </span>
+    </div>
+    <div role="gridcell" class="because" title=${life.sentence}>${life.because}</div>`;
 }
 
 function aboutCell(session: Session, now: number): TemplateResult {

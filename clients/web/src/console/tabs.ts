@@ -30,7 +30,7 @@ export class ConsoleTabs extends LitElement {
         display: flex;
         align-items: stretch;
         min-width: 0;
-        height: 36px;
+        height: var(--tabs);
         background: var(--ground);
         border-bottom: 1px solid var(--line);
       }
@@ -79,6 +79,7 @@ export class ConsoleTabs extends LitElement {
         color: var(--muted);
       }
       .dot {
+        forced-color-adjust: none;
         flex: none;
         width: 8px;
         height: 8px;
@@ -129,9 +130,16 @@ export class ConsoleTabs extends LitElement {
       }
       .new {
         flex: none;
-        width: 36px;
+        width: var(--tabs);
         min-height: 0;
         border-radius: 0;
+      }
+      @media (pointer: coarse) {
+        .close {
+          width: 44px;
+          height: 44px;
+          opacity: 1;
+        }
       }
       .hidden {
         position: absolute;

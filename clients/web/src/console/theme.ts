@@ -5,6 +5,9 @@ import { tokens } from "./tokens.ts";
 
 export type Look = "light" | "dark";
 
+/** The colour of the bars, for what browsers of phones draw around the page. */
+const BARS: Record<Look, string> = { light: "#f6f7f9", dark: "#15181e" };
+
 /** Return what the switch turns to next. */
 export function choiceAfter(choice: Choice): Choice {
   return CHOICES[(CHOICES.indexOf(choice) + 1) % CHOICES.length] ?? "auto";
@@ -41,6 +44,8 @@ export class Theme {
     if (this.look === this.#look) return;
     this.#look = this.look;
     document.documentElement.dataset["theme"] = this.#look;
+    for (const meta of document.querySelectorAll<HTMLMetaElement>("meta[name=theme-color]"))
+      meta.content = BARS[this.#look];
     document.dispatchEvent(new CustomEvent("theme-changed", { detail: { look: this.#look } }));
   }
 }

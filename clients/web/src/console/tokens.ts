@@ -46,6 +46,7 @@ export const tokens = css`
     --radius-small: 5px;
     --control: 32px; /* the height of buttons and fields */
     --bar: 46px;
+    --tabs: 36px;
     --quick: 120ms;
   }
   @media (prefers-color-scheme: dark) {
@@ -62,6 +63,7 @@ export const tokens = css`
     :root {
       --control: 44px;
       --bar: 52px;
+      --tabs: 48px;
     }
   }
   @media (prefers-reduced-motion: reduce) {

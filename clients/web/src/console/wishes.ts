@@ -121,7 +121,9 @@ export function splitWords(line: string): string[] {
 /** Whether a variable's value had better not be shown while it is typed. */
 export function isSecretName(name: string): boolean {
   if (/^(old)?pwd$/i.test(name)) return false; // the working directory
-  return /pass(word|wd|phrase)|secret|token|credential|auth|api_?key|private|(^|_)(key|pass|pwd|pw|pin)s?$/i.test(name);
+  return /pass(word|wd|phrase|$)|secret|token|credential|auth|api_?key|private|(^|_)(key|pass|pwd|pw|pin)s?$/i.test(
+    name,
+  );
 }
 
 // -- memory
