@@ -54,7 +54,8 @@ EMBED_ENTRY = "terminal-session.js"
 
 _STYLE = (
     ":root{color-scheme:light dark}body{font:1rem/1.5 system-ui,sans-serif;max-width:44rem;margin:4rem auto;"
-    "padding:0 1rem}pre{padding:1rem;border:1px solid #8888;border-radius:.5rem;overflow:auto}"
+    "padding:0 1rem}pre{font-size:.85rem;padding:1rem;border:1px solid #8888;border-radius:.5rem;"
+    "white-space:pre-wrap;overflow-wrap:anywhere}"
 )
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 _PAGE_POLICY = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; frame-ancestors 'none'"
@@ -62,13 +63,16 @@ _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{service}</title><style>{style}</style>
 <h1>{service}</h1>
-<p>The service runs; the console that belongs here has not been built. In the checkout, with Node 20 or newer:</p>
+<p>The service runs; the console that belongs here has not been built. In the checkout,
+with Node.js 20.19 or newer:</p>
 <pre>make web</pre>
 <p>Then start the service again. Everything else works without it. To begin with (where the service has
 <code>API_KEYS</code>, add <code>-H "X-API-Key: &lt;key&gt;"</code>):</p>
 <pre># open a session, type into it, read what it printed
-curl {url}api/v1/sessions -H "Content-Type: application/json" -d '{{"name": "first"}}'
-curl {url}api/v1/sessions/<var>session_id</var>/input -H "Content-Type: application/json" -d '{{"text": "ls\\r"}}'
+curl {url}api/v1/sessions \\
+  -H "Content-Type: application/json" -d '{{"name": "first"}}'
+curl {url}api/v1/sessions/<var>session_id</var>/input \\
+  -H "Content-Type: application/json" -d '{{"text": "ls\\r"}}'
 curl {url}api/v1/sessions/<var>session_id</var>/output</pre>
 <p><a href="docs">Explore the API</a> · <a href="openapi.json">OpenAPI document</a> · <a href="health">health</a></p>
 </html>
