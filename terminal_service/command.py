@@ -23,7 +23,7 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 NEXT_STEPS = """
-  Terminal Service is ready:  {url}
+  Terminal Service is ready:  {url}      open it in a browser, or:
 
   Open a session:   curl -s {url}/api/v1/sessions -H 'Content-Type: application/json' -d '{{"rows": 30, "cols": 120}}'
   Attach to it:     ws://{address}/ws/terminal/<session_id>      (come back with ?recover_from=<seq>)

@@ -11,7 +11,7 @@ export default defineConfig({
     target: "es2022",
     chunkSizeWarningLimit: 1000,
     lib: { entry: "src/element/index.ts", formats: ["es"], fileName: () => "terminal-session.js" },
-    rolldownOptions: { output: { chunkFileNames: "[name]-[hash].js" } },
+    rolldownOptions: { output: { minify: true, chunkFileNames: "[name]-[hash].js" } },
   },
   plugins: [sourcemapsApart("embed")],
 });
