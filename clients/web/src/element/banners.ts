@@ -99,5 +99,5 @@ function passing(view: View) {
 }
 
 function closeButton(close: () => void) {
-  return html`<button class="close" aria-label="Close" @click=${close}>✕</button>`;
+  return html`<button class="close" aria-label="Close" @click=${close}><span aria-hidden="true">✕</span></button>`;
 }

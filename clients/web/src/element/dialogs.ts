@@ -50,7 +50,7 @@ function pasteQuestion({ paste, answer }: Extract<Question, { kind: "paste" }>) 
       ${pasteSummary(paste)}.
       ${ends ? "It ends with a line end: a shell runs the last line at once." : nothing}
     </p>
-    <pre class="preview" tabindex="0" aria-label="What would be pasted">${preview(paste)}</pre>
+    <pre class="preview" tabindex="0" role="region" aria-label="What would be pasted">${preview(paste)}</pre>
     <div class="choices">
       <button class="main" autofocus @click=${() => answer(paste)}>Paste</button>
       ${paste.lines > 1 ? html`<button @click=${() => answer(asOneLine(paste))}>Paste as one line</button>` : nothing}
@@ -61,7 +61,7 @@ function pasteQuestion({ paste, answer }: Extract<Question, { kind: "paste" }>) 
 function linkQuestion({ text, target, answer }: Extract<Question, { kind: "link" }>) {
   return html`<h2 id="question">Open ${target.where}?</h2>
     <p>The text says <q>${text.slice(0, 200)}</q>; it leads to:</p>
-    <pre class="preview" tabindex="0" aria-label="Address">${target.href}</pre>
+    <pre class="preview" tabindex="0" role="region" aria-label="Address">${target.href}</pre>
     <div class="choices">
       <button autofocus @click=${() => answer(false)}>Cancel</button>
       <button class="main" @click=${() => answer(true)}>Open</button>

@@ -57,14 +57,14 @@ export function findBar(bar: FindBar, actions: FindActions) {
       actions.change({ caseSensitive: !bar.caseSensitive }),
     )}
     ${toggle(".*", "Regular expression", bar.regex, () => actions.change({ regex: !bar.regex }))}
-    <button aria-label="Match above" title="Above (Enter)" @click=${() => actions.find({ backwards: true })}>↑</button>
-    <button aria-label="Match below" title="Below (Shift+Enter)" @click=${() => actions.find({})}>↓</button>
-    <button aria-label="Close" title="Close (Esc)" @click=${actions.close}>✕</button>
+    <button aria-label="Match above" title="Above (Enter)" @click=${() => actions.find({ backwards: true })}><span aria-hidden="true">↑</span></button>
+    <button aria-label="Match below" title="Below (Shift+Enter)" @click=${() => actions.find({})}><span aria-hidden="true">↓</span></button>
+    <button aria-label="Close" title="Close (Esc)" @click=${actions.close}><span aria-hidden="true">✕</span></button>
   </div>`;
 }
 
 function toggle(text: string, label: string, on: boolean, change: () => void) {
   return html`<button class="toggle" aria-label=${label} title=${label} aria-pressed=${on} @click=${change}>
-    ${text}
+    <span aria-hidden="true">${text}</span>
   </button>`;
 }

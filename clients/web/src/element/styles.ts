@@ -14,16 +14,17 @@ export const styles = css`
     display: none;
   }
 
-  /* --_theme-* are set from the theme of the terminal. */
+  /* --_theme-* are set from the terminal's theme. Its text may be pale on purpose; ours is drawn towards black or white. */
   .session {
     --_bg: var(--terminal-background, var(--_theme-background, #14171c));
-    --_fg: var(--terminal-foreground, var(--_theme-foreground, #d5dae1));
+    --_ink: color-mix(in srgb, var(--_theme-foreground, #d5dae1) 55%, var(--_theme-ink, #fff));
+    --_fg: var(--terminal-foreground, var(--_ink));
     --_accent: var(--terminal-accent, #3b82f6);
     --_warn: var(--terminal-warning, #d97706);
     --_error: var(--terminal-error, #dc2626);
     --_line: color-mix(in srgb, var(--_fg) 22%, var(--_bg));
     --_soft: color-mix(in srgb, var(--_fg) 8%, var(--_bg));
-    --_quiet: color-mix(in srgb, var(--_fg) 78%, var(--_bg));
+    --_quiet: color-mix(in srgb, var(--_fg) 85%, var(--_bg));
     background: var(--_bg);
     color: var(--_fg);
     container-type: inline-size;

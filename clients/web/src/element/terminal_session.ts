@@ -312,6 +312,7 @@ export class TerminalSession extends Attributes {
     const { style } = this.#part(".session");
     style.setProperty("--_theme-background", background);
     style.setProperty("--_theme-foreground", foreground);
+    style.setProperty("--_theme-ink", isLight(background) ? "#000" : "#fff");
     style.colorScheme = isLight(background) ? "light" : "dark";
   }
 
