@@ -77,6 +77,9 @@ export const PAGE_COMMANDS: readonly Command[] = [
   {
     ...{ id: "sign-out", title: "Sign out", group: "Page", sign: "signout" },
     when: ({ api }) => api.isSignedIn,
-    run: ({ api }) => api.signOut(),
+    run: ({ api }) => {
+      api.signOut();
+      location.reload(); // nothing of what was shown, or is connected, stays
+    },
   },
 ];

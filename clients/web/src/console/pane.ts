@@ -303,8 +303,14 @@ export class ConsolePane extends LitElement {
     </button>`;
   }
 
-  readonly #ticket = (): Promise<string | null> =>
-    this.api.ticketFor(this.pane.session, this.pane.readOnly ? "viewer" : "writer");
+  /** A service that wants to know who we are is not asked again before somebody has signed in. */
+  readonly #ticket = async (): Promise<string | null> => {
+    const { api, pane } = this;
+    if (api.signInProblem !== null) {
+      await new Promise((resolve) => api.addEventListener("signed-in", resolve, { once: true }));
+    }
+    return api.ticketFor(pane.session, pane.readOnly ? "viewer" : "writer");
+  };
 
   #act(command: string): void {
     act(this, command, { pane: this.pane.key });
