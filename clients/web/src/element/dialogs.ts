@@ -20,6 +20,14 @@ export function cancel(question: Question): void {
   else question.answer(false);
 }
 
+/** Take Esc for that answer, which closes the dialog. The event does not bubble: it is heard at the dialog alone. */
+function onCancel(question: Question) {
+  return (event: Event) => {
+    event.preventDefault();
+    cancel(question);
+  };
+}
+
 /** "3 lines, 1.2 KB; 4 control characters were taken out". */
 export function pasteSummary(paste: Paste): string {
   const lines = paste.lines === 1 ? "1 line" : `${paste.lines} lines`;
@@ -27,9 +35,10 @@ export function pasteSummary(paste: Paste): string {
   return `${lines}, ${formatBytes(paste.bytes)}${paste.removed > 0 ? `; ${removed} taken out` : ""}`;
 }
 
-function pasteDialog({ paste, answer }: Extract<Question, { kind: "paste" }>) {
+function pasteDialog(question: Extract<Question, { kind: "paste" }>) {
+  const { paste, answer } = question;
   const ends = paste.text.endsWith("\r");
-  return html`<dialog class="ask" part="dialog paste-dialog" aria-labelledby="question" aria-describedby="facts">
+  return html`<dialog class="ask" part="dialog paste-dialog" aria-labelledby="question" aria-describedby="facts" @cancel=${onCancel(question)}>
     <h2 id="question">Paste this into the terminal?</h2>
     <p id="facts">
       ${pasteSummary(paste)}.
@@ -44,8 +53,9 @@ function pasteDialog({ paste, answer }: Extract<Question, { kind: "paste" }>) {
   </dialog>`;
 }
 
-function linkDialog({ text, target, answer }: Extract<Question, { kind: "link" }>) {
-  return html`<dialog class="ask" part="dialog link-dialog" aria-labelledby="question">
+function linkDialog(question: Extract<Question, { kind: "link" }>) {
+  const { text, target, answer } = question;
+  return html`<dialog class="ask" part="dialog link-dialog" aria-labelledby="question" @cancel=${onCancel(question)}>
     <h2 id="question">Open ${target.where}?</h2>
     <p>The text says <q>${text.slice(0, 200)}</q>; it leads to:</p>
     <pre class="preview" tabindex="0" aria-label="Address">${target.href}</pre>
