@@ -175,7 +175,7 @@ async def test_a_start_that_nobody_waits_for_leaves_nothing(link: RemoteLink, fa
     async def nothing_runs() -> bool:
         return not (await far.ask("list"))["programs"]
 
-    await wait_until(nothing_runs, description="nothing runs")  # type: ignore[arg-type] # see Service.start
+    await wait_until(nothing_runs, description="nothing runs")
 
 
 async def test_the_next_service_goes_on_where_the_last_one_was(far: Far) -> None:
@@ -235,7 +235,7 @@ async def test_a_gap_is_told_with_its_numbers(far: Far) -> None:
         async def has_run_on() -> bool:
             return bool((await far.stream_of(terminal.pty))["head"] == len(expected))
 
-        await wait_until(has_run_on, description="it has run on")  # type: ignore[arg-type] # see Service.start
+        await wait_until(has_run_on, description="it has run on")
         far.is_blocked = False
         await sink.until(b"\n200000\n")
         ((first, last),) = gaps

@@ -422,7 +422,7 @@ async def test_programs_of_users_are_given_to_the_next_holder(place: Path) -> No
             link = await forker._reach()
             return [one["pid"] for one in (await link.call("list")).fields["programs"]] == [terminal.pty.pid]
 
-        await wait_until(is_held, description="the next holder to have it")  # type: ignore[arg-type]
+        await wait_until(is_held, description="the next holder to have it")
         pid = terminal.pty.pid
         assert pid is not None
         await wait_until(lambda: psutil.Process(pid).children(), description="its child")

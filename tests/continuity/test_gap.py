@@ -120,7 +120,7 @@ async def test_a_client_that_was_away_too_long_is_told_how_much_it_missed(tmp_pa
         async def is_past_it() -> bool:
             return int((await service.info(session_id))["first"]) > left_at
 
-        await wait_until(is_past_it, description="the trim")  # type: ignore[arg-type]
+        await wait_until(is_past_it, description="the trim")
         later = service.client(session_id, client_id="me", recover_from=left_at)
         async with later:
             assert later.attached["recover"] == "gap"
@@ -142,7 +142,7 @@ async def test_a_live_viewer_far_behind_is_told_what_was_skipped(tmp_path: Path)
             head = (await service.info(session_id))["seq"]
             return (await service.output(session_id, max(0, head - 9))).endswith(b"\n700000\r\n")
 
-        await wait_until(is_printed, description="all of it")  # type: ignore[arg-type]
+        await wait_until(is_printed, description="all of it")
         async with service.client(session_id, mode="live") as client:
             await client.wait_for_output(rb"700000\r\n")
         (gap,) = client.transcript.gaps

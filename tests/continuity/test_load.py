@@ -187,4 +187,4 @@ async def wait_until_all_is_forgotten(service: Service) -> None:
         known = (await service.http.get("/api/v1/sessions", params={"state": "all"})).json()
         return known == [] and not service.psutil.children() and not any((service.state / "sessions").iterdir())
 
-    await wait_until(is_forgotten, description="no session")  # type: ignore[arg-type]
+    await wait_until(is_forgotten, description="no session")

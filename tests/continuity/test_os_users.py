@@ -162,7 +162,7 @@ async def test_input_size_signals_and_exit_work(service: Service) -> None:
         code: int | None = (await other.ask("GET")).json()["exit_code"]
         return code
 
-    assert await wait_until(exit_code, description="its end") == 7  # type: ignore[arg-type]
+    assert await wait_until(exit_code, description="its end") == 7
     stubborn = await Shell.open(service, "ann", "sh", "-c", "trap '' TERM; echo ready; sleep 600")
     await stubborn.until("ready")
     await stubborn.ask("POST", "/signal", json={"name": "INT"})

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,6 +51,10 @@ class Loop:
                 pass
             await asyncio.sleep(RETRY_SECONDS)
 
+    def has_answered_since(self, moment: float) -> bool:
+        """Tell whether an echo has come after a moment (monotonic clock)."""
+        return self.answered_at[-1] > moment
+
     def _take(self, message: dict[str, object]) -> None:
         if message["type"] == "attached":
             self.answered_at.append(time.monotonic())
@@ -72,7 +77,7 @@ async def test_a_plain_loop_is_back_in_two_seconds(tmp_path: Path, size: Callabl
         for number in range(size(6, 50)):
             own = queue_seconds(os.getpid())
             died = await service.restart((signal.SIGKILL, signal.SIGTERM)[number % 2])
-            await wait_until(lambda since=died: client.answered_at[-1] > since, description="an answer")
+            await wait_until(partial(client.has_answered_since, died), description="an answer")
             raw.append(next(at for at in client.answered_at if at > died) - died)
             # What others on this machine took is not the service's.
             alone.append(raw[-1] - max(queue_seconds(service.pid), queue_seconds(os.getpid()) - own))

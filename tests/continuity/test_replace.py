@@ -252,7 +252,7 @@ async def test_nothing_changes_before_the_successor_is_ready(tmp_path: Path) -> 
                 return True
             return False
 
-        await wait_until(can_be_asked, description="the offer to be taken back")  # type: ignore[arg-type]
+        await wait_until(can_be_asked, description="the offer to be taken back")
         await assert_goes_on(service, session)
         await service.replace()
         await assert_goes_on(service, session)
@@ -351,5 +351,5 @@ async def goes_on(service: Service) -> bool:
             answers.append(True)
         return True
 
-    await wait_until(has_decided, description="the old process to decide")  # type: ignore[arg-type]
+    await wait_until(has_decided, description="the old process to decide")
     return answers[0]

@@ -95,7 +95,7 @@ async def test_requests_after_sigterm_are_refused_not_hung(tmp_path: Path) -> No
                 raise
             return answer.status_code == 503
 
-        await wait_until(is_refused, description="a refusal")  # type: ignore[arg-type]
+        await wait_until(is_refused, description="a refusal")
         assert await service.wait() == 0
 
 

@@ -82,7 +82,7 @@ async def test_what_is_left_of_its_time_is_kept_to(tmp_path: Path) -> None:
         async def is_over() -> bool:
             return bool((await service.info(session["session_id"]))["state"] == "ended")
 
-        await wait_until(is_over, description="the end")  # type: ignore[arg-type] # see Service.start
+        await wait_until(is_over, description="the end")
         info = await service.info(session["session_id"])
         assert info["end_reason"] == "ttl"
         ended_at = next(change["at"] for change in info["history"] if change["state"] == "ending")

@@ -137,7 +137,7 @@ async def test_out_of_descriptors_for_connections(tmp_path: Path) -> None:
                 assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
                 await service.delete(other)
                 assert (await service.info(other))["state"] == "ended"
-            await wait_until(lambda: is_accepted(service), description="a new session")  # type: ignore[arg-type]
+            await wait_until(lambda: is_accepted(service), description="a new session")
             async with await Raw.open(service.address[1]) as connection:
                 connection.send(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 assert (await connection.rest()).startswith(b"HTTP/1.1 200 ")

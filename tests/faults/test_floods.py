@@ -190,7 +190,7 @@ async def test_resizes_are_not_multiplied_by_viewers(tmp_path: Path) -> None:
                 return bool((await service.info(crowded))["rows"] == 33)
 
             # Behind what the kernel still holds of the flood, thousands of messages, read at the rate of input.
-            await wait_until(is_resized, description="the last size", timeout=90)  # type: ignore[arg-type] # see Service
+            await wait_until(is_resized, description="the last size", timeout=90)
             for reader in readers:
                 reader.cancel()
             await asyncio.wait(readers)
@@ -220,7 +220,7 @@ async def test_viewers_that_come_and_go_without_end_harm_nobody(tmp_path: Path) 
             async def is_alone() -> bool:
                 return len((await service.info(echo))["viewers"]) == 1
 
-            await wait_until(is_alone, description="all gone")  # type: ignore[arg-type] # see Service
+            await wait_until(is_alone, description="all gone")
         assert "Traceback" not in service.log()
 
 
@@ -242,7 +242,7 @@ async def held_for_a_while(service: Service, encoding: str) -> None:
         async def goes_on() -> bool:
             return await head() > position + 4 * MIB
 
-        await wait_until(goes_on, description="the program to go on", timeout=20)  # type: ignore[arg-type] # as above
+        await wait_until(goes_on, description="the program to go on", timeout=20)
         assert time.monotonic() - began > 5
         async with service.client(session, recover_from=None, mode="live") as other:
             await other.wait(lambda: other.position > position + 5 * MIB, "output for others")

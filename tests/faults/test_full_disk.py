@@ -43,7 +43,7 @@ async def is_durable(service: Service, session_id: str, *, durable: bool) -> Non
         return (await service.info(session_id))["storage"]["durable"] is durable
 
     description = f"durable={durable}"
-    await wait_until(said, description=description)  # type: ignore[arg-type] # see Service.start
+    await wait_until(said, description=description)
 
 
 def printing(seed: int) -> list[str]:

@@ -111,7 +111,7 @@ async def test_the_whole_tree_dies_when_the_time_is_over(service: Service) -> No
     async def is_over() -> bool:
         return bool((await service.info(session))["state"] == "ended")
 
-    await wait_until(is_over, description="the end")  # type: ignore[arg-type] # see Service.start
+    await wait_until(is_over, description="the end")
     assert (await service.info(session))["end_reason"] == "ttl"
 
 

@@ -140,7 +140,7 @@ class Emulator:
 
         try:
             return await wait_until(
-                find,  # type: ignore[arg-type] # mypy does not solve a union of callables
+                find, # mypy does not solve a union of callables
                 description=f"{pattern!r} on the screen",
                 timeout=seconds,
             )

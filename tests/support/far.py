@@ -107,7 +107,7 @@ class Far:
             state = await self.stream_of(pty)
             return bool(state["head"] - state["first"] == ring_bytes)
 
-        await wait_until(is_full, description="the ring is full")  # type: ignore[arg-type] # see Service.start
+        await wait_until(is_full, description="the ring is full")
 
     async def stop(self) -> None:
         """End the holder, if there is one."""

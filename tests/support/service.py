@@ -86,7 +86,7 @@ class Service:
             self.base_url = found
             self._http = self._make_http()
             await wait_until(
-                self._is_ready,  # type: ignore[arg-type] # mypy does not solve a union of callables
+                self._is_ready,
                 description="the service to be ready",
                 timeout=READY_SECONDS,
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast, overload
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -15,8 +15,22 @@ T = TypeVar("T")
 INTERVAL_SECONDS = 0.005
 
 
+@overload
 async def wait_until(
-    predicate: Callable[[], T] | Callable[[], Awaitable[T]],
+    predicate: Callable[[], Awaitable[T | None]],
+    *,
+    description: str,
+    timeout: float = ...,  # noqa: ASYNC109 - as below
+) -> T: ...
+@overload
+async def wait_until(
+    predicate: Callable[[], T | None],
+    *,
+    description: str,
+    timeout: float = ...,  # noqa: ASYNC109 - as below
+) -> T: ...
+async def wait_until(
+    predicate: Callable[[], T | None] | Callable[[], Awaitable[T | None]],
     *,
     description: str,
     timeout: float = 30.0,  # noqa: ASYNC109 - the deadline's message needs the description

@@ -36,7 +36,7 @@ async def ended(service: SharedService, session: str) -> dict[str, Any]:
         info = await service.info(session)
         return info if info["state"] == "ended" else None
 
-    found: dict[str, Any] = await wait_until(look, description="the end")  # type: ignore[arg-type]
+    found: dict[str, Any] = await wait_until(look, description="the end")
     return found
 
 
@@ -172,7 +172,7 @@ async def test_the_end_takes_the_whole_tree_and_then_the_session_is_forgotten(se
     async def is_forgotten() -> bool:
         return (await service.http.get(f"/api/v1/sessions/{session}")).status_code == 404
 
-    await wait_until(is_forgotten, description="the session to be forgotten")  # type: ignore[arg-type]
+    await wait_until(is_forgotten, description="the session to be forgotten")
     async with Talk(service, session) as talk:
         assert (await talk.closed())[0] == 4404
     async with Talk(service, session, encoding="plain") as talk:

@@ -47,7 +47,7 @@ async def looks_settled(terminal: Element) -> Any:
         last = await terminal.look()
         return bool(last == before)
 
-    await wait_until(is_same, description="the screen to stay as it is")  # type: ignore[arg-type]
+    await wait_until(is_same, description="the screen to stay as it is")
     return last
 
 
@@ -59,7 +59,7 @@ async def looks_like(terminal: Element, expected: Any, when: str) -> None:
         return bool(await terminal.look() == expected)
 
     try:
-        await wait_until(is_same, description=f"the screen as it was: {when}", timeout=15)  # type: ignore[arg-type]
+        await wait_until(is_same, description=f"the screen as it was: {when}", timeout=15)
     except AssertionError as error:
         seen = await terminal.look()
         for row, (is_, was) in enumerate(zip(seen.pop("cells"), expected["cells"], strict=False)):
@@ -76,7 +76,7 @@ async def has_lines(terminal: Element, count: int, *, seconds: float) -> None:
         await asyncio.sleep(10 * PAUSE_SECONDS)
         return (await terminal.text()).count("line ") >= count
 
-    await wait_until(are_there, description=f"{count} lines", timeout=seconds)  # type: ignore[arg-type]
+    await wait_until(are_there, description=f"{count} lines", timeout=seconds)
 
 
 @pytest.mark.full
@@ -180,7 +180,7 @@ async def test_a_line_that_died_in_silence_is_replaced(site: Site, tmp_path: Pat
             await asyncio.sleep(0.25)
             return line.statistics.connections > before
 
-        await wait_until(types_into_nothing, description="a new connection", timeout=60)  # type: ignore[arg-type]
+        await wait_until(types_into_nothing, description="a new connection", timeout=60)
         await terminal.until_state("open")
         await terminal.type(".")
         await wait_until(lambda: heard(tmp_path).endswith(b"."), description="what was typed")

@@ -148,7 +148,7 @@ async def has_printed(site: Site, session: str, position: int) -> None:
         await asyncio.sleep(0.1)
         return bool((await site.service.info(session))["seq"] >= position)
 
-    await wait_until(has, description=f"output up to {position}")  # type: ignore[arg-type]
+    await wait_until(has, description=f"output up to {position}")
 
 
 @pytest.mark.timeout(240)
