@@ -38,6 +38,8 @@ export interface Host {
   /** Give the keyboard to the terminal in front, or to what is there instead, once the page is up to date. */
   focusTerminal(): void;
   focusList(): unknown;
+  /** Let a pane fill its tab, or show the others again. */
+  zoom(key: string): void;
   openPalette(): void;
   openHelp(): void;
   openCreate(): void;

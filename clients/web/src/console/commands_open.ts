@@ -12,6 +12,7 @@ import {
   closeTab,
   focusPane,
   paneShowing,
+  panesInFront,
   replacePane,
   splitPane,
   type Workspace,
@@ -186,6 +187,17 @@ export const OPEN_COMMANDS: readonly Command[] = [
   },
   splitting("split-right", "Split right", "Ctrl+Alt+Enter"),
   splitting("split-down", "Split down", "Ctrl+Alt+Shift+Enter"),
+  {
+    ...{ id: "zoom", title: "Zoom this pane, on or off", group: "Terminals", sign: "zoom", chords: ["Ctrl+Alt+Home"] },
+    when: (host, about) => hasPane(host, about) && panesInFront(host.desk.space).length > 1,
+    run: (host, about) => {
+      const pane = paneFor(host, about);
+      if (!pane) return;
+      host.desk.change(focusPane(host.desk.space, pane.key));
+      host.zoom(pane.key);
+      host.focusTerminal();
+    },
+  },
   {
     ...{ id: "close-pane", title: "Close this pane", group: "Terminals", sign: "close" },
     ...{ chords: ["Ctrl+Shift+Backspace"], when: hasPane, run: close },

@@ -252,6 +252,11 @@ export class TerminalConsole extends LitElement implements Host {
     if (this.desk.space.view === "terminals") this.#terminals?.focusFront();
   }
 
+  zoom(key: string): void {
+    const terminals = this.#terminals;
+    if (terminals) terminals.zoomed = terminals.zoomed === key ? null : key;
+  }
+
   /** To the list of sessions, and from there back to the terminal. */
   async focusList(): Promise<void> {
     const list = () => this.renderRoot.querySelector<LitElement>("aside session-list, .page session-list");

@@ -25,6 +25,7 @@ export class ConsolePane extends LitElement {
     isFocused: { type: Boolean, attribute: "focused", reflect: true },
     isAlone: { type: Boolean, attribute: "alone", reflect: true },
     isNarrow: { type: Boolean, attribute: "narrow", reflect: true },
+    isZoomed: { type: Boolean },
     others: { type: Number },
   };
   static override styles = [
@@ -186,6 +187,8 @@ export class ConsolePane extends LitElement {
   declare isFocused: boolean;
   declare isAlone: boolean;
   declare isNarrow: boolean;
+  /** It hides the other panes of its tab. */
+  declare isZoomed: boolean;
   /** How many panes are open beside this one, for the switch on phones. */
   declare others: number;
 
@@ -200,7 +203,7 @@ export class ConsolePane extends LitElement {
 
   override render(): TemplateResult {
     const { pane, look } = this;
-    return html`<header>${this.#heading()} ${this.#badges()} ${this.#buttons()}</header>
+    return html`<header @dblclick=${this.#onDoubleClick}>${this.#heading()} ${this.#badges()} ${this.#buttons()}</header>
       <terminal-session
         session=${pane.session}
         access=${pane.readOnly ? "viewer" : "writer"}
@@ -235,6 +238,7 @@ export class ConsolePane extends LitElement {
   #badges(): TemplateResult {
     const { pane } = this;
     return html`
+      ${this.isZoomed ? this.#badge("zoom", "Zoomed", "Show the other panes again", "zoom") : nothing}
       ${pane.readOnly ? this.#badge("eye", "Read only", "Type here again", "read-only") : nothing}
       ${this.state.frozen ? this.#badge("stop", "Frozen", "Go on showing output", "freeze") : nothing}
       ${pane.live && !this.state.frozen ? this.#badge("forward", "Live", "Show every byte again", "live") : nothing}
@@ -301,6 +305,10 @@ export class ConsolePane extends LitElement {
     return html`<button type="button" class="primary next" @click=${() => this.#act("new-here")}>
       New session here
     </button>`;
+  }
+
+  #onDoubleClick(event: MouseEvent): void {
+    if (event.target instanceof Element && !event.target.closest("button")) this.#act("zoom");
   }
 
   /** A service that wants to know who we are is not asked again before somebody has signed in. */

@@ -5,7 +5,7 @@ import { hintFor } from "./commands.ts";
 import type { Pane } from "./layout.ts";
 import type { MenuItem } from "./menu.ts";
 import { wordsFor } from "./pane_states.ts";
-import { allPanes } from "./workspace.ts";
+import { allPanes, panesInFront } from "./workspace.ts";
 
 /** `isNarrow`: without what only makes sense where panes are side by side. */
 export function paneMenu(host: Host, pane: Pane, isNarrow: boolean): MenuItem[] {
@@ -18,6 +18,7 @@ export function paneMenu(host: Host, pane: Pane, isNarrow: boolean): MenuItem[] 
   const splits = [
     item("split-right", "Split right", { sign: "right" }),
     item("split-down", "Split down", { sign: "down" }),
+    ...(panesInFront(host.desk.space).length > 1 ? [item("zoom", "Zoom", { sign: "zoom" })] : []),
   ];
   const living = [
     item("rename", "Rename…", { sign: "pencil", apart: true }),

@@ -13,6 +13,7 @@ const SHAPES = {
   dark: svg`<path d="M13.2 9.6A5.6 5.6 0 0 1 6.4 2.8a5.6 5.6 0 1 0 6.8 6.8Z"/>`,
   right: svg`<rect x="2" y="3" width="12" height="10" rx="2"/><path d="M8 3v10M10 8h2.4M11.2 6.8v2.4"/>`,
   down: svg`<rect x="2" y="3" width="12" height="10" rx="2"/><path d="M2 8h12M6.8 10.5h2.4M8 9.3v2.4"/>`,
+  zoom: svg`<path d="M9.5 2.5h4v4M6.5 13.5h-4v-4M13.2 2.8 9.4 6.6M2.8 13.2l3.8-3.8"/>`,
   more: svg`<circle cx="3.5" cy="8" r=".8" fill="currentColor"/><circle cx="8" cy="8" r=".8" fill="currentColor"/><circle cx="12.5" cy="8" r=".8" fill="currentColor"/>`,
   eye: svg`<path d="M1.6 8S4 3.8 8 3.8 14.4 8 14.4 8 12 12.2 8 12.2 1.6 8 1.6 8Z"/><circle cx="8" cy="8" r="1.9"/>`,
   pencil: svg`<path d="m3 13 .6-2.7 7-7a1.2 1.2 0 0 1 1.7 0l.4.4a1.2 1.2 0 0 1 0 1.7l-7 7L3 13Z"/>`,

@@ -23,6 +23,7 @@ export class ConsoleTerminals extends LitElement {
     space: { attribute: false },
     look: { attribute: false },
     isNarrow: { type: Boolean },
+    zoomed: { state: true },
   };
   static override styles = [
     controls,
@@ -46,9 +47,16 @@ export class ConsoleTerminals extends LitElement {
   declare space: Workspace;
   declare look: PaneLook;
   declare isNarrow: boolean;
+  /** The pane that fills its tab for a while; null: none does. */
+  declare zoomed: string | null;
   readonly #made = new Set<string>();
   /** What had the keyboard when it was wanted for the pane in front; null: it is not wanted. */
   #focusedBefore: Element | null = null;
+
+  constructor() {
+    super();
+    this.zoomed = null;
+  }
 
   /** The pane of a key; null while it is not on the page. */
   pane(key: string): ConsolePane | null {
@@ -65,6 +73,7 @@ export class ConsoleTerminals extends LitElement {
     const keys = new Set(allPanes(this.space).map(({ key }) => key));
     for (const key of this.#made) if (!keys.has(key)) this.#made.delete(key);
     for (const { key } of this.#shown()) this.#made.add(key);
+    if (this.zoomed !== focusedPane(this.space)?.key) this.zoomed = null;
   }
 
   override render(): TemplateResult {
@@ -88,7 +97,7 @@ export class ConsoleTerminals extends LitElement {
           (pane) => this.#pane(pane),
         )}
         ${
-          this.isNarrow
+          this.#isWhole
             ? nothing
             : repeat(
                 dividersOf(tab.root),
@@ -108,19 +117,20 @@ export class ConsoleTerminals extends LitElement {
   #pane(pane: Pane): TemplateResult {
     const { space, host, isNarrow } = this;
     const tab = activeTab(space);
-    const rects = tab ? rectsOf(tab.root) : new Map<string, Rect>();
+    const rects = tab && !this.#isWhole ? rectsOf(tab.root) : new Map([[tab?.focus ?? "", WHOLE]]);
     const isFront = tab?.focus === pane.key;
     return html`<console-pane
       id=${pane.key}
-      ?hidden=${isNarrow ? !isFront : !rects.has(pane.key)}
+      ?hidden=${!rects.has(pane.key)}
       .pane=${pane}
       .api=${host.api}
       .state=${host.states.of(pane.key)}
       .name=${host.nameOf(pane)}
-      .rect=${isNarrow ? WHOLE : (rects.get(pane.key) ?? WHOLE)}
+      .rect=${rects.get(pane.key) ?? WHOLE}
       .look=${this.look}
       .isFocused=${isFront}
-      .isAlone=${rects.size <= 1 || isNarrow}
+      .isAlone=${isNarrow || tab?.root.kind === "pane"}
+      .isZoomed=${this.zoomed === pane.key}
       .isNarrow=${isNarrow}
       .others=${allPanes(space).length - 1}
       @focusin=${() => this.#onFocus(pane.key)}
@@ -130,12 +140,17 @@ export class ConsoleTerminals extends LitElement {
     ></console-pane>`;
   }
 
+  /** Whether one pane has all the room, though there are others. */
+  get #isWhole(): boolean {
+    return this.isNarrow || this.zoomed !== null;
+  }
+
   /** What is on the screen now. */
   #shown(): Pane[] {
     const tab = activeTab(this.space);
     if (!tab || this.space.view !== "terminals") return [];
     const panes = panesOf(tab.root);
-    return this.isNarrow ? panes.filter(({ key }) => key === tab.focus) : panes;
+    return this.#isWhole ? panes.filter(({ key }) => key === tab.focus) : panes;
   }
 
   #labels(): TabLabel[] {
