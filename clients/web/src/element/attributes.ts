@@ -97,16 +97,20 @@ export class Attributes extends LitElement {
 
   /** Looks only: nothing can be typed. */
   protected get isReadOnly(): boolean {
-    return this.options.role === "viewer";
+    return this.#role === "viewer";
   }
 
-  /** Where to connect, as whom, and from where in the output. */
+  get #role(): Role {
+    return ROLES.includes(this.access) ? this.access : "viewer"; // what was misspelt gets less, not more
+  }
+
+  /** Where to connect, as whom, and from where in the output. Throws TypeError for an address that is none. */
   protected get options(): Options {
     const base = new URL(this.src || ".", document.baseURI);
     if (!base.pathname.endsWith("/")) base.pathname += "/";
     const options: Options = {
       url: new URL(`ws/terminal/${encodeURIComponent(this.session)}`, base).href,
-      role: ROLES.includes(this.access) ? this.access : "viewer", // what was misspelt gets less, not more
+      role: this.#role,
       mode: this.mode,
     };
     const tail = Number(this.history);

@@ -107,6 +107,15 @@ export class Screen {
     return this.#cell && fitting(area, this.#cell, this.scrollbarPx);
   }
 
+  /** Whether characters have another size than was measured: by the browser's zoom, or shown for the first time. */
+  get isOutgrown(): boolean {
+    if (this.terminal.options.fontSize !== this.#look.fontSize) return false;
+    const drawn = this.drawnCell();
+    if (drawn === null) return false;
+    // The DOM renderer spreads a line's rounding over its cells: that much is no change.
+    return this.#cell === null || Math.abs(drawn.width / this.#cell.width - 1) > 0.02;
+  }
+
   /** The room that the scroll bar takes. */
   get scrollbarPx(): number {
     return this.terminal.options.scrollback === 0 ? 0 : SCROLLBAR_PX;
