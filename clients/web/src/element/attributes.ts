@@ -4,7 +4,7 @@ import { LitElement } from "lit";
 import type { Mode, Options, Role } from "../client/types.ts";
 import type { RendererChoice } from "./renderer.ts";
 import type { Look } from "./screen.ts";
-import { themeNamed } from "./themes.ts";
+import { leastContrast, themeNamed } from "./themes.ts";
 
 const FONTS =
   'ui-monospace, "Cascadia Mono", "JetBrains Mono", "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace';
@@ -92,6 +92,7 @@ export class Attributes extends LitElement {
       fontSize: this.fontSize > 0 ? this.fontSize : FONT_PX,
       scrollback: this.scrollback >= 0 ? this.scrollback : SCROLLBACK_LINES,
       theme: this.themeColors ?? themeNamed(this.theme, this.prefersLight.matches),
+      minimumContrastRatio: this.themeColors ? 1 : leastContrast(this.theme), // one's own colours are drawn as they are
     };
   }
 
