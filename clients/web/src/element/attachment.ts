@@ -15,6 +15,8 @@ export interface Listener {
   resized(): void;
   gap(gap: Omit<Events["gap"], "preamble">): void;
   typed(data: string | Uint8Array): void;
+  /** The emulator answers the program. */
+  answered(data: string): void;
 }
 
 /** Wires a client to a screen until it is closed; closing does not end the session. */
@@ -35,7 +37,7 @@ export class Attachment {
     this.#listener = listener;
     this.#outgoing = new Outgoing(
       () => this.#mayAnswer(),
-      (data) => listener.typed(data),
+      (data, typed) => (typed ? listener.typed(data) : listener.answered(data)),
     );
     this.#hearClient();
     this.#hearTerminal();
@@ -89,7 +91,6 @@ export class Attachment {
         emit("terminal-viewers", event);
       }),
       this.#client.on("link", (link) => show({ link: { ...link } })),
-      this.#client.on("flow", ({ paused }) => show({ paused })),
       this.#client.on("storage", (storage) => show({ storage: storage.durable ? null : storage })),
       this.#client.on("input", ({ pendingBytes, droppedBytes }) => show({ pendingBytes, droppedBytes })),
       this.#client.on("error", (event) => emit("terminal-error", event)),

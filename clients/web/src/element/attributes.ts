@@ -4,7 +4,7 @@ import { LitElement } from "lit";
 import type { Mode, Options, Role } from "../client/types.ts";
 import type { RendererChoice } from "./renderer.ts";
 import type { Look } from "./screen.ts";
-import { themeNamed } from "./themes.ts";
+import { leastContrast, themeNamed } from "./themes.ts";
 
 const FONTS =
   'ui-monospace, "Cascadia Mono", "JetBrains Mono", "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace';
@@ -92,21 +92,26 @@ export class Attributes extends LitElement {
       fontSize: this.fontSize > 0 ? this.fontSize : FONT_PX,
       scrollback: this.scrollback >= 0 ? this.scrollback : SCROLLBACK_LINES,
       theme: this.themeColors ?? themeNamed(this.theme, this.prefersLight.matches),
+      minimumContrastRatio: this.themeColors ? 1 : leastContrast(this.theme), // one's own colours are drawn as they are
     };
   }
 
   /** Looks only: nothing can be typed. */
   protected get isReadOnly(): boolean {
-    return this.options.role === "viewer";
+    return this.#role === "viewer";
   }
 
-  /** Where to connect, as whom, and from where in the output. */
+  get #role(): Role {
+    return ROLES.includes(this.access) ? this.access : "viewer"; // what was misspelt gets less, not more
+  }
+
+  /** Where to connect, as whom, and from where in the output. Throws TypeError for an address that is none. */
   protected get options(): Options {
     const base = new URL(this.src || ".", document.baseURI);
     if (!base.pathname.endsWith("/")) base.pathname += "/";
     const options: Options = {
       url: new URL(`ws/terminal/${encodeURIComponent(this.session)}`, base).href,
-      role: ROLES.includes(this.access) ? this.access : "viewer", // what was misspelt gets less, not more
+      role: this.#role,
       mode: this.mode,
     };
     const tail = Number(this.history);

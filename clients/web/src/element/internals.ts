@@ -35,6 +35,7 @@ export function openStrictly(terminal: Terminal, parent: HTMLElement, strictDocu
   terminal.open(parent);
   hook.dispose();
   if (opening !== null) throw opening;
+  if (terminal.element?.querySelector("style")) throw new XtermChanged("documentOverride");
 }
 
 /** Have the cursor drawn before the terminal had the focus for the first time: who only looks on wants to see it too. */

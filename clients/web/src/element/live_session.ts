@@ -43,6 +43,8 @@ export interface Setting {
 
 /** Titles change at most so often for those who listen. */
 const TITLE_MS = 100;
+/** The size that fits is told to the service at most so often. */
+const SIZE_MS = 120;
 
 /** One session on show. */
 export class LiveSession {
@@ -63,6 +65,8 @@ export class LiveSession {
   #readOnly: boolean;
   #screenReader: boolean;
   #titleTimer: ReturnType<typeof setTimeout> | undefined;
+  #sizeTimer: ReturnType<typeof setTimeout> | undefined;
+  #sizeToldAt = Number.NEGATIVE_INFINITY;
   #toldTitle = "";
   #toldSize = "";
 
@@ -106,9 +110,9 @@ export class LiveSession {
 
   /** Measure the frame, tell the service if something else fits now, and arrange. */
   fit(): void {
-    if (this.stage.measure() && this.stage.fits) {
+    if (this.stage.measure()) {
       this.#view.fits = this.stage.fits;
-      this.client.resize(this.stage.fits.rows, this.stage.fits.cols);
+      this.#tellSize();
     }
     this.#arrange();
   }
@@ -136,6 +140,7 @@ export class LiveSession {
   close(): void {
     this.#stop.abort();
     clearTimeout(this.#titleTimer);
+    clearTimeout(this.#sizeTimer);
     this.paster.cancel();
     this.#attachment.close();
     this.renderer.dispose();
@@ -158,6 +163,9 @@ export class LiveSession {
           this.#host.error("input_refused", "what was typed was not taken: too much waits");
         this.stage.follow();
       },
+      answered: (data) => {
+        if (!this.paster.type(data)) this.#host.error("input_refused", "an answer of the terminal was not taken");
+      },
     });
   }
 
@@ -169,6 +177,9 @@ export class LiveSession {
     bindShortcuts(terminal, () => this.#readOnly, this.#host);
     this.stage.attach(signal);
     scrollByTouch(frame, (x, y) => this.stage.scroll(x, y), signal);
+    terminal.onRender(() => {
+      if (this.screen.isOutgrown) this.#remeasure();
+    });
     terminal.onTitleChange((title) => this.#titled(title));
     terminal.textarea?.setAttribute("aria-description", "Control F6 leaves the terminal");
     const take = (event: Event, text: string | undefined) => {
@@ -194,6 +205,17 @@ export class LiveSession {
     }, TITLE_MS);
   }
 
+  // The first at once; while a pane is dragged, few: programs draw their whole screen for each.
+  #tellSize(): void {
+    const tell = () => {
+      this.#sizeTimer = undefined;
+      this.#sizeToldAt = performance.now();
+      if (this.stage.fits) this.client.resize(this.stage.fits.rows, this.stage.fits.cols);
+    };
+    if (performance.now() - this.#sizeToldAt > SIZE_MS) tell();
+    else this.#sizeTimer ??= setTimeout(tell, SIZE_MS);
+  }
+
   #remeasure(): void {
     this.screen.unscale();
     this.fit();
@@ -212,7 +234,9 @@ export class LiveSession {
   }
 
   #changed(): void {
-    this.screen.terminal.options.disableStdin = this.#readOnly || this.#view.ended !== null;
+    const { state, ended } = this.#view;
+    const isOver = ended !== null || state === "ended" || state === "refused";
+    this.screen.terminal.options.disableStdin = this.#readOnly || isOver;
     this.#listenable();
     this.#host.changed();
   }

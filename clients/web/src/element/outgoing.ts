@@ -3,12 +3,12 @@
 /** Tells typing from the emulator's own answers: the emulator gives both as `data`, but announces typing just before. */
 export class Outgoing {
   readonly #mayAnswer: () => boolean;
-  readonly #send: (data: string) => void;
+  readonly #send: (data: string, typed: boolean) => void;
   #typed = false;
   /** Answers that were kept from the shell: asked in old output, or another viewer's to give. */
   withheld = 0;
 
-  constructor(mayAnswer: () => boolean, send: (data: string) => void) {
+  constructor(mayAnswer: () => boolean, send: (data: string, typed: boolean) => void) {
     this.#mayAnswer = mayAnswer;
     this.#send = send;
   }
@@ -22,7 +22,7 @@ export class Outgoing {
   data(data: string): void {
     const typed = this.#typed;
     this.#typed = false;
-    if (typed || this.#mayAnswer()) this.#send(data);
+    if (typed || this.#mayAnswer()) this.#send(data, typed);
     else this.withheld += 1;
   }
 }

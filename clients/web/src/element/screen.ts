@@ -14,6 +14,8 @@ export interface Look {
   /** Lines kept above the screen. */
   scrollback: number;
   theme: ITheme;
+  /** Text is drawn lighter or darker until it has this contrast to what is behind it. */
+  minimumContrastRatio: number;
 }
 
 /** A font that does not arrive within so many milliseconds is not waited for; it takes over when it comes. */
@@ -63,23 +65,23 @@ export class Screen {
     if (!(root instanceof ShadowRoot)) throw new Error("a screen must stand in a shadow root of the document");
     this.#look = look;
     this.#listener = listener;
+    const ownDocument = strictDocument(document, root);
     this.terminal = new Terminal({
       ...look,
       allowProposedApi: true,
       allowTransparency: false,
       cursorBlink: false,
       cursorInactiveStyle: "outline",
-      documentOverride: strictDocument(document, root),
+      documentOverride: ownDocument,
       linkHandler: listener.links,
       logLevel: "off",
       macOptionIsMeta: false,
-      minimumContrastRatio: 1,
       rightClickSelectsWord: false,
       // No window manipulation: a program neither moves this window nor reads its title or size in pixels.
       windowOptions: {},
     });
     this.feed = new Feed(this.terminal, listener.failed);
-    openStrictly(this.terminal, parent, strictDocument(document, root));
+    openStrictly(this.terminal, parent, ownDocument);
     showCursorAtOnce(this.terminal);
     this.terminal.loadAddon(new UnicodeGraphemesAddon());
     document.fonts.addEventListener("loadingdone", () => this.#fontsChanged(), { signal: this.#stop.signal });
@@ -105,6 +107,15 @@ export class Screen {
   fits(area: Box): Size | null {
     if (this.terminal.options.fontSize === this.#look.fontSize) this.#cell = this.drawnCell() ?? this.#cell;
     return this.#cell && fitting(area, this.#cell, this.scrollbarPx);
+  }
+
+  /** Whether characters have another size than was measured: by the browser's zoom, or shown for the first time. */
+  get isOutgrown(): boolean {
+    if (this.terminal.options.fontSize !== this.#look.fontSize) return false;
+    const drawn = this.drawnCell();
+    if (drawn === null) return false;
+    // The DOM renderer spreads a line's rounding over its cells: that much is no change.
+    return this.#cell === null || Math.abs(drawn.width / this.#cell.width - 1) > 0.02;
   }
 
   /** The room that the scroll bar takes. */

@@ -37,7 +37,6 @@ function linkQuality(view: View) {
   const lag = view.state === "open" && lagBytes > LAG_BYTES ? `${formatBytes(lagBytes)} behind` : "";
   return html`
     ${mode === "exact" ? nothing : html`<span class="badge" title="Delivery mode">${mode}</span>`}
-    ${view.paused ? html`<span>paused</span>` : nothing}
     ${lag ? html`<span title="Output that is not on this screen yet">${lag}</span>` : nothing}
     <span class="optional" title="Round trip to the service">${formatRtt(rttMs)}</span>
   `;

@@ -30,10 +30,39 @@ const COUNTDOWN_MS = 250;
 const IDENTITY = ["src", "session", "access", "history"] as const;
 
 /**
- * A terminal session of the service on a page: `<terminal-session session="…">`.
+ * A terminal session of the service on a page: `<terminal-session session="…">`. Give it a height.
  *
  * It attaches when it is in a document and has a `session`, and stays attached while it is moved within one task (a tab or
- * pane put elsewhere); removed for longer it detaches, and the session goes on without it.
+ * pane put elsewhere); removed for longer it detaches, and the session goes on without it: put back, it begins anew.
+ *
+ * Events bubble out of shadow roots; `detail` is given in braces.
+ *
+ * @fires terminal-state {state, attempt, retryInMs, code, reason} - of the connection
+ * @fires terminal-title {title} - what the program calls itself: one line, at most 256 characters, nothing invisible
+ * @fires terminal-viewers {viewers, responder} - who is here, and whose emulator answers the program's questions
+ * @fires terminal-resize {rows, cols, letterboxed} - the session's size; letterboxed: it is not what fits here
+ * @fires terminal-gap {first, last, lostBytes, reason} - output that will never come: trimmed, skipped or torn
+ * @fires terminal-ended {reason, exitCode, signal, message} - the program ended; its last output is on the screen
+ * @fires terminal-link {href, text} - before a link is opened; `preventDefault()` keeps it closed
+ * @fires terminal-input {} - something was typed; not what, for it may be a password
+ * @fires terminal-bell {} - the program rings now, not in old output
+ * @fires terminal-error {code, message} - something was refused or went wrong; the terminal goes on
+ *
+ * @cssprop --terminal-padding - around the emulator (4px)
+ * @cssprop --terminal-background - of the status bar, banners, and around a terminal of another size (the theme's)
+ * @cssprop --terminal-foreground - of their text (the theme's, drawn towards black or white)
+ * @cssprop --terminal-accent - focus and progress (#3b82f6)
+ * @cssprop --terminal-warning - no connection, gaps (#d97706)
+ * @cssprop --terminal-error - refusals (#dc2626)
+ * @cssprop --terminal-ui-font - font family of all but the emulator (system-ui)
+ *
+ * @csspart session - everything
+ * @csspart frame - what the emulator stands in; `screen` - the emulator's place
+ * @csspart statusbar - below; `presence` in it - who is here
+ * @csspart banner - all banners, each also `banner-` and lost, refused, ended, dropped, clipboard, paste, storage or gap
+ * @csspart note - the size, where another viewer decides it
+ * @csspart gap - the label where output is missing
+ * @csspart find - the bar for finding; `tip` - where a link leads; `dialog` - questions (`paste-dialog`, `link-dialog`)
  */
 export class TerminalSession extends Attributes {
   static override styles = [styles, overlayStyles, bannerStyles, statusStyles];
@@ -134,9 +163,11 @@ export class TerminalSession extends Attributes {
 
   /** Connect now, whatever the back-off says; also after a refusal. */
   reconnect(): void {
-    this.client?.reconnect();
+    if (this.client) this.client.reconnect();
+    else void this.#begin();
   }
 
+  /** Set the attribute `mode`. */
   setMode(mode: Mode): void {
     this.mode = mode;
   }
@@ -256,14 +287,32 @@ export class TerminalSession extends Attributes {
 
   async #begin(): Promise<void> {
     this.#end();
-    this.#beginning += 1;
     const beginning = this.#beginning;
     if (!this.session || !this.shadowRoot) return;
     this.#paint();
     await loadFont(this.look);
     if (beginning !== this.#beginning || !this.isConnected) return;
-    const sheets = this.shadowRoot.adoptedStyleSheets;
-    if (!sheets.includes(xtermStyles())) sheets.unshift(xtermStyles());
+    this.#part(".screen").replaceChildren(); // what a beginning left that failed
+    const { adoptedStyleSheets } = this.shadowRoot;
+    if (!adoptedStyleSheets.includes(xtermStyles())) adoptedStyleSheets.unshift(xtermStyles());
+    try {
+      const live = this.#makeLive();
+      this.#live = live;
+      await live.renderer.choose(this.renderer);
+      if (this.images) await live.drawImages();
+      if (beginning !== this.#beginning) return;
+      live.start();
+      if (this.autofocus) this.focus();
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      Object.assign(this.#view, { state: "refused", reason }); // an address that is none, an xterm.js that changed
+      this.requestUpdate();
+      this.#emit("terminal-error", { code: "unusable", message: reason });
+    }
+  }
+
+  #makeLive(): LiveSession {
+    const ticket = async () => (this.ticket ? this.ticket() : null); // whichever there is when it is asked
     const setting = {
       frame: this.#part(".frame"),
       place: this.#part(".screen"),
@@ -271,18 +320,7 @@ export class TerminalSession extends Attributes {
       readOnly: this.isReadOnly,
       screenReader: this.screenReader,
     };
-    const live = new LiveSession(
-      createClient({ ...this.options, ticket: async () => (this.ticket ? this.ticket() : null) }),
-      setting,
-      this.#view,
-      this.#host,
-    );
-    this.#live = live;
-    await live.renderer.choose(this.renderer);
-    if (this.images) await live.drawImages();
-    if (beginning !== this.#beginning) return;
-    live.start();
-    if (this.autofocus) this.focus();
+    return new LiveSession(createClient({ ...this.options, ticket }), setting, this.#view, this.#host);
   }
 
   #end(): void {

@@ -77,6 +77,11 @@ export function themeNamed(name: string, prefersLight: boolean): ITheme {
   return { ...chosen };
 }
 
+/** The contrast that text has at least: WCAG's AA, and its AAA where contrast is what is wanted. */
+export function leastContrast(name: string): number {
+  return name === "high-contrast" ? 7 : 4.5;
+}
+
 /** Whether a background is a light one: what lies upon it must be dark. `colour` is #rgb or #rrggbb; others count as dark. */
 export function isLight(colour: string): boolean {
   const digits = /^#(?:([0-9a-f]{3})|([0-9a-f]{6}))$/i.exec(colour);

@@ -22,7 +22,6 @@ export interface View {
   pendingBytes: number;
   droppedBytes: number;
   skippedBytes: number;
-  paused: boolean;
   ended: Events["ended"] | null;
   storage: Events["storage"] | null;
   title: string;
@@ -53,7 +52,6 @@ export function newView(): View {
     pendingBytes: 0,
     droppedBytes: 0,
     skippedBytes: 0,
-    paused: false,
     ended: null,
     storage: null,
     title: "",
