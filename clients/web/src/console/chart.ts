@@ -158,7 +158,10 @@ export class MetricChart extends LitElement {
     if (!spec) return html``;
     return html`
       <h3>${spec.title} <span>· ${spec.about}</span></h3>
-      <div class="plot" role="img" aria-label=${this.#inWords(spec)}>${this.#tip(spec)}</div>
+      <div class="plot" role="img" aria-label=${this.#inWords(spec)}>
+        <div class="canvas"></div>
+        ${this.#tip(spec)}
+      </div>
       <table>
         <caption>
           ${spec.title}, ${spec.about}, over the last minutes
@@ -213,14 +216,14 @@ export class MetricChart extends LitElement {
   // -- the canvas
 
   #begin(): void {
-    const place = this.renderRoot.querySelector<HTMLElement>(".plot");
+    const place = this.renderRoot.querySelector<HTMLElement>(".canvas");
     if (!place || !this.spec) return;
     this.#plot = new uPlot(this.#options(this.spec, place.clientWidth || 300), this.#columns, place);
     this.#resized.observe(place);
   }
 
   #fit(): void {
-    const width = this.renderRoot.querySelector<HTMLElement>(".plot")?.clientWidth;
+    const width = this.renderRoot.querySelector<HTMLElement>(".canvas")?.clientWidth;
     if (width && width !== this.#plot?.width) this.#plot?.setSize({ width, height: HEIGHT });
   }
 
@@ -244,7 +247,7 @@ export class MetricChart extends LitElement {
         y: { range: (_, __, highest) => [0, ceiling(highest, spec.isWhole ?? false)] },
       },
       axes: [
-        { ...axis, size: 26, space: 70, values: (_, splits) => splits.map(timeOf) },
+        { ...axis, size: 26, space: 90, values: (plot, splits) => timesOf(splits, plot.scales["x"]) },
         {
           ...axis,
           size: 72,
@@ -308,8 +311,16 @@ function ceiling(highest: number | null, isWhole: boolean): number {
   return Math.max(least, (highest ?? 0) * 1.1);
 }
 
-function timeOf(seconds: number): string {
-  return new Date(seconds * 1000).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
+/** Clock times, with seconds where minutes would all be the same. */
+function timesOf(splits: readonly number[], scale: uPlot.Scale | undefined): string[] {
+  const isShort = (scale?.max ?? 0) - (scale?.min ?? 0) < 180;
+  const parts: Intl.DateTimeFormatOptions = {
+    hour: "2-digit",
+    minute: "2-digit",
+    ...(isShort && { second: "2-digit" }),
+  };
+  const format = new Intl.DateTimeFormat(undefined, parts);
+  return splits.map((split) => format.format(split * 1000));
 }
 
 customElements.define("metric-chart", MetricChart);

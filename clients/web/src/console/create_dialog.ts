@@ -2,9 +2,21 @@
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { type Api, randomKey } from "./api.ts";
 import { controls } from "./controls.ts";
-import { createStyles } from "./create_styles.ts";
+import {
+  type Choice,
+  describedBy,
+  errorLine,
+  field,
+  focusWrong,
+  type Look,
+  moreInput,
+  pairsField,
+  selectField,
+  textField,
+  valueIn,
+} from "./form_fields.ts";
+import { formStyles } from "./form_styles.ts";
 import { formatSize, formatWhen, spellDuration } from "./format.ts";
-import "./name_values.ts";
 import { sentence } from "./notes.ts";
 import { pageStorage } from "./preferences.ts";
 import { ApiProblem, explain } from "./problem.ts";
@@ -16,7 +28,6 @@ import {
   LIFETIMES,
   lifetimeOf,
   NO_WISHES,
-  type Pair,
   POLICIES,
   RETENTIONS,
   recall,
@@ -27,10 +38,9 @@ import {
   type Wishes,
 } from "./wishes.ts";
 
-const ADVANCED = ["cwd", "env", "labels", "keepalive", "size_policy", "retention_bytes", "backend"] as const;
+const ADVANCED = ["cwd", "env", "labels", "size_policy", "retention_bytes", "backend"] as const;
 const FIELDS = ["shell", "command", "name", "rows", "cols", "ttl_seconds", ...ADVANCED] as const;
-type Field = (typeof FIELDS)[number] | "size";
-type Choice = readonly [value: string, label: string];
+const USUAL: Choice = ["", "The service’s default"];
 
 /** Fires `session-created` {sessionId}, which bubbles out of shadow roots. */
 export class CreateSession extends LitElement {
@@ -44,7 +54,7 @@ export class CreateSession extends LitElement {
     isBusy: { state: true },
     isAdvanced: { state: true },
   };
-  static override styles = [controls, createStyles];
+  static override styles = [controls, formStyles];
 
   declare api: Api | null;
   /** The size of a terminal that fits the window, in characters; null: it is guessed. */
@@ -99,8 +109,13 @@ export class CreateSession extends LitElement {
         </header>
         <div class="body">
           ${this.trouble ? html`<p class="trouble" role="alert">${this.trouble}</p>` : nothing}
-          ${this.#program()} ${this.#text("name", "Name", "name", "for you and others to find it", 200)} ${this.#lifetime()}
-          ${this.#size()} ${this.#advanced()}
+          ${this.#program()}
+          ${textField(this.#look("name", "Name"), this.wishes.name, {
+            limit: 200,
+            placeholder: "for you and others to find it",
+            change: (name) => this.#wish({ name }),
+          })}
+          ${this.#lifetime()} ${this.#size()} ${this.#advanced()}
         </div>
         <footer>
           <button type="button" @click=${this.close}>Cancel</button>
@@ -111,112 +126,110 @@ export class CreateSession extends LitElement {
   }
 
   #program(): TemplateResult {
-    const choices: Choice[] = [
-      ["", "The service’s default shell"],
-      ...SHELLS.map((shell): Choice => [shell, shell]),
-      ["custom", "A command…"],
-    ];
-    return html`${this.#select("shell", "Program", "program", choices)} ${
-      this.wishes.program === "custom" ? this.#command() : nothing
-    }`;
+    const shells = SHELLS.map((shell): Choice => [shell, shell]);
+    const choices: Choice[] = [["", "The service’s default shell"], ...shells, ["custom", "A command…"]];
+    return html`${selectField(this.#look("shell", "Program"), this.wishes.program, {
+      choices,
+      isFirst: true,
+      change: (program) => this.#wish({ program }),
+    })}
+    ${this.wishes.program === "custom" ? this.#command() : nothing}`;
   }
 
   #command(): TemplateResult {
-    const words = commandOf(this.wishes.command);
-    return this.#field(
-      "command",
-      "Command",
+    const { command } = this.wishes;
+    const words = commandOf(command);
+    const usage = "One line, or an argument in each line. There is no shell in between: no pipes, no $NAME.";
+    const look = {
+      ...this.#look("command", "Command"),
+      hint: words.length > 1 ? html`${words.map((word) => html`<code>${word}</code> `)}` : usage,
+    };
+    return field(
+      look,
       html`<textarea
         id="command"
-        rows=${Math.min(6, Math.max(2, this.wishes.command.split("\n").length))}
+        rows=${Math.min(6, Math.max(2, command.split("\n").length))}
         spellcheck="false"
         autocapitalize="off"
         autocomplete="off"
         placeholder="htop -d 10"
-        aria-describedby="command-hint command-error"
-        aria-invalid=${this.#isWrong("command")}
-        .value=${this.wishes.command}
+        aria-describedby=${describedBy(look)}
+        aria-invalid=${look.error ? "true" : "false"}
+        .value=${command}
         @input=${(event: Event) => this.#wish({ command: valueIn(event) })}
       ></textarea>`,
-      words.length > 1
-        ? html`${words.map((word) => html`<code>${word}</code> `)}`
-        : "One line, or an argument in each line. There is no shell in between: no pipes, no $NAME.",
     );
   }
 
   #lifetime(): TemplateResult {
-    const choices: Choice[] = [
-      ["", "The service’s default"],
-      ...LIFETIMES.map((seconds): Choice => [String(seconds), spellDuration(seconds)]),
-      ["custom", "Another time…"],
-    ];
+    const presets = LIFETIMES.map((seconds): Choice => [String(seconds), spellDuration(seconds)]);
+    const look = { ...this.#look("ttl_seconds", "Lives without use"), hint: this.#lifetimeHint() };
+    const more = moreInput(look, this.wishes.lifetimeText, {
+      label: "Time without use",
+      placeholder: "90m, 12h, 2d",
+      change: (lifetimeText) => this.#wish({ lifetimeText }),
+    });
+    return selectField(look, this.wishes.lifetime, {
+      choices: [USUAL, ...presets, ["custom", "Another time…"]],
+      change: (lifetime) => this.#wish({ lifetime }),
+      more: this.wishes.lifetime === "custom" ? more : nothing,
+    });
+  }
+
+  #lifetimeHint(): string {
     const seconds = lifetimeOf(this.wishes);
+    if (!seconds) return "A session that nobody uses ends by itself.";
     const now = this.api?.now() ?? Date.now() / 1000;
-    const hint = seconds
-      ? `It ends after ${spellDuration(seconds)} without use: ${formatWhen(now + seconds, now)} if nobody uses it.`
-      : "A session that nobody uses ends by itself.";
-    const more = html`<input
-      aria-label="Time without use"
-      placeholder="90m, 12h, 2d"
-      aria-describedby="ttl_seconds-error ttl_seconds-hint"
-      aria-invalid=${this.#isWrong("ttl_seconds")}
-      .value=${this.wishes.lifetimeText}
-      @input=${(event: Event) => this.#wish({ lifetimeText: valueIn(event) })}
-    />`;
-    const isCustom = this.wishes.lifetime === "custom";
-    return this.#select("ttl_seconds", "Lives without use", "lifetime", choices, hint, isCustom ? more : nothing);
+    return `It ends after ${spellDuration(seconds)} without use: ${formatWhen(now + seconds, now)} if nobody uses it.`;
   }
 
   #size(): TemplateResult {
     const { rows, cols } = this.#fitting;
-    const choices: Choice[] = [
-      ["fit", `Fit to the window (${cols} × ${rows})`],
-      ["fixed", "Columns × rows…"],
-    ];
+    const rowsLook = this.#look("rows", "Size");
+    const colsLook = this.#look("cols", "Size");
     const more = html`<div class="size">
-        ${this.#number("cols", "Columns")}<span aria-hidden="true">×</span>${this.#number("rows", "Rows")}
+        ${moreInput(colsLook, this.wishes.cols, {
+          label: `Columns, 1 to ${SIZE_LIMIT}`,
+          change: (text) => this.#wish({ cols: text }),
+        })}<span aria-hidden="true">×</span>${moreInput(rowsLook, this.wishes.rows, {
+          label: `Rows, 1 to ${SIZE_LIMIT}`,
+          change: (text) => this.#wish({ rows: text }),
+        })}
       </div>
-      ${this.#error("cols")} ${this.errors["cols"] ? nothing : this.#error("rows")}`;
-    return this.#select("size", "Size", "sizing", choices, nothing, this.wishes.sizing === "fixed" ? more : nothing);
-  }
-
-  #number(field: "rows" | "cols", label: string): TemplateResult {
-    return html`<input
-      inputmode="numeric"
-      aria-label="${label}, 1 to ${SIZE_LIMIT}"
-      aria-describedby="${field}-error"
-      aria-invalid=${this.#isWrong(field)}
-      .value=${this.wishes[field]}
-      @input=${(event: Event) => this.#wish({ [field]: valueIn(event) })}
-    />`;
+      ${errorLine(colsLook)} ${colsLook.error ? nothing : errorLine(rowsLook)}`;
+    return selectField({ name: "size", label: "Size", error: "" }, this.wishes.sizing, {
+      choices: [
+        ["fit", `Fit to the window (${cols} × ${rows})`],
+        ["fixed", "Columns × rows…"],
+      ],
+      change: (sizing) => this.#wish({ sizing: sizing === "fixed" ? "fixed" : "fit" }),
+      more: this.wishes.sizing === "fixed" ? more : nothing,
+    });
   }
 
   #advanced(): TemplateResult {
-    const usual: Choice = ["", "The service’s default"];
-    const policies = Object.entries(POLICIES).map(([name, label]): Choice => [name, label]);
-    const retentions = RETENTIONS.map((bytes): Choice => [String(bytes), formatSize(bytes)]);
-    return html`<details
-      ?open=${this.isAdvanced}
-      @toggle=${(event: Event) => {
-        this.isAdvanced = (event.target as HTMLDetailsElement).open;
-      }}
-    >
+    const { wishes } = this;
+    return html`<details ?open=${this.isAdvanced} @toggle=${this.#onToggle}>
       <summary>Advanced</summary>
-      ${this.#text("cwd", "Working directory", "cwd", "home directory", 4096)}
-      ${this.#pairs("env", "Environment variables", "variable", isSecretName)}
-      ${this.#pairs("labels", "Labels", "label", () => false)}
-      ${this.#select("size_policy", "Whose size counts", "policy", [usual, ...policies])}
-      ${this.#select("retention_bytes", "Output kept", "retention", [usual, ...retentions])}
-      ${this.#select(
-        "backend",
-        "Where it runs",
-        "backend",
-        this.backends.map((name, place): Choice => [place ? name : "", name]),
-      )}
+      ${textField(this.#look("cwd", "Working directory"), wishes.cwd, {
+        limit: 4096,
+        placeholder: "home directory",
+        change: (cwd) => this.#wish({ cwd }),
+      })}
+      ${pairsField(this.#look("env", "Environment variables"), wishes.env, {
+        noun: "variable",
+        masks: isSecretName,
+        change: (env) => this.#wish({ env }),
+      })}
+      ${pairsField(this.#look("labels", "Labels"), wishes.labels, {
+        noun: "label",
+        change: (labels) => this.#wish({ labels }),
+      })}
+      ${this.#choices()}
       <label class="check"
         ><input
           type="checkbox"
-          .checked=${this.wishes.keepalive}
+          .checked=${wishes.keepalive}
           @change=${(event: Event) => this.#wish({ keepalive: (event.target as HTMLInputElement).checked })}
         />
         Whoever is attached and may type keeps it alive</label
@@ -224,86 +237,24 @@ export class CreateSession extends LitElement {
     </details>`;
   }
 
-  // -- parts of a form
-
-  #text(field: Field, label: string, wish: "name" | "cwd", placeholder: string, limit: number): TemplateResult {
-    return this.#field(
-      field,
-      label,
-      html`<input
-        id=${field}
-        maxlength=${limit}
-        placeholder=${placeholder}
-        autocomplete="off"
-        spellcheck="false"
-        aria-describedby="${field}-error"
-        aria-invalid=${this.#isWrong(field)}
-        .value=${this.wishes[wish]}
-        @input=${(event: Event) => this.#wish({ [wish]: valueIn(event) })}
-      />`,
-    );
+  #choices(): TemplateResult {
+    const { wishes } = this;
+    return html`${selectField(this.#look("size_policy", "Whose size counts"), wishes.policy, {
+      choices: [USUAL, ...Object.entries(POLICIES)],
+      change: (policy) => this.#wish({ policy }),
+    })}
+    ${selectField(this.#look("retention_bytes", "Output kept"), wishes.retention, {
+      choices: [USUAL, ...RETENTIONS.map((bytes): Choice => [String(bytes), formatSize(bytes)])],
+      change: (retention) => this.#wish({ retention }),
+    })}
+    ${selectField(this.#look("backend", "Where it runs"), wishes.backend, {
+      choices: this.backends.map((name, place): Choice => [place ? name : "", name]),
+      change: (backend) => this.#wish({ backend }),
+    })}`;
   }
 
-  #select(
-    field: Field,
-    label: string,
-    wish: "program" | "lifetime" | "sizing" | "policy" | "retention" | "backend",
-    choices: readonly Choice[],
-    hint: string | typeof nothing = nothing,
-    more: TemplateResult | typeof nothing = nothing,
-  ): TemplateResult {
-    const chosen = this.wishes[wish];
-    return this.#field(
-      field,
-      label,
-      html`<select
-        id=${field}
-        ?autofocus=${field === "shell"}
-        aria-describedby="${field}-hint ${field}-error"
-        aria-invalid=${this.#isWrong(field)}
-        @change=${(event: Event) => this.#wish({ [wish]: valueIn(event) })}
-      >
-        ${choices.map(([value, text]) => html`<option value=${value} ?selected=${value === chosen}>${text}</option>`)}
-        </select>
-        ${more}`,
-      hint,
-    );
-  }
-
-  #pairs(field: "env" | "labels", label: string, noun: string, masks: (name: string) => boolean): TemplateResult {
-    return html`<div class="field wide">
-      <span class="label">${label}</span>
-      <name-values
-        label=${label}
-        noun=${noun}
-        .masks=${masks}
-        .pairs=${this.wishes[field]}
-        ?data-wrong=${Boolean(this.errors[field])}
-        @pairs-changed=${(event: CustomEvent<{ pairs: readonly Pair[] }>) => this.#wish({ [field]: event.detail.pairs })}
-      ></name-values>
-      ${this.#error(field)}
-    </div>`;
-  }
-
-  #field(
-    field: Field,
-    label: string,
-    control: TemplateResult,
-    hint: TemplateResult | string | typeof nothing = nothing,
-  ): TemplateResult {
-    return html`<div class="field">
-      <label for=${field}>${label}</label>${control}
-      ${hint === nothing ? nothing : html`<p class="hint" id="${field}-hint">${hint}</p>`} ${this.#error(field)}
-    </div>`;
-  }
-
-  #error(field: Field): TemplateResult | typeof nothing {
-    const text = this.errors[field];
-    return text ? html`<p class="error" id="${field}-error">${sentence(text)}</p>` : nothing;
-  }
-
-  #isWrong(field: Field): "true" | "false" {
-    return this.errors[field] ? "true" : "false";
+  #look(name: (typeof FIELDS)[number], label: string): Look {
+    return { name, label, error: this.errors[name] ?? "" };
   }
 
   // -- what is done
@@ -311,6 +262,10 @@ export class CreateSession extends LitElement {
   #wish(change: Partial<Wishes>): void {
     this.wishes = { ...this.wishes, ...change };
   }
+
+  readonly #onToggle = (event: Event): void => {
+    this.isAdvanced = (event.target as HTMLDetailsElement).open;
+  };
 
   readonly #onKey = (event: KeyboardEvent): void => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
@@ -368,7 +323,7 @@ export class CreateSession extends LitElement {
   async #showErrors(): Promise<void> {
     this.isAdvanced ||= ADVANCED.some((field) => this.errors[field]);
     await this.updateComplete;
-    this.renderRoot.querySelector<HTMLElement>('[aria-invalid="true"], [data-wrong]')?.focus();
+    focusWrong(this.renderRoot);
   }
 
   get #fitting(): { rows: number; cols: number } {
@@ -385,10 +340,6 @@ export class CreateSession extends LitElement {
 
 function bounded(characters: number): number {
   return Math.max(10, Math.min(400, characters));
-}
-
-function valueIn(event: Event): string {
-  return (event.target as HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement).value;
 }
 
 customElements.define("create-session", CreateSession);

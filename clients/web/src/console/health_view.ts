@@ -1,5 +1,5 @@
 // <health-view>: how the service is, by its own word, and where to read on about it.
-import { css, html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
+import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import type { Api } from "./api.ts";
 import { controls } from "./controls.ts";
 import { formatMoment, plural, spellDuration } from "./format.ts";
@@ -126,7 +126,6 @@ export class HealthView extends LitElement {
   declare private front: Front | null;
   #lookedAt = 0;
   readonly #poll = new Poll(this, (signal) => this.#look(signal), INTERVAL_MS);
-  readonly #onIdentity = (): void => this.#poll.now();
 
   constructor() {
     super();
@@ -140,13 +139,6 @@ export class HealthView extends LitElement {
     this.health = await this.api.health({ signal });
     this.#lookedAt = Date.now();
     this.front = await this.api.front({ signal });
-  }
-
-  override willUpdate(changed: PropertyValues<this>): void {
-    if (!changed.has("api")) return;
-    changed.get("api")?.removeEventListener("signed-in", this.#onIdentity);
-    this.api?.addEventListener("signed-in", this.#onIdentity);
-    this.#poll.now();
   }
 
   override render(): TemplateResult {

@@ -106,7 +106,6 @@ export class MetricsView extends LitElement {
   #series = new Series(SPAN_SECONDS, INTERVAL_SECONDS);
   #lookedAt = 0;
   readonly #poll = new Poll(this, (signal) => this.#look(signal), INTERVAL_SECONDS * 1000);
-  readonly #onIdentity = (): void => this.#poll.now();
 
   constructor() {
     super();
@@ -127,15 +126,9 @@ export class MetricsView extends LitElement {
   }
 
   override willUpdate(changed: PropertyValues<this>): void {
-    if (!changed.has("api")) return;
-    const before = changed.get("api");
-    before?.removeEventListener("signed-in", this.#onIdentity);
-    this.api?.addEventListener("signed-in", this.#onIdentity);
-    if (this.api) {
-      this.#series = seen.get(this.api) ?? this.#series;
-      seen.set(this.api, this.#series);
-    }
-    this.#poll.now();
+    if (!changed.has("api") || !this.api) return;
+    this.#series = seen.get(this.api) ?? new Series(SPAN_SECONDS, INTERVAL_SECONDS);
+    seen.set(this.api, this.#series);
   }
 
   override render(): TemplateResult {

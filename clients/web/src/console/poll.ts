@@ -1,5 +1,6 @@
 // Asking again and again: how often, when not, and what is told of it. Views own one each.
 import type { ReactiveController, ReactiveControllerHost } from "lit";
+import type { Api } from "./api.ts";
 import { ApiProblem } from "./problem.ts";
 
 const LONGEST_MS = 30_000;
@@ -23,9 +24,13 @@ export function delayAfter(attempt: Attempt, intervalMs: number, random: number)
   return Math.max(backOff * (0.5 + random / 2), attempt.retryAfterMs ?? 0);
 }
 
+/** Who polls: a view of what an Api tells. */
+export type PollHost = ReactiveControllerHost & HTMLElement & { readonly api: Api | null };
+
 /**
  * Runs `task` while its host is on a page that is looked at: every `intervalMs`, less often when it fails. After a
- * refusal of our identity it waits for `now`. The task must end when its signal is aborted.
+ * refusal of our identity it waits for `now`, or for somebody to sign in. With another Api, and when somebody signs
+ * out, `forget` is called: what is known was told to somebody else. The task must end when its signal is aborted.
  */
 export class Poll implements ReactiveController {
   /** What went wrong the last time; null: nothing. */
@@ -36,18 +41,22 @@ export class Poll implements ReactiveController {
   isBusy = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #abort: AbortController | null = null;
-  readonly #host: ReactiveControllerHost & HTMLElement;
+  readonly #host: PollHost;
   readonly #task: (signal: AbortSignal) => Promise<void>;
   readonly #intervalMs: number;
+  readonly #forget: () => void;
+  #api: Api | null = null;
 
   constructor(
-    host: ReactiveControllerHost & HTMLElement,
+    host: PollHost,
     task: (signal: AbortSignal) => Promise<void>,
     intervalMs: number,
+    forget: () => void = () => {},
   ) {
     this.#host = host;
     this.#task = task;
     this.#intervalMs = intervalMs;
+    this.#forget = forget;
     host.addController(this);
   }
 
@@ -55,6 +64,7 @@ export class Poll implements ReactiveController {
     document.addEventListener("visibilitychange", this.#onWake);
     window.addEventListener("online", this.#onWake);
     window.addEventListener("pageshow", this.#onWake);
+    this.#listen(this.#host.api);
     this.now();
   }
 
@@ -62,13 +72,29 @@ export class Poll implements ReactiveController {
     document.removeEventListener("visibilitychange", this.#onWake);
     window.removeEventListener("online", this.#onWake);
     window.removeEventListener("pageshow", this.#onWake);
+    this.#listen(null);
     this.#stop();
+  }
+
+  hostUpdate(): void {
+    if (!this.#host.isConnected || this.#host.api === this.#api) return;
+    if (this.#api) this.#forget();
+    this.#listen(this.#host.api);
+    this.now();
+  }
+
+  #listen(api: Api | null): void {
+    this.#api?.removeEventListener("signed-in", this.#onSignedIn);
+    this.#api?.removeEventListener("signed-out", this.#onSignedOut);
+    this.#api = api;
+    api?.addEventListener("signed-in", this.#onSignedIn);
+    api?.addEventListener("signed-out", this.#onSignedOut);
   }
 
   /** Ask at once, whatever was planned; what is under way is given up. */
   now(): void {
     this.#stop();
-    if (this.#host.isConnected && !document.hidden) void this.#attempt();
+    if (this.#host.api && this.#host.isConnected && !document.hidden) void this.#attempt();
   }
 
   #stop(): void {
@@ -115,6 +141,13 @@ export class Poll implements ReactiveController {
     this.nextAt = Date.now() + delayMs;
     this.#timer = setTimeout(() => void this.#attempt(), delayMs);
   }
+
+  readonly #onSignedIn = (): void => this.now();
+
+  readonly #onSignedOut = (): void => {
+    this.#forget();
+    this.now();
+  };
 
   readonly #onWake = (): void => {
     if (document.hidden) this.#stop();

@@ -1,24 +1,27 @@
 // <session-list>: the sessions there are, kept up to date, and what can be done with each.
 import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { repeat } from "lit/directives/repeat.js";
-import { controls } from "./controls.ts";
-import "./end_dialog.ts";
 import type { Api } from "./api.ts";
+import { controls } from "./controls.ts";
+import "./edit_dialog.ts";
+import type { EditSession } from "./edit_dialog.ts";
+import "./end_dialog.ts";
 import type { EndSession } from "./end_dialog.ts";
 import { formatCount } from "./format.ts";
 import { troubleNote, waitingNote } from "./notes.ts";
 import { noteStyles } from "./notes_styles.ts";
 import { Poll } from "./poll.ts";
+import { RowFocus } from "./row_focus.ts";
 import { isLiving, type Session } from "./session.ts";
 import { SessionActs } from "./session_acts.ts";
 import "./session_details.ts";
 import { actionOf, rowAfter, stepWithin } from "./session_keys.ts";
+import { counts, listBar, noMatch, noSessions } from "./session_list_parts.ts";
 import { listStyles } from "./session_list_styles.ts";
 import "./session_menu.ts";
 import type { SessionAction, SessionMenu } from "./session_menu.ts";
-import { arrange, isOrder, ORDERS, type Order, placeAfter } from "./session_order.ts";
+import { arrange, type Order } from "./session_order.ts";
 import { sessionRow } from "./session_row.ts";
-import { sign } from "./signs.ts";
 
 const INTERVAL_MS = 2000;
 /** Rows drawn at first: more of them would only be scrolled past. */
@@ -37,7 +40,6 @@ export class SessionList extends LitElement {
     sessions: { state: true },
     filter: { state: true },
     order: { state: true },
-    place: { state: true },
     renaming: { state: true },
     detailed: { state: true },
     limit: { state: true },
@@ -50,16 +52,20 @@ export class SessionList extends LitElement {
   declare private sessions: readonly Session[] | null;
   declare private filter: string;
   declare private order: Order;
-  declare private place: string | null;
   declare private renaming: string | null;
   declare private detailed: string | null;
   declare private limit: number;
-  readonly #poll = new Poll(this, (signal) => this.#look(signal), INTERVAL_MS);
+  readonly #poll = new Poll(
+    this,
+    (signal) => this.#look(signal),
+    INTERVAL_MS,
+    () => this.#forget(),
+  );
+  readonly #rows = new RowFocus(this);
   readonly #acts = new SessionActs(this);
   #shown: Session[] = [];
   #lookedAt = 0;
   #ticker: ReturnType<typeof setInterval> | undefined;
-  #focused: { id: string; element: HTMLElement } | null = null;
 
   constructor() {
     super();
@@ -68,7 +74,6 @@ export class SessionList extends LitElement {
     this.sessions = null;
     this.filter = "";
     this.order = "newest";
-    this.place = null;
     this.renaming = null;
     this.detailed = null;
     this.limit = SHOWN;
@@ -81,7 +86,7 @@ export class SessionList extends LitElement {
 
   /** Give the keyboard to the list, or to the filter where nothing is listed. */
   override focus(): void {
-    if (this.place) this.#focusRow(this.place);
+    if (this.#rows.place) this.#rows.focus(this.#rows.place);
     else this.renderRoot.querySelector("input")?.focus();
   }
 
@@ -116,26 +121,15 @@ export class SessionList extends LitElement {
     this.dispatchEvent(new CustomEvent("sessions-changed", { detail: { sessions }, bubbles: true, composed: true }));
   }
 
-  readonly #onIdentity = (): void => {
-    if (this.api && !this.api.isSignedIn) this.sessions = null; // of somebody who has left
-    this.#poll.now();
-  };
+  #forget(): void {
+    this.sessions = null;
+    this.detailed = null;
+    this.renaming = null;
+  }
 
-  override willUpdate(changed: PropertyValues<this>): void {
-    if (changed.has("api")) {
-      const before = changed.get("api");
-      for (const name of ["signed-in", "signed-out"]) {
-        before?.removeEventListener(name, this.#onIdentity);
-        this.api?.addEventListener(name, this.#onIdentity);
-      }
-      this.sessions = null;
-      this.#poll.now();
-    }
-    this.#rememberFocus();
-    const before = this.#shown.map((each) => each.session_id);
+  override willUpdate(): void {
     this.#shown = this.#arranged();
-    const now = this.#shown.map((each) => each.session_id);
-    this.place = (this.place && placeAfter(before, now, this.place)) ?? now[0] ?? null;
+    this.#rows.take(this.#shown.map((each) => each.session_id));
   }
 
   #arranged(): Session[] {
@@ -146,68 +140,44 @@ export class SessionList extends LitElement {
     return arranged.sort((a, b) => placeOf(a) - placeOf(b));
   }
 
-  // -- focus: a row that moves, or leaves, must not take it away
-
-  #rememberFocus(): void {
-    const active = this.shadowRoot?.activeElement;
-    const id = active instanceof HTMLElement ? active.closest<HTMLElement>("[data-id]")?.dataset["id"] : undefined;
-    this.#focused = id && active instanceof HTMLElement ? { id, element: active } : null;
-  }
-
-  override updated(changed: PropertyValues<this>): void {
-    if ((changed as PropertyValues).has("renaming") && this.renaming !== null) {
-      const input = this.renderRoot.querySelector<HTMLInputElement>("input.rename");
-      input?.focus();
-      input?.select();
-      return;
-    }
-    const before = this.#focused;
-    if (!before || this.shadowRoot?.activeElement) return;
-    if (before.element.isConnected) before.element.focus({ preventScroll: true });
-    else this.#focusRow(this.place);
-  }
-
-  #focusRow(id: string | null): void {
-    if (id === null) return;
-    this.place = id;
-    const row = this.renderRoot.querySelector<HTMLElement>(rowOf(id));
-    row?.focus();
-    row?.scrollIntoView({ block: "nearest" });
+  override updated(changed: PropertyValues): void {
+    if (!changed.has("renaming") || this.renaming === null) return;
+    const input = this.renderRoot.querySelector<HTMLInputElement>("input.rename");
+    input?.focus();
+    input?.select();
   }
 
   // -- what is drawn
 
   override render(): TemplateResult {
     return html`
-      ${this.#bar()} ${this.#note()}
+      ${listBar({
+        filter: this.filter,
+        order: this.order,
+        filterBy: (text) => this.#filterBy(text),
+        orderBy: (order) => {
+          this.order = order;
+        },
+        leave: () => this.#rows.focus(this.#rows.place),
+      })}
+      ${this.#note()}
       <div class="unseen" role="status">${this.#acts.isAlarm ? "" : this.#acts.said}</div>
-      ${this.sessions === null ? waitingNote(this.#poll, this.api, "sessions") : this.#shown.length ? this.#grid() : this.#nothing()}
+      ${this.#body()}
       <session-menu @session-action=${this.#onAction}></session-menu>
       <end-session></end-session>
+      <edit-session
+        .api=${this.api}
+        @session-changed=${(event: CustomEvent<{ session: Session }>) => this.replace(event.detail.session)}
+      ></edit-session>
     `;
   }
 
-  #bar(): TemplateResult {
-    return html`<div class="bar">
-      <div class="search">
-        ${sign("search")}
-        <input
-          type="search"
-          aria-label="Filter sessions"
-          placeholder="Filter"
-          spellcheck="false"
-          autocomplete="off"
-          .value=${this.filter}
-          @input=${this.#onFilter}
-          @keydown=${this.#onFilterKey}
-        />
-      </div>
-      <select aria-label="Order of sessions" @change=${this.#onOrder}>
-        ${Object.entries(ORDERS).map(
-          ([order, label]) => html`<option value=${order} ?selected=${order === this.order}>${label}</option>`,
-        )}
-      </select>
-    </div>`;
+  #body(): TemplateResult {
+    if (this.sessions === null) return waitingNote(this.#poll, this.api, "sessions");
+    if (this.#shown.length) return this.#grid();
+    return this.sessions.length
+      ? noMatch(this.sessions.length, () => this.#filterBy(""))
+      : noSessions(() => this.#fire("new-session"));
   }
 
   #note(): TemplateResult | typeof nothing {
@@ -221,21 +191,6 @@ export class SessionList extends LitElement {
       return html`<div class="note"><span>There are more sessions than are listed here.</span></div>`;
     }
     return troubleNote(this.#poll, this.api, this.#lookedAt);
-  }
-
-  #nothing(): TemplateResult {
-    if (this.sessions?.length) {
-      return html`<div class="empty">
-        <h3>No session matches</h3>
-        <p>${formatCount(this.sessions.length)} hidden by the filter.</p>
-        <button @click=${() => this.#filterBy("")}>Show all</button>
-      </div>`;
-    }
-    return html`<div class="empty">
-      <h3>No sessions yet</h3>
-      <p>A session is a shell that goes on when you close this page, and is here when you come back.</p>
-      <button class="primary" @click=${() => this.#fire("new-session")}>${sign("plus")} New session</button>
-    </div>`;
   }
 
   #grid(): TemplateResult {
@@ -266,7 +221,7 @@ export class SessionList extends LitElement {
             : nothing
         }
       </div>
-      <div class="foot">${this.#count()}</div>
+      <div class="foot">${counts(this.sessions ?? [], this.#shown.length)}</div>
     `;
   }
 
@@ -274,7 +229,7 @@ export class SessionList extends LitElement {
     const id = session.session_id;
     const row = sessionRow(session, {
       now,
-      isCurrent: id === this.place,
+      isCurrent: id === this.#rows.place,
       isOpen: this.current.includes(id),
       isRenaming: id === this.renaming,
       isBusy: this.#acts.isBusy(session),
@@ -287,44 +242,22 @@ export class SessionList extends LitElement {
       </div>`;
   }
 
-  #count(): string {
-    const all = this.sessions ?? [];
-    const living = all.filter(isLiving).length;
-    const matching = this.#shown.length < all.length ? `${formatCount(this.#shown.length)} shown · ` : "";
-    return `${matching}${formatCount(living)} running · ${formatCount(all.length - living)} ended`;
-  }
-
   // -- what is done with the mouse and the keyboard
-
-  readonly #onFilter = (event: Event): void => this.#filterBy((event.target as HTMLInputElement).value);
 
   #filterBy(text: string): void {
     this.filter = text;
     this.limit = SHOWN;
   }
 
-  readonly #onFilterKey = (event: KeyboardEvent): void => {
-    if (event.key === "ArrowDown" || event.key === "Enter") {
-      event.preventDefault();
-      this.#focusRow(this.place);
-    } else if (event.key === "Escape" && this.filter) {
-      event.stopPropagation();
-      this.#filterBy("");
-    }
-  };
-
-  readonly #onOrder = (event: Event): void => {
-    const { value } = event.target as HTMLSelectElement;
-    if (isOrder(value)) this.order = value;
-  };
-
   #showRest(): void {
-    this.place = this.#shown[this.limit]?.session_id ?? this.place;
+    const next = this.#shown[this.limit]?.session_id;
     this.limit = Number.POSITIVE_INFINITY;
+    if (next) this.#rows.focusSoon(next);
   }
 
   readonly #onFocus = (event: FocusEvent): void => {
-    this.place = idAt(event) ?? this.place;
+    this.#rows.place = idAt(event) ?? this.#rows.place;
+    this.requestUpdate();
   };
 
   readonly #onClick = (event: MouseEvent): void => {
@@ -361,16 +294,8 @@ export class SessionList extends LitElement {
   #move(event: KeyboardEvent, session: Session): boolean {
     const ids = this.#shown.slice(0, this.limit).map((each) => each.session_id);
     const to = rowAfter(event, ids.indexOf(session.session_id), ids.length);
-    if (to !== null) this.#focusRow(ids[to] ?? null);
-    return to !== null || this.#moveWithin(event.target as HTMLElement, stepWithin(event));
-  }
-
-  #moveWithin(from: HTMLElement, step: number): boolean {
-    const row = from.closest<HTMLElement>(".row");
-    if (!row || step === 0) return false;
-    const stops = [row, ...row.querySelectorAll<HTMLElement>("button")];
-    stops[Math.max(0, Math.min(stops.length - 1, stops.indexOf(from) + step))]?.focus();
-    return true;
+    if (to !== null) this.#rows.focus(ids[to] ?? null);
+    return to !== null || this.#rows.moveWithin(event.target as HTMLElement, stepWithin(event));
   }
 
   /** Keys for what the menu has, on the row itself; on its buttons, Enter and Space press them. */
@@ -387,12 +312,8 @@ export class SessionList extends LitElement {
     event.preventDefault();
     const name = input.value.trim();
     this.renaming = null;
-    this.#refocus(session.session_id);
+    this.#rows.focusSoon(session.session_id);
     if (event.key === "Enter" && name !== session.name) void this.#acts.rename(session, name);
-  }
-
-  #refocus(id: string): void {
-    void this.updateComplete.then(() => this.#focusRow(id));
   }
 
   // -- what is done to a session
@@ -407,6 +328,7 @@ export class SessionList extends LitElement {
     if (action === "menu") void this.#openMenu(session);
     else if (action === "details") this.detailed = this.detailed === id ? null : id;
     else if (action === "copy") void this.#acts.copyId(session);
+    else if (action === "change") void this.renderRoot.querySelector<EditSession>("edit-session")?.show(session);
     else if (action === "rename") this.renaming = isLiving(session) ? id : this.renaming;
     else if (action === "keepalive") void this.#acts.keepAlive(session);
     else if (action === "end") void this.#end(session);
@@ -414,7 +336,7 @@ export class SessionList extends LitElement {
   }
 
   async #openMenu(session: Session, opener?: HTMLElement, at?: { x: number; y: number }): Promise<void> {
-    const row = opener ?? this.renderRoot.querySelector<HTMLElement>(rowOf(session.session_id));
+    const row = opener ?? this.#rows.row(session.session_id);
     if (row) await this.#menu?.show(session, row, at);
   }
 
@@ -442,10 +364,6 @@ export class SessionList extends LitElement {
 
 function idAt(event: Event): string | null {
   return (event.target as Element).closest<HTMLElement>("[data-id]")?.dataset["id"] ?? null;
-}
-
-function rowOf(id: string): string {
-  return `.row[data-id="${CSS.escape(id)}"]`;
 }
 
 customElements.define("session-list", SessionList);

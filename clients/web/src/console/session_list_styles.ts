@@ -241,7 +241,7 @@ export const listStyles = css`
     .row {
       grid-template:
         "main output viewers life tools" auto
-        "sub about viewers because tools" auto / minmax(0, 1fr) minmax(0, 1.2fr) 3.2em minmax(9em, 21em) auto;
+        "sub about viewers because tools" auto / minmax(0, 1fr) minmax(0, 1.2fr) 3.2em minmax(9em, 28cqi) auto;
       gap: 1px 16px;
     }
     .output,

@@ -10,6 +10,7 @@ export type SessionAction =
   | "split-down"
   | "tab"
   | "rename"
+  | "change"
   | "keepalive"
   | "details"
   | "copy"
@@ -32,6 +33,7 @@ const ITEMS: readonly (readonly Item[])[] = [
   ],
   [
     { action: "rename", label: "Rename", sign: "pencil", key: "F2", livingOnly: true },
+    { action: "change", label: "Change…", sign: "options", livingOnly: true },
     { action: "keepalive", label: "Keep alive", sign: "clock", key: "K", livingOnly: true },
     { action: "details", label: "Details", sign: "eye", key: "Space" },
     { action: "copy", label: "Copy the id", sign: "link" },
@@ -159,6 +161,7 @@ export class SessionMenu extends LitElement {
     const sessionId = this.session?.session_id;
     if (!action || !sessionId) return;
     this.hide();
+    this.#opener?.focus(); // before a dialog opens, which gives the focus back to who has it now
     this.dispatchEvent(new CustomEvent("session-action", { detail: { sessionId, action } }));
   };
 

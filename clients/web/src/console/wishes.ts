@@ -183,15 +183,22 @@ const NAMES = {
 
 function pairs(field: "env" | "labels", given: readonly Pair[], errors: Record<string, string>): Partial<NewSession> {
   const used = given.filter((pair) => pair.name || pair.value);
-  const names = used.map((pair) => pair.name);
-  const wrong = names.find((name) => !NAMES[field].pattern.test(name));
-  const twice = names.find((name, place) => names.indexOf(name) < place);
-  if (twice) errors[field] = `“${twice}” is there twice`;
-  if (wrong !== undefined) errors[field] = wrong ? `“${wrong}”: ${NAMES[field].allowed}` : "a value has no name";
+  const wrong = pairErrors(field, given);
+  if (wrong) errors[field] = wrong;
   return used.length ? { [field]: Object.fromEntries(used.map(({ name, value }) => [name, value])) } : {};
 }
 
-function isPolicy(text: string): text is SizePolicy {
+/** What is wrong with the names of pairs; "": nothing. Pairs that are empty do not count. */
+export function pairErrors(field: "env" | "labels", given: readonly Pair[]): string {
+  const names = given.filter((pair) => pair.name || pair.value).map((pair) => pair.name);
+  const wrong = names.find((name) => !NAMES[field].pattern.test(name));
+  if (wrong !== undefined) return wrong ? `“${wrong}”: ${NAMES[field].allowed}` : "a value has no name";
+  const twice = names.find((name, place) => names.indexOf(name) < place);
+  return twice ? `“${twice}” is there twice` : "";
+}
+
+/** Whether a text names a size policy. */
+export function isPolicy(text: string): text is SizePolicy {
   return Object.hasOwn(POLICIES, text);
 }
 

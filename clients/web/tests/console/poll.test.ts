@@ -1,6 +1,7 @@
 // @vitest-environment happy-dom
 import { LitElement } from "lit";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { Api } from "../../src/console/api.ts";
 import { delayAfter, Poll } from "../../src/console/poll.ts";
 import { ApiProblem } from "../../src/console/problem.ts";
 
@@ -25,7 +26,9 @@ describe("the delay", () => {
   });
 });
 
-class Host extends LitElement {}
+class Host extends LitElement {
+  api: Api | null = new Api({ base: "http://host.test/", storage: null, fetch: async () => Response.json({}) });
+}
 customElements.define("poll-host", Host);
 
 describe("a poll", () => {
@@ -107,6 +110,30 @@ describe("a poll", () => {
     poll.now();
     await vi.advanceTimersByTimeAsync(10);
     expect(task).toHaveBeenCalledTimes(2);
+  });
+
+  test("looks again when somebody signs in, and forgets what it knows when they sign out", async () => {
+    const task = vi.fn(async () => {});
+    const forget = vi.fn();
+    new Poll(host, task, 2000, forget);
+    document.body.append(host);
+    await vi.advanceTimersByTimeAsync(10);
+    host.api?.dispatchEvent(new Event("signed-in"));
+    await vi.advanceTimersByTimeAsync(10);
+    expect([task.mock.calls.length, forget.mock.calls.length]).toEqual([2, 0]);
+    host.api?.signOut();
+    await vi.advanceTimersByTimeAsync(10);
+    expect([task.mock.calls.length, forget.mock.calls.length]).toEqual([3, 1]);
+  });
+
+  test("leaves nothing behind at an Api that outlives its host", async () => {
+    const task = vi.fn(async () => {});
+    begin(task);
+    await vi.advanceTimersByTimeAsync(10);
+    host.remove();
+    host.api?.dispatchEvent(new Event("signed-in"));
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(task).toHaveBeenCalledTimes(1);
   });
 
   test("gives up what is under way when it is told to look now, or when its host leaves", async () => {

@@ -1,7 +1,7 @@
-// How the form for a new session looks; on a phone it is the whole screen.
+// How dialogs with a form look; on a phone they are the whole screen.
 import { css } from "lit";
 
-export const createStyles = css`
+export const formStyles = css`
   dialog {
     width: min(520px, calc(100vw - 32px));
     max-height: calc(100dvh - 32px);
