@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import sys
 from typing import TYPE_CHECKING
 
-import pytest
-
 from support import recorder
-from support.emulator import PAUSE_SECONDS
-from support.site import PROMPT
 from support.wait import wait_until
 
 if TYPE_CHECKING:
