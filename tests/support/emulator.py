@@ -75,10 +75,10 @@ CELLS = f"""(terminal, wanted) => {{
 }}"""
 
 
-async def look_until(look: Callable[[], Awaitable[T]], what: str, *, seconds: float = 30.0) -> T:
+async def look_until(look: Callable[[], Awaitable[T | None]], what: str, *, seconds: float = 30.0) -> T:
     """Ask until the answer is true, and return it; fail after so many seconds. Leaves the browser time in between."""
 
-    async def look_again() -> T:
+    async def look_again() -> T | None:
         await asyncio.sleep(PAUSE_SECONDS)
         return await look()
 
@@ -152,9 +152,7 @@ class Emulator:
             return compiled.search(last)
 
         try:
-            found = await look_until(find, f"{pattern!r} on the screen", seconds=seconds)
+            return await look_until(find, f"{pattern!r} on the screen", seconds=seconds)
         except AssertionError as error:
             error.add_note(f"the screen:\n{last}")
             raise
-        assert found is not None
-        return found

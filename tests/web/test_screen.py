@@ -114,7 +114,6 @@ async def test_the_size_follows_the_window(site: Site) -> None:
     for width, height in ((1280, 800), (700, 500), (1500, 900)):
         await tab.page.set_viewport_size({"width": width, "height": height})
         size = await look_until(settled, "terminal and service to agree on a new size")
-        assert size is not None
         seen.append(size)
         await terminal.enter("clear; stty size")
         await terminal.until(f"^{size[0]} {size[1]}$")
