@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
-from support.emulator import PAUSE_SECONDS, Emulator
-from support.wait import wait_until
+from support.emulator import Emulator, look_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,10 +25,9 @@ class Element(Emulator):
         """Wait for a state."""
 
         async def is_there() -> bool:
-            await asyncio.sleep(PAUSE_SECONDS)
             return await self.state() == state
 
-        await wait_until(is_there, description=f"the element to be {state}", timeout=seconds)
+        await look_until(is_there, f"the element to be {state}", seconds=seconds)
 
     async def told(self, name: str) -> list[Any]:
         """Return the details of every `terminal-<name>` event so far; on pages of the tests only."""
@@ -44,12 +41,11 @@ class Element(Emulator):
         last: list[Any] = []
 
         async def find() -> list[Any]:
-            await asyncio.sleep(PAUSE_SECONDS)
             last[:] = (await self.told(name))[since:]
             return [detail for detail in last if fits(detail)]
 
         try:
-            found = await wait_until(find, description=f"terminal-{name}", timeout=seconds)
+            found = await look_until(find, f"terminal-{name}", seconds=seconds)
         except AssertionError as error:
             error.add_note(f"told: {last}")
             raise

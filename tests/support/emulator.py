@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from support.wait import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from playwright.async_api import Locator
+
+T = TypeVar("T")
 
 PAUSE_SECONDS = 0.02
 """Between two looks: a browser that is asked all the time does nothing else."""
@@ -69,6 +73,16 @@ CELLS = f"""(terminal, wanted) => {{
   }}
   return null;
 }}"""
+
+
+async def look_until(look: Callable[[], Awaitable[T | None]], what: str, *, seconds: float = 30.0) -> T:
+    """Ask until the answer is true, and return it; fail after so many seconds. Leaves the browser time in between."""
+
+    async def look_again() -> T | None:
+        await asyncio.sleep(PAUSE_SECONDS)
+        return await look()
+
+    return await wait_until(look_again, description=what, timeout=seconds)
 
 
 class Screen(NamedTuple):
@@ -134,16 +148,11 @@ class Emulator:
 
         async def find() -> re.Match[str] | None:
             nonlocal last
-            await asyncio.sleep(PAUSE_SECONDS)
             last = (await self.screen()).text
             return compiled.search(last)
 
         try:
-            return await wait_until(
-                find, # mypy does not solve a union of callables
-                description=f"{pattern!r} on the screen",
-                timeout=seconds,
-            )
+            return await look_until(find, f"{pattern!r} on the screen", seconds=seconds)
         except AssertionError as error:
             error.add_note(f"the screen:\n{last}")
             raise

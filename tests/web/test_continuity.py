@@ -10,7 +10,7 @@ import pytest
 
 from support import recorder
 from support.chaos import ChaosProxy
-from support.emulator import PAUSE_SECONDS
+from support.emulator import look_until
 from support.lines import LOST, address, cut, proxy
 from support.site import PROMPT, program
 from support.wait import wait_until
@@ -47,7 +47,7 @@ async def looks_settled(terminal: Element) -> Any:
         last = await terminal.look()
         return bool(last == before)
 
-    await wait_until(is_same, description="the screen to stay as it is")
+    await look_until(is_same, "the screen to stay as it is")
     return last
 
 
@@ -55,11 +55,10 @@ async def looks_like(terminal: Element, expected: Any, when: str) -> None:
     """Wait until a screen looks so."""
 
     async def is_same() -> bool:
-        await asyncio.sleep(PAUSE_SECONDS)
         return bool(await terminal.look() == expected)
 
     try:
-        await wait_until(is_same, description=f"the screen as it was: {when}", timeout=15)
+        await look_until(is_same, f"the screen as it was: {when}", seconds=15)
     except AssertionError as error:
         seen = await terminal.look()
         for row, (is_, was) in enumerate(zip(seen.pop("cells"), expected["cells"], strict=False)):
@@ -73,10 +72,9 @@ async def has_lines(terminal: Element, count: int, *, seconds: float) -> None:
     """Wait for so many lines of the program that counts."""
 
     async def are_there() -> bool:
-        await asyncio.sleep(10 * PAUSE_SECONDS)
         return (await terminal.text()).count("line ") >= count
 
-    await wait_until(are_there, description=f"{count} lines", timeout=seconds)
+    await look_until(are_there, f"{count} lines", seconds=seconds)
 
 
 @pytest.mark.full
@@ -180,7 +178,7 @@ async def test_a_line_that_died_in_silence_is_replaced(site: Site, tmp_path: Pat
             await asyncio.sleep(0.25)
             return line.statistics.connections > before
 
-        await wait_until(types_into_nothing, description="a new connection", timeout=60)
+        await look_until(types_into_nothing, "a new connection", seconds=60)
         await terminal.until_state("open")
         await terminal.type(".")
         await wait_until(lambda: heard(tmp_path).endswith(b"."), description="what was typed")
@@ -222,7 +220,7 @@ async def test_a_page_comes_back_from_the_back_forward_cache(site: Site) -> None
         client.send_line("echo mean''while")
         await client.wait_for_output(b"meanwhile")
     await tab.page.go_back(wait_until="commit")  # a page from the cache is not loaded
-    await wait_until(lambda: tab.page.evaluate("window.wasCached"), description="the page to be shown from the cache")
+    await look_until(lambda: tab.page.evaluate("window.wasCached"), "the page to be shown from the cache")
     await terminal.until_state("open")
     await terminal.until("^meanwhile$")
     await terminal.enter("echo after")

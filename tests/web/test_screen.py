@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from support.emulator import look_until
 from support.site import PROMPT, program
-from support.wait import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,8 +113,7 @@ async def test_the_size_follows_the_window(site: Site) -> None:
 
     for width, height in ((1280, 800), (700, 500), (1500, 900)):
         await tab.page.set_viewport_size({"width": width, "height": height})
-        size = await wait_until(settled, description="terminal and service to agree on a new size")
-        assert size is not None
+        size = await look_until(settled, "terminal and service to agree on a new size")
         seen.append(size)
         await terminal.enter("clear; stty size")
         await terminal.until(f"^{size[0]} {size[1]}$")

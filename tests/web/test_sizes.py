@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from support.emulator import PAUSE_SECONDS
+from support.emulator import look_until
 from support.site import PROMPT
-from support.wait import wait_until
 
 if TYPE_CHECKING:
     from support.browser import Tab
@@ -24,13 +22,16 @@ FIXED = (30, 100)
 class Pair:
     """A large and a small window at one session, each in a context of its own; what fits each alone."""
 
+    fits: ClassVar[dict[str, tuple[int, int]]] = {}
+
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.fits: dict[str, tuple[int, int]] = {}
 
     async def open(self, policy: str) -> None:
         """Learn what fits each, then open both at a session with this policy: the large one first."""
         for name, options in (("large", LARGE), ("small", SMALL)):
+            if name in self.fits:
+                continue
             alone, (terminal,) = await self.site.embed({"session": await self.site.session()}, **options)
             await terminal.until(PROMPT)
             self.fits[name] = (await terminal.screen()).size
@@ -48,12 +49,11 @@ class Pair:
         """Wait until the program and those who look have this size; then let all see the same."""
 
         async def agreed() -> bool:
-            await asyncio.sleep(PAUSE_SECONDS)
             view = await self.site.service.info(self.session)
             shown = [(await terminal.screen()).size for terminal in terminals]
             return {(view["rows"], view["cols"]), *shown} == {size}
 
-        await wait_until(agreed, description=f"all to have size {size}")
+        await look_until(agreed, f"all to have size {size}")
         await terminals[0].enter("clear; stty size; printf '%*s|\\n' $(($(tput cols) - 1)) '' | tr ' ' =")
         for terminal in terminals:
             await terminal.until(f"^{size[0]} {size[1]}\n={{{size[1] - 1}}}\\|\n" + PROMPT)
