@@ -44,7 +44,12 @@ async def test_console(browser: Browser, service: SharedService, bundle: Path, t
 async def test_phone(browser: Browser, service: SharedService, bundle: Path) -> None:
     del bundle  # it is built
     shell = await session(service, "deploy", "bash", "--norc")
-    phone: dict[str, Any] = {"viewport": {"width": 390, "height": 700}, "has_touch": True, "is_mobile": True, "color_scheme": "light"}
+    phone: dict[str, Any] = {
+        "viewport": {"width": 390, "height": 700},
+        "has_touch": True,
+        "is_mobile": True,
+        "color_scheme": "light",
+    }
     tab = await browser.open(f"{service.base_url}/#/terminals/{shell}", **phone)
     terminal = Element(tab.page.locator("terminal-session"))
     await terminal.until(r"\$ $")
