@@ -55,6 +55,7 @@ export class TerminalConsole extends LitElement implements Host {
     super.connectedCallback();
     this.#ignoreKeys = watchKeys(this);
     this.desk.addEventListener("change", this.#onChange);
+    this.desk.addEventListener("move", this.#onMove);
     this.roster.addEventListener("change", this.#onChange);
     document.addEventListener("theme-changed", this.#onChange);
     for (const name of ["sign-in-needed", "signed-in", "signed-out"]) this.api.addEventListener(name, this.#onChange);
@@ -67,6 +68,7 @@ export class TerminalConsole extends LitElement implements Host {
     super.disconnectedCallback();
     this.#ignoreKeys();
     this.desk.removeEventListener("change", this.#onChange);
+    this.desk.removeEventListener("move", this.#onMove);
     this.roster.removeEventListener("change", this.#onChange);
     document.removeEventListener("theme-changed", this.#onChange);
     for (const name of ["sign-in-needed", "signed-in", "signed-out"])
@@ -302,6 +304,12 @@ export class TerminalConsole extends LitElement implements Host {
   // -- what is heard
 
   readonly #onChange = (): void => this.restyle();
+
+  /** Going back may take away what had the keyboard; a phone's would come up unasked. */
+  readonly #onMove = (): void => {
+    const isFree = document.activeElement === document.body || this.#terminals?.matches(":focus-within");
+    if (isFree && !this.#phone.isTouched) this.focusTerminal();
+  };
 
   /** Terminals that were refused for want of a key may be let in now. */
   readonly #onSignedIn = (): void => {

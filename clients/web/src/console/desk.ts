@@ -18,6 +18,7 @@ const SETTLE_MS = 300;
 /**
  * Holds the workspace. A change that somebody would want to go back from (another view, tab or pane) is a step in the
  * history; sizes and focus amend the step they belong to, once they have settled.
+ * Tells "change", and after it "move" where that came from the address.
  */
 export class Desk extends EventTarget {
   readonly #place: Place;
@@ -73,6 +74,7 @@ export class Desk extends EventTarget {
     this.#settling = null;
     this.#space = adoptKeys(this.#space, decode(this.#place.hash()), () => this.#newKey());
     this.dispatchEvent(new Event("change"));
+    this.dispatchEvent(new Event("move"));
   }
 
   #newKey(): string {

@@ -2,15 +2,15 @@
 import { act, activeElement } from "./act.ts";
 import { chordOf } from "./chords.ts";
 import type { Host } from "./command.ts";
-import { canRun, commandFor } from "./commands.ts";
+import { commandFor } from "./commands.ts";
 
 /** Listen to the window's keys for as long as the page lives, or until the returned function is called. */
 export function watchKeys(host: Host & EventTarget): () => void {
   const onKey = (event: KeyboardEvent): void => {
     const chord = event.isComposing ? null : chordOf(event);
     const command = chord && commandFor(chord, placeOf(event) === "page");
-    if (!command || !isHeard(command.id, event) || !canRun(command, host, {})) return;
-    event.preventDefault();
+    if (!command || !isHeard(command.id, event)) return;
+    event.preventDefault(); // also where there is nothing to do now: it must not become input
     event.stopImmediatePropagation();
     act(host, command.id);
   };
