@@ -1,4 +1,6 @@
 // @vitest-environment happy-dom
+import { readFile } from "node:fs/promises";
+import path from "node:path";
 import { describe, expect, test } from "vitest";
 import { COMMANDS, commandFor, commandNamed, hintFor } from "../../src/console/commands.ts";
 
@@ -78,4 +80,15 @@ describe("the commands", () => {
     expect(hintFor("new")).toBe("Ctrl+Shift+Enter");
     expect(hintFor("rename")).toBe("");
   });
+});
+
+test("the document of the console names every chord", async () => {
+  const text = await readFile(path.resolve(import.meta.dirname, "../../../../docs/console.md"), "utf8");
+  for (const { id, chords = [], outside = [] } of COMMANDS) {
+    for (const chord of [...chords, ...outside]) {
+      const arrow = /Arrow\w+$/.exec(chord)?.[0];
+      const isNamed = text.includes(arrow ?? chord) || /^Ctrl\+Shift\+[2-8]$/.test(chord);
+      expect(isNamed, `${id}: ${chord}`).toBe(true);
+    }
+  }
 });
