@@ -29,7 +29,8 @@ export class RowFocus implements ReactiveController {
     const before = this.#focused;
     if (!before || this.#host.shadowRoot?.activeElement) return;
     if (before.isConnected) before.focus({ preventScroll: true });
-    else this.focus(this.place);
+    else if (this.place !== null) this.focus(this.place);
+    else this.#host.focus(); // no row is left
   }
 
   /** Give the keyboard to a row. */

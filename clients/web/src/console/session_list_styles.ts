@@ -52,6 +52,8 @@ export const listStyles = css`
     gap: 1px 8px;
     padding: 8px 4px 8px 12px;
     border-bottom: 1px solid var(--line);
+    content-visibility: auto; /* times tick in every row; those out of sight need no layout */
+    contain-intrinsic-block-size: auto 76px;
     cursor: pointer;
   }
   .row:hover {
