@@ -38,7 +38,7 @@ run: $(VENV)/base.stamp ## Make the environment, build the web client and start 
 web: $(BUNDLE) ## Build the console and the <terminal-session> element into terminal_service/static
 
 test: $(VENV)/dev.stamp ## Run the tests (FULL=1: full sizes, STRICT=1: a skip is a failure, JOBS=1: one at a time, ARGS="-k log")
-	@if $(NODE_FITS); then $(MAKE) --no-print-directory web && PYTHON=$(abspath $(BIN))/python $(NPM) test -- --reporter=dot; \
+	@if $(NODE_FITS); then $(MAKE) --no-print-directory web && NO_COLOR=1 PYTHON=$(abspath $(BIN))/python $(NPM) test; \
 	else echo "Not tested: the web client, because $(NO_NODE)." >&2; $(if $(STRICT),exit 1); fi
 	@SCREENSHOTS_DIR=$(abspath build/screenshots) $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal $(if $(FULL),-m full) $(if $(STRICT),--no-skips) $(ARGS)
 
