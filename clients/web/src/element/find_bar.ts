@@ -57,9 +57,9 @@ export function findBar(bar: FindBar, actions: FindActions) {
       actions.change({ caseSensitive: !bar.caseSensitive }),
     )}
     ${toggle(".*", "Regular expression", bar.regex, () => actions.change({ regex: !bar.regex }))}
-    <button aria-label="Match above" title="Above (Enter)" @click=${() => actions.find({ backwards: true })}><span aria-hidden="true">↑</span></button>
-    <button aria-label="Match below" title="Below (Shift+Enter)" @click=${() => actions.find({})}><span aria-hidden="true">↓</span></button>
-    <button aria-label="Close" title="Close (Esc)" @click=${actions.close}><span aria-hidden="true">✕</span></button>
+    ${button("↑", "Match above", "Above (Enter)", () => actions.find({ backwards: true }))}
+    ${button("↓", "Match below", "Below (Shift+Enter)", () => actions.find({}))}
+    ${button("✕", "Close", "Close (Esc)", actions.close)}
   </div>`;
 }
 
@@ -67,4 +67,8 @@ function toggle(text: string, label: string, on: boolean, change: () => void) {
   return html`<button class="toggle" aria-label=${label} title=${label} aria-pressed=${on} @click=${change}>
     <span aria-hidden="true">${text}</span>
   </button>`;
+}
+
+function button(sign: string, label: string, title: string, action: () => void) {
+  return html`<button aria-label=${label} title=${title} @click=${action}><span aria-hidden="true">${sign}</span></button>`;
 }
