@@ -10,11 +10,12 @@ import type { Check, Front, Health } from "./session.ts";
 
 const INTERVAL_MS = 5000;
 const WORDS: Readonly<Record<Check["status"], string>> = { ok: "fine", degraded: "degraded", failed: "failed" };
-const LINKS: readonly (readonly [string, string, string])[] = [
-  ["docs", "Explore the API", "every operation, to be tried out"],
-  ["openapi.json", "OpenAPI document", "for generators of clients"],
-  ["metrics", "Metrics", "for Prometheus"],
-  ["health", "Health", "for load balancers and probes"],
+/** Path, label, what it is for, and whether it wants a key where there are keys: a link cannot send one. */
+const LINKS: readonly (readonly [string, string, string, boolean])[] = [
+  ["docs", "Explore the API", "every operation, to be tried out", false],
+  ["openapi.json", "OpenAPI document", "for generators of clients", true],
+  ["metrics", "Metrics", "for Prometheus", true],
+  ["health", "Health", "for load balancers and probes", false],
 ];
 
 /** Asks every five seconds while it is looked at. */
@@ -146,7 +147,7 @@ export class HealthView extends LitElement {
       ${this.health ? this.#all(this.health) : waitingNote(this.#poll, this.api, "the service’s health")}
       <h3>Read on</h3>
       <ul>
-        ${LINKS.map(
+        ${LINKS.filter(([, , , wantsKey]) => !(wantsKey && this.api?.isSignedIn)).map(
           ([path, label, about]) => html`<li>
             <a href=${this.api?.address(path) ?? path} target="_blank" rel="noopener">${label}</a> <small>${about}</small>
           </li>`,
