@@ -22,5 +22,5 @@ export default defineConfig({
     chunkSizeWarningLimit: 1000,
   },
   plugins: [sourcemapsApart("console")],
-  test: { root: ".", silent: "passed-only", include: ["tests/**/*.test.ts"], environment: "node" },
+  test: { root: ".", silent: "passed-only", testTimeout: 60_000, include: ["tests/**/*.test.ts"], environment: "node" },
 });
