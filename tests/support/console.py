@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
+from support.axe import objections
 from support.element import Element
-from support.emulator import PAUSE_SECONDS
-from support.wait import wait_until
+from support.emulator import look_until
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Awaitable, Callable
 
     from playwright.async_api import Locator
 
     from support.browser import Browser, Tab
+
+    Opens = Callable[..., Awaitable["Console"]]
+    """Shows a console: with an address behind `#`, and options of the browser's context."""
 
 FOCUS = """() => {
   let element = document.activeElement;
@@ -38,24 +40,19 @@ SMALL = """() => {
   look(document);
   return small;
 }"""
-AXE = """async () => {
-  const { violations } = await axe.run(document, { resultTypes: ["violations"] });
-  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.flat().join(" ")).join(", ")}`);
-}"""
 
 
 class Console:
     """The page that the service shows at `/`, in one tab."""
 
-    def __init__(self, tab: Tab, axe: Path) -> None:
+    def __init__(self, tab: Tab) -> None:
         self.tab = tab
         self.page = tab.page
-        self._axe = axe
 
     @classmethod
-    async def open(cls, browser: Browser, url: str, axe: Path, **options: Any) -> Console:
+    async def open(cls, browser: Browser, url: str, **options: Any) -> Console:
         """Show the console, of the service at `url` or with an address of its own; `options` are the context's."""
-        return cls(await browser.open(url, **options), axe)
+        return cls(await browser.open(url, **options))
 
     @property
     def address(self) -> str:
@@ -75,10 +72,9 @@ class Console:
         """Wait until so many panes are shown and attached; return their terminals, left before right."""
 
         async def are_there() -> bool:
-            await asyncio.sleep(PAUSE_SECONDS)
             return await self.panes.count() == count
 
-        await wait_until(are_there, description=f"{count} panes")
+        await look_until(are_there, f"{count} panes")
         terminals = [Element(self.panes.nth(number).locator("terminal-session")) for number in range(count)]
         for terminal in terminals:
             await terminal.until_state("open")
@@ -97,10 +93,9 @@ class Console:
         """Wait until a terminal has the keyboard; return the key of its pane."""
 
         async def has_it() -> str:
-            await asyncio.sleep(PAUSE_SECONDS)
             return (await self.focus())[1]
 
-        return await wait_until(has_it, description="a terminal to have the keyboard")
+        return await look_until(has_it, "a terminal to have the keyboard")
 
     async def press(self, *chords: str) -> None:
         """Press keys wherever the keyboard is."""
@@ -116,8 +111,7 @@ class Console:
     async def is_accessible(self, moment: str) -> None:
         """Take a picture, and fail for anything that axe finds."""
         await self.tab.shoot(moment)
-        await self.page.evaluate(f"{self._axe.read_text()};0")
-        found = await self.page.evaluate(AXE)
+        found = await objections(self.page)
         assert not found, f"{moment}: " + "\n".join(found)
 
     async def small_targets(self) -> list[str]:

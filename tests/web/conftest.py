@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from support.browser import Browser, Pictures
+from support.console import Console
 from support.pages import serving
 from support.service import ROOT
 from support.shared import process, visit
@@ -16,6 +17,7 @@ from support.site import Site
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterator
 
+    from support.console import Opens
     from support.pages import Pages
     from support.shared import SharedService
 
@@ -109,3 +111,13 @@ async def browser(
 def site(browser: Browser, service: SharedService, pages: Pages, bundle: Path) -> Site:  # noqa: ARG001 - it is built
     """Give the other site, in whose pages a test shows terminals."""
     return Site(browser, service, pages)
+
+
+@pytest.fixture
+def console(browser: Browser, service: SharedService, bundle: Path) -> Opens:  # noqa: ARG001 - it is built
+    """Open consoles: with an address behind `#`, and options of the browser's context."""
+
+    async def opens(address: str = "", **options: Any) -> Console:
+        return await Console.open(browser, f"{service.base_url}/{address and f'#{address}'}", **options)
+
+    return opens

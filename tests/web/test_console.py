@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from support.console import Console
 from support.wait import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from pathlib import Path
-
-    from support.browser import Browser
+    from support.console import Console, Opens
     from support.shared import SharedService
-
-    Opens = Callable[..., Awaitable[Console]]
 
 PHONE = {"viewport": {"width": 390, "height": 780}, "has_touch": True, "is_mobile": True}
 CHORDS = (
     *("Control+Shift+ArrowLeft", "Control+Shift+ArrowRight", "Control+Shift+ArrowUp", "Control+Shift+ArrowDown"),
     *("Control+Alt+Period", "Control+Alt+Comma", "Control+Shift+1", "Control+Alt+Equal", "Control+Alt+0"),
 )
-
-
-@pytest.fixture
-def console(browser: Browser, service: SharedService, bundle: Path, node_modules: Path) -> Opens:
-    """Open consoles: with an address behind `#`, and options of the browser's context."""
-    del bundle  # it is built
-    axe = node_modules / "axe-core" / "axe.min.js"
-
-    async def opens(address: str = "", **options: Any) -> Console:
-        return await Console.open(browser, f"{service.base_url}/{address and f'#{address}'}", axe, **options)
-
-    return opens
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -103,10 +103,10 @@ export class CreateSession extends LitElement {
   override render(): TemplateResult {
     return html`<dialog aria-labelledby="title" @close=${() => this.#abort?.abort()}>
       <form novalidate @submit=${this.#onSubmit} @keydown=${this.#onKey}>
-        <header>
+        <div class="top">
           <h2 id="title">New session</h2>
           <button type="button" class="icon" aria-label="Close" @click=${this.close}>${sign("close")}</button>
-        </header>
+        </div>
         <div class="body">
           ${this.trouble ? html`<p class="trouble" role="alert">${this.trouble}</p>` : nothing}
           ${this.#program()}
@@ -117,10 +117,10 @@ export class CreateSession extends LitElement {
           })}
           ${this.#lifetime()} ${this.#size()} ${this.#advanced()}
         </div>
-        <footer>
+        <div class="bottom">
           <button type="button" @click=${this.close}>Cancel</button>
           <button class="primary" ?disabled=${this.isBusy}>${this.isBusy ? "Starting…" : "Start session"}</button>
-        </footer>
+        </div>
       </form>
     </dialog>`;
   }

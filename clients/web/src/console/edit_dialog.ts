@@ -58,18 +58,18 @@ export class EditSession extends LitElement {
     const { session, edited } = this;
     return html`<dialog aria-labelledby="title" @close=${() => this.#abort?.abort()}>
       <form novalidate @submit=${this.#onSubmit}>
-        <header>
+        <div class="top">
           <h2 id="title">Change “<bdi>${session ? titleOf(session) : ""}</bdi>”</h2>
           <button type="button" class="icon" aria-label="Close" @click=${this.#close}>${sign("close")}</button>
-        </header>
+        </div>
         <div class="body">
           ${this.trouble ? html`<p class="trouble" role="alert">${this.trouble}</p>` : nothing}
           ${session && edited ? this.#fields(session, edited) : nothing}
         </div>
-        <footer>
+        <div class="bottom">
           <button type="button" @click=${this.#close}>Cancel</button>
           <button class="primary" ?disabled=${this.isBusy}>${this.isBusy ? "Changing…" : "Change"}</button>
-        </footer>
+        </div>
       </form>
     </dialog>`;
   }

@@ -17,19 +17,19 @@ export const formStyles = css`
     min-width: 0;
     min-height: 0;
   }
-  header,
-  footer {
+  .top,
+  .bottom {
     display: flex;
     align-items: center;
     gap: 8px;
     padding: 12px 20px;
   }
-  header {
+  .top {
     justify-content: space-between;
     padding-inline-end: 12px;
     border-bottom: 1px solid var(--line);
   }
-  footer {
+  .bottom {
     justify-content: end;
     border-top: 1px solid var(--line);
   }

@@ -22,7 +22,7 @@ export function waitingNote(poll: Poll, api: Api | null, what: string): Template
   if (poll.error === null) return html`<div class="empty" role="status"><p>Looking for ${what}…</p></div>`;
   if (isSignInNeeded(poll.error)) return html`<div class="empty">${signInLine(api)}</div>`;
   return html`<div class="empty">
-    <h3>${capital(what)} cannot be shown</h3>
+    <h2>${capital(what)} cannot be shown</h2>
     <p role="alert">${sentence(explain(poll.error))}</p>
     <p>${nextTry(poll)}</p>
     <button @click=${() => poll.now()}>Try now</button>

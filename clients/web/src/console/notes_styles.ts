@@ -42,7 +42,7 @@ export const noteStyles = css`
     color: var(--muted);
     text-align: center;
   }
-  .empty h3 {
+  .empty h2 {
     margin: 0;
     color: var(--text);
     font-size: 1.1em;

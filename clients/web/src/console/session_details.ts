@@ -20,7 +20,7 @@ export class SessionDetails extends LitElement {
         cursor: auto;
         user-select: text;
       }
-      h4 {
+      h2 {
         margin: 12px 0 4px;
         font-size: 13px;
       }
@@ -77,7 +77,7 @@ export class SessionDetails extends LitElement {
   }
 
   #history(session: Session): TemplateResult {
-    return html`<h4>What happened</h4>
+    return html`<h2>What happened</h2>
       <ol>
         ${session.history.map(
           (change) => html`<li>
@@ -129,7 +129,7 @@ function output(session: Session): Fact[] {
 
 function viewers(session: Session): TemplateResult | typeof nothing {
   if (session.viewers.length === 0) return nothing;
-  return html`<h4>Attached</h4>
+  return html`<h2>Attached</h2>
     <ul>
       ${session.viewers.map((viewer) => {
         const size = viewer.cols && viewer.rows ? `, ${viewer.cols} × ${viewer.rows}` : "";

@@ -42,7 +42,7 @@ export function listBar(bar: Bar): TemplateResult {
 /** Nothing is there. */
 export function noSessions(create: () => void): TemplateResult {
   return html`<div class="empty">
-    <h3>No sessions yet</h3>
+    <h2>No sessions yet</h2>
     <p>A session is a shell that goes on when you close this page, and is here when you come back.</p>
     <button class="primary" @click=${create}>${sign("plus")} New session</button>
   </div>`;
@@ -51,7 +51,7 @@ export function noSessions(create: () => void): TemplateResult {
 /** Nothing matches. */
 export function noMatch(hidden: number, showAll: () => void): TemplateResult {
   return html`<div class="empty">
-    <h3>No session matches</h3>
+    <h2>No session matches</h2>
     <p>${formatCount(hidden)} hidden by the filter.</p>
     <button @click=${showAll}>Show all</button>
   </div>`;

@@ -54,7 +54,7 @@ export class SignIn extends LitElement {
       input[aria-invalid="true"] {
         border-color: var(--bad);
       }
-      footer {
+      .bottom {
         display: flex;
         justify-content: end;
         gap: 8px;
@@ -123,10 +123,10 @@ export class SignIn extends LitElement {
             ${sign("eye")}
           </button>
         </div>
-        <footer>
+        <div class="bottom">
           <button type="button" @click=${() => this.#dialog?.close()}>Not now</button>
           <button class="primary" ?disabled=${this.isBusy}>${this.isBusy ? "Signing in…" : "Sign in"}</button>
-        </footer>
+        </div>
       </form>
     </dialog>`;
   }

@@ -259,7 +259,8 @@ export const statusStyles = css`
   }
 
   .person.looks {
-    opacity: 0.65;
+    border-style: dashed;
+    font-weight: 400;
   }
 
   .badge {
