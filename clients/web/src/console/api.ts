@@ -41,7 +41,7 @@ interface Asked extends Asking {
  * A client of the API. Every method rejects with ApiProblem, Unreachable, or the AbortError of its signal.
  *
  * Events: `sign-in-needed` when the service wants a key, or another one (`signInProblem` says why); `signed-in`;
- * `signed-out`.
+ * `signed-out`; `sessions-touched` when sessions are known to be others than before: who shows them looks again.
  */
 export class Api extends EventTarget {
   /** Why a key is wanted; null: none is, as far as is known. */
@@ -117,23 +117,25 @@ export class Api extends EventTarget {
   async create(wanted: NewSession, asking: Asking & { idempotencyKey?: string } = {}): Promise<Session> {
     const headers = { "Idempotency-Key": asking.idempotencyKey ?? randomKey() };
     const { signal } = asking;
-    return readJson(
-      await this.#send(SESSIONS, { method: "POST", body: wanted, headers, signal, timeoutMs: SLOW_TIMEOUT_MS }),
-    );
+    const request = { method: "POST", body: wanted, headers, signal, timeoutMs: SLOW_TIMEOUT_MS };
+    return this.#changing(() => this.#send(SESSIONS, request).then(readJson<Session>));
   }
 
   async change(sessionId: string, changes: SessionChanges, asking: Asking = {}): Promise<Session> {
-    return readJson(await this.#send(one(sessionId), { ...asking, method: "PATCH", body: changes }));
+    const request = { ...asking, method: "PATCH", body: changes };
+    return this.#changing(() => this.#send(one(sessionId), request).then(readJson<Session>));
   }
 
   /** Let its time to live begin anew. */
   async keepAlive(sessionId: string, asking: Asking = {}): Promise<KeptAlive> {
-    return readJson(await this.#send(`${one(sessionId)}/keepalive`, { ...asking, method: "POST" }));
+    const request = { ...asking, method: "POST" };
+    return this.#changing(() => this.#send(`${one(sessionId)}/keepalive`, request).then(readJson<KeptAlive>));
   }
 
   /** End the program and everything it started; resolves when they are gone. Twice is harmless. */
   async end(sessionId: string, asking: Asking = {}): Promise<void> {
-    await this.#send(one(sessionId), { ...asking, method: "DELETE", timeoutMs: SLOW_TIMEOUT_MS });
+    const request = { ...asking, method: "DELETE", timeoutMs: SLOW_TIMEOUT_MS };
+    await this.#changing(() => this.#send(one(sessionId), request));
   }
 
   /** Send a signal to what runs in the foreground. */
@@ -149,6 +151,11 @@ export class Api extends EventTarget {
   /** What `ticket` of a client asks for: null where we have no key, and the service knows us by other means. */
   async ticketFor(sessionId: string, role: Role = "writer"): Promise<string | null> {
     return this.isSignedIn ? (await this.ticket(sessionId, role)).ticket : null;
+  }
+
+  /** Tell who shows sessions that something has become of them. */
+  touched(): void {
+    this.dispatchEvent(new Event("sessions-touched"));
   }
 
   // -- the service
@@ -180,6 +187,15 @@ export class Api extends EventTarget {
   }
 
   // -- requests
+
+  /** Also what failed may have changed something: no answer came, or a program had just ended. */
+  async #changing<Result>(work: () => Promise<Result>): Promise<Result> {
+    try {
+      return await work();
+    } finally {
+      this.touched();
+    }
+  }
 
   async #send(path: string, asked: Asked): Promise<Response> {
     const key = asked.headers?.["X-API-Key"] ?? this.#credentials.key;

@@ -44,6 +44,8 @@ export class TerminalConsole extends LitElement implements Host {
   readonly theme = new Theme(this.preferences);
   readonly #phone = new Phone(this);
   #isStarting = false;
+  /** The view with its charts, fetched for who looks at them. */
+  #metrics: Promise<unknown> | null = null;
   #ignoreKeys = () => {};
 
   constructor() {
@@ -61,6 +63,7 @@ export class TerminalConsole extends LitElement implements Host {
     for (const name of ["sign-in-needed", "signed-in", "signed-out"]) this.api.addEventListener(name, this.#onChange);
     this.api.addEventListener("signed-in", this.#onSignedIn);
     window.addEventListener("pagehide", this.#onHide);
+    window.addEventListener("vite:preloadError", this.#onLost);
     this.roster.start();
   }
 
@@ -75,6 +78,7 @@ export class TerminalConsole extends LitElement implements Host {
       this.api.removeEventListener(name, this.#onChange);
     this.api.removeEventListener("signed-in", this.#onSignedIn);
     window.removeEventListener("pagehide", this.#onHide);
+    window.removeEventListener("vite:preloadError", this.#onLost);
     this.roster.stop();
   }
 
@@ -187,7 +191,9 @@ export class TerminalConsole extends LitElement implements Host {
 
   override updated(_changed: PropertyValues): void {
     const { space } = this.desk;
-    if (space.view === "metrics") void this.#try(() => import("./metrics_view.ts")); // with its charts, for who looks at them
+    if (space.view === "metrics")
+      this.#metrics ??= import("./metrics_view.ts").catch(() => null); // `#onLost` tells
+    else this.#metrics = null; // what failed is tried again when somebody comes back
     const front = focusedPane(space);
     const what = space.view === "terminals" && front ? this.nameOf(front) : VIEW_NAMES[space.view];
     const title = space.view === "terminals" && !front ? PRODUCT : `${what} · ${PRODUCT}`;
@@ -316,6 +322,16 @@ export class TerminalConsole extends LitElement implements Host {
     for (const { key } of allPanes(this.desk.space)) {
       if (this.states.of(key).state === "refused") this.terminal(key)?.reconnect();
     }
+  };
+
+  /** A part of the page that is fetched when it is wanted cannot be. */
+  readonly #onLost = (): void => {
+    if (this.roster.pulse.tone === "bad") {
+      this.show({ text: "A part of this page cannot be fetched while the service is away.", bad: true });
+      return;
+    }
+    const text = "The service was updated since this page was opened. Terminals stay when it is reloaded.";
+    this.show({ text, bad: true, offer: { label: "Reload", run: () => location.reload() } });
   };
 
   readonly #onHide = (): void => this.desk.settle();

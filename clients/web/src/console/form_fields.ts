@@ -130,9 +130,12 @@ export function pairsField(
   </div>`;
 }
 
+/** What to correct: not the choice of writing something else, but what was written there. */
+const WRONG = '[aria-invalid="true"]:not(select:has(~ [aria-invalid="true"])), [data-wrong]';
+
 /** Lead the keyboard to the first field that is wrong. */
 export function focusWrong(form: ParentNode): void {
-  form.querySelector<HTMLElement>('[aria-invalid="true"], [data-wrong]')?.focus();
+  form.querySelector<HTMLElement>(WRONG)?.focus();
 }
 
 /** What a control holds after an event of it. */

@@ -1,6 +1,6 @@
 // The menu that opens at a button: one for the whole console, filled when it is opened.
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
-import { type About, act } from "./act.ts";
+import { type About, act, activeElement } from "./act.ts";
 import { controls } from "./controls.ts";
 import { type Sign, sign } from "./signs.ts";
 
@@ -172,8 +172,12 @@ export class ConsoleMenu extends LitElement {
   }
 
   #onToggle(event: Event): void {
-    if (event instanceof ToggleEvent && event.newState === "closed")
-      this.#anchor?.setAttribute("aria-expanded", "false");
+    if (!(event instanceof ToggleEvent) || event.newState !== "closed") return;
+    this.#anchor?.setAttribute("aria-expanded", "false");
+    // The browser gives the keyboard back to what it sees of a shadow tree from outside, which cannot take it. Who
+    // clicked elsewhere has taken it there.
+    const holder = activeElement();
+    if (holder === document.body || this.#buttons.some((button) => button === holder)) this.#anchor?.focus();
   }
 
   #onKey(event: KeyboardEvent): void {

@@ -29,10 +29,10 @@ export function waitingNote(poll: Poll, api: Api | null, what: string): Template
   </div>`;
 }
 
-/** Text as a sentence: a capital at its beginning, a full stop at its end. */
+/** Text as a sentence: a capital at its beginning, at its end a full stop, or what it has there already. */
 export function sentence(text: string): string {
   const trimmed = text.trim().replace(/[.\s]+$/, "");
-  return `${capital(trimmed)}.`;
+  return `${capital(trimmed)}${/[?!…]$/.test(trimmed) ? "" : "."}`;
 }
 
 function capital(text: string): string {

@@ -7,6 +7,9 @@ const LONGEST_MS = 30_000;
 /** A service that takes long to answer is not asked for more than this share of its time. */
 const SHARE = 0.1;
 
+/** Sessions that are touched within so many milliseconds, as when a service is back, are looked at together. */
+const TOUCHED_MS = 100;
+
 /** How the last attempt went. */
 export interface Attempt {
   /** In a row, this one included. */
@@ -29,7 +32,8 @@ export type PollHost = ReactiveControllerHost & HTMLElement & { readonly api: Ap
 
 /**
  * Runs `task` while its host is on a page that is looked at: every `intervalMs`, less often when it fails. After a
- * refusal of our identity it waits for `now`, or for somebody to sign in. With another Api, and when somebody signs
+ * refusal of our identity it waits for `now`, or for somebody to sign in. What the page itself did, or saw happen, to
+ * sessions is looked at soon. With another Api, and when somebody signs
  * out, `forget` is called: what is known was told to somebody else. The task must end when its signal is aborted.
  */
 export class Poll implements ReactiveController {
@@ -40,6 +44,7 @@ export class Poll implements ReactiveController {
   nextAt: number | null = null;
   isBusy = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #soon: ReturnType<typeof setTimeout> | undefined;
   #abort: AbortController | null = null;
   readonly #host: PollHost;
   readonly #task: (signal: AbortSignal) => Promise<void>;
@@ -86,7 +91,9 @@ export class Poll implements ReactiveController {
   #listen(api: Api | null): void {
     this.#api?.removeEventListener("signed-in", this.#onSignedIn);
     this.#api?.removeEventListener("signed-out", this.#onSignedOut);
+    this.#api?.removeEventListener("sessions-touched", this.#onTouched);
     this.#api = api;
+    api?.addEventListener("sessions-touched", this.#onTouched);
     api?.addEventListener("signed-in", this.#onSignedIn);
     api?.addEventListener("signed-out", this.#onSignedOut);
   }
@@ -99,11 +106,17 @@ export class Poll implements ReactiveController {
 
   #stop(): void {
     clearTimeout(this.#timer);
+    clearTimeout(this.#soon);
+    this.#soon = undefined;
     this.nextAt = null;
     this.#abort?.abort();
     this.#abort = null;
     this.isBusy = false;
   }
+
+  readonly #onTouched = (): void => {
+    this.#soon ??= setTimeout(() => this.now(), TOUCHED_MS);
+  };
 
   async #attempt(): Promise<void> {
     if (!this.#host.checkVisibility()) {

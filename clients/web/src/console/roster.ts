@@ -48,6 +48,7 @@ export class Roster extends EventTarget {
     this.#running = true;
     document.addEventListener("visibilitychange", this.#onVisible);
     this.#api.addEventListener("signed-in", this.#onVisible);
+    this.#api.addEventListener("sessions-touched", this.#onVisible);
     void this.refresh();
   }
 
@@ -55,6 +56,7 @@ export class Roster extends EventTarget {
     this.#running = false;
     document.removeEventListener("visibilitychange", this.#onVisible);
     this.#api.removeEventListener("signed-in", this.#onVisible);
+    this.#api.removeEventListener("sessions-touched", this.#onVisible);
     if (this.#timer !== null) clearTimeout(this.#timer);
   }
 

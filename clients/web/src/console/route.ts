@@ -9,7 +9,8 @@
 import { boundedShare, type Layout, PANES_LIMIT, type Pane, panesOf } from "./layout.ts";
 import { EMPTY, TABS_LIMIT, type Tab, VIEWS, type View, type Workspace } from "./workspace.ts";
 
-const SESSION = /^[A-Za-z0-9._~-]{1,128}$/;
+/** "." and ".." are steps in a path, not names: an address that somebody else made must not lead a request elsewhere. */
+const SESSION = /^(?!\.{1,2}$)[A-Za-z0-9._~-]{1,128}$/;
 /** A longer address was not made by this page. */
 const LENGTH_LIMIT = 64 * 1024;
 /** Deeper trees than this cannot hold panes within the limit. */

@@ -194,7 +194,10 @@ export class ConsoleTerminals extends LitElement {
   readonly #hear = (event: CustomEvent<unknown>): void => {
     const { id } = event.currentTarget as ConsolePane;
     if (event.type === "terminal-bell" && this.#shown().some(({ key }) => key === id) && !document.hidden) return;
+    const before = this.host.states.of(id).state;
     const news = this.host.states.hear(id, event.type, event.detail);
+    const { state } = this.host.states.of(id);
+    if (state !== before && (state === "open" || state === "ended")) this.host.api.touched();
     const pane = this.host.desk.pane(id);
     if (news && pane) this.host.say(`${this.host.nameOf(pane)}: ${news}`);
     this.host.restyle();

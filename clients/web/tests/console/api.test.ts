@@ -255,3 +255,17 @@ describe("the next page", () => {
 });
 
 test("keys are not repeated", () => expect(randomKey()).not.toBe(randomKey()));
+
+test("what changes sessions tells who shows them, also where it failed", async () => {
+  const { api } = make((request) => (request.method === "DELETE" ? problem(404, "no_session") : json([])));
+  const touched = vi.fn();
+  api.addEventListener("sessions-touched", touched);
+  await api.list();
+  await api.get("a");
+  expect(touched).toHaveBeenCalledTimes(0);
+  await api.create({});
+  await api.change("a", { name: "b" });
+  await api.keepAlive("a");
+  await refusal(api.end("a"));
+  expect(touched).toHaveBeenCalledTimes(4);
+});

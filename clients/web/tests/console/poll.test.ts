@@ -56,6 +56,20 @@ describe("a poll", () => {
     return poll;
   }
 
+  test("looks soon, and once, at sessions that were touched", async () => {
+    const task = vi.fn(async () => {});
+    begin(task);
+    await vi.advanceTimersByTimeAsync(500);
+    host.api?.touched();
+    host.api?.touched();
+    await vi.advanceTimersByTimeAsync(100);
+    expect(task).toHaveBeenCalledTimes(2);
+    host.api?.touched();
+    host.remove();
+    await vi.advanceTimersByTimeAsync(5000);
+    expect(task).toHaveBeenCalledTimes(2);
+  });
+
   test("looks at once, then at every interval", async () => {
     const task = vi.fn(async () => {});
     begin(task);

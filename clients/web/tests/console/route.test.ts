@@ -42,6 +42,11 @@ describe("the address", () => {
     expect(sessions("#/terminals/,,a,<script>,b")).toEqual([["a"], ["b"]]);
   });
 
+  test("names no step in a path as a session", () => {
+    const found = decode("#/terminals/.,..,%2e%2e,a..b,...").tabs.flatMap(({ root }) => panesOf(root));
+    expect(found.map(({ session }) => session)).toEqual(["a..b", "..."]);
+  });
+
   test("of nothing, or of a view nobody knows, is the terminals", () => {
     for (const hash of ["", "#", "#/", "#nonsense", "#/nonsense"]) expect(decode(hash)).toEqual(EMPTY);
     expect(decode("#/metrics").view).toBe("metrics");
