@@ -188,10 +188,16 @@ export class Api extends EventTarget {
 
   // -- requests
 
-  /** Also what failed may have changed something: no answer came, or a program had just ended. */
+  /**
+   * Do something that somebody wants done: who has declined to sign in before is asked again. Also what failed may have
+   * changed something: no answer came, or a program had just ended.
+   */
   async #changing<Result>(work: () => Promise<Result>): Promise<Result> {
     try {
       return await work();
+    } catch (error) {
+      if (error instanceof ApiProblem && error.status === 401) this.askToSignIn();
+      throw error;
     } finally {
       this.touched();
     }

@@ -25,7 +25,7 @@ import { paneMenu, switchMenu } from "./pane_menu.ts";
 import { PaneStates } from "./pane_states.ts";
 import { Phone } from "./phone.ts";
 import { Preferences, pageStorage } from "./preferences.ts";
-import { explain } from "./problem.ts";
+import { ApiProblem, explain } from "./problem.ts";
 import { Roster } from "./roster.ts";
 import { programOf, type Session } from "./session.ts";
 import type { ConsoleTerminals } from "./terminals.ts";
@@ -364,6 +364,7 @@ export class TerminalConsole extends LitElement implements Host {
     try {
       await task();
     } catch (error) {
+      if (error instanceof ApiProblem && error.status === 401) return; // the form for signing in says it
       this.show({ text: explain(error), bad: true });
     }
   }

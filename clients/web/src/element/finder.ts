@@ -40,8 +40,7 @@ export class Finder {
   /** Find the next match, or the one before; false if there is none. Throws SyntaxError for a bad expression. */
   async find(text: string, options: FindOptions = {}): Promise<boolean> {
     if (options.regex) new RegExp(text); // the addon would say nothing
-    this.#addon ??= this.#load();
-    const addon = await this.#addon;
+    const addon = await this.#fetch();
     if (text === "") {
       this.#clear(addon);
       return false;
@@ -62,6 +61,17 @@ export class Finder {
     addon.clearDecorations();
     this.#terminal.clearSelection();
     this.#changed(null);
+  }
+
+  /** What failed, as while the service is away, is tried again the next time. */
+  async #fetch(): Promise<SearchAddon> {
+    try {
+      this.#addon ??= this.#load();
+      return await this.#addon;
+    } catch (error) {
+      this.#addon = null;
+      throw error;
+    }
   }
 
   async #load(): Promise<SearchAddon> {

@@ -32,8 +32,11 @@ export const overlayStyles = css`
 
   .count {
     color: var(--_quiet);
+    flex: 0 1 auto;
     min-width: 5.5em;
+    overflow: hidden;
     text-align: end;
+    text-overflow: ellipsis;
     white-space: nowrap;
   }
 

@@ -399,7 +399,7 @@ export class TerminalSession extends Attributes {
       await this.find(bar.text, { regex: bar.regex, caseSensitive: bar.caseSensitive, ...options });
     } catch (error) {
       bar.found = null;
-      bar.error = error instanceof SyntaxError ? "not a valid expression" : String(error);
+      bar.error = error instanceof SyntaxError ? "not a valid expression" : "the search could not be loaded";
     }
     this.requestUpdate();
   }

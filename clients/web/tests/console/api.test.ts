@@ -269,3 +269,14 @@ test("what changes sessions tells who shows them, also where it failed", async (
   await refusal(api.end("a"));
   expect(touched).toHaveBeenCalledTimes(4);
 });
+
+test("who has declined to sign in is asked again when there is something to be done, not with every look", async () => {
+  const { api } = make(unauthenticated);
+  const asked = vi.fn();
+  await refusal(api.list());
+  api.addEventListener("sign-in-needed", asked);
+  await refusal(api.list());
+  expect(asked).toHaveBeenCalledTimes(0);
+  await refusal(api.create({}));
+  expect(asked).toHaveBeenCalledTimes(1);
+});
