@@ -28,6 +28,7 @@ NUMBERS = (
     "n=0; while :; do n=$((n + 1)); printf '\\033[3%dmline %d \\033[1m— 終 ü\\033[0m\\n' $((n % 8)) $n; "
     "sleep 0.02; done"
 )
+LINES_A_SECOND = 50  # and no more: a line takes its sleep and something
 """A program that counts."""
 
 
@@ -197,8 +198,8 @@ async def test_a_page_that_was_frozen_catches_up(site: Site, size: Callable[[int
         await devtools.send("Page.setWebLifecycleState", {"state": "frozen"})
         asleep = (await twin.text()).count("line ")
         line.cut_all()
-        seconds = size(15, 120)
-        await has_lines(twin, asleep + seconds * 20, seconds=seconds * 10)
+        seconds = size(10, 120)
+        await has_lines(twin, asleep + seconds * LINES_A_SECOND, seconds=seconds * 10)
         await devtools.send("Page.setWebLifecycleState", {"state": "active"})
         await twin.enter("")
         for terminal in (frozen, twin):
