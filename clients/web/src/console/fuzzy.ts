@@ -9,6 +9,8 @@ export interface Match {
 const IN_A_ROW = 4;
 const WORD_START = 6;
 const TEXT_START = 3;
+/** For each letter of a word that is there as it was typed: what was typed is better than what could be meant. */
+const WHOLE = 3;
 /** What a text loses for each character passed over between two that fit. */
 const SKIPPED = 0.2;
 /** Longer queries are not typed by people. */
@@ -64,6 +66,8 @@ function matchFrom(word: string, text: string, lower: string, start: number): Ma
     at.push(index);
     next = index + letter.length;
   }
+  const [first = 0] = at;
+  if (lower.startsWith(word, first)) score += WHOLE * (word.length - 1);
   return { score, at };
 }
 

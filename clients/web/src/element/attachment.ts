@@ -120,11 +120,6 @@ export class Attachment {
       this.#resize(attached, null);
     });
     if (attached.preamble) feed.preamble(attached.preamble);
-    if (attached.recover === "gap") {
-      const lostBytes = attached.lost_bytes ?? 0;
-      const gap = { first: attached.seq - lostBytes, last: attached.seq, lostBytes, reason: "trimmed" as const };
-      feed.afterwards(() => this.#listener.gap(gap));
-    }
   }
 
   #replayed(): void {

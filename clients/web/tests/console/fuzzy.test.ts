@@ -16,6 +16,12 @@ describe("what is typed", () => {
     expect(best("THEME")).toBe("Switch theme");
   });
 
+  test("finds what was typed before what could be meant by it", () => {
+    const sessions = ["many 78 7f5278e5", "many 7 7a8274a8", "many 77 6299adb5"];
+    expect(search("many 77", sessions, (text) => text)[0]?.item).toBe("many 77 6299adb5");
+    expect(search("77", sessions, (text) => text)[0]?.item).toBe("many 77 6299adb5");
+  });
+
   test("finds everything, in the given order, when it is nothing", () => {
     expect(search("  ", TEXTS, (text) => text).map(({ item }) => item)).toEqual(TEXTS);
   });
