@@ -205,6 +205,7 @@ export class ConsolePane extends LitElement {
     const { pane, look } = this;
     return html`<header @dblclick=${this.#onDoubleClick}>${this.#heading()} ${this.#badges()} ${this.#buttons()}</header>
       <terminal-session
+        images
         session=${pane.session}
         access=${pane.readOnly ? "viewer" : "writer"}
         mode=${this.state.frozen ? "frozen" : pane.live ? "live" : "exact"}
