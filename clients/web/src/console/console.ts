@@ -14,6 +14,7 @@ import type { CreateSession } from "./create_dialog.ts";
 import { Desk, pagePlace } from "./desk.ts";
 import type { ConsoleDrawer } from "./drawer.ts";
 import type { EndSession } from "./end_dialog.ts";
+import { guessFit } from "./guess_fit.ts";
 import type { ShortcutsHelp } from "./help.ts";
 import type { KeyBar } from "./keybar.ts";
 import { watchKeys } from "./keyboard.ts";
@@ -287,7 +288,10 @@ export class TerminalConsole extends LitElement implements Host {
   }
 
   openCreate(): void {
-    this.#part<CreateSession>("create-session")?.show();
+    const form = this.#part<CreateSession>("create-session");
+    const area = this.#terminals?.getBoundingClientRect();
+    if (form) form.fit = area ? guessFit(area, this.preferences.fontSize) : null;
+    void form?.show();
   }
 
   openPaneMenu(pane: Pane): void {
