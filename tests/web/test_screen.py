@@ -122,3 +122,21 @@ async def test_the_size_follows_the_window(site: Site) -> None:
     assert seen[1][1] < seen[0][1] < seen[2][1]
     assert seen[2][0] > 35
     assert seen[2][1] > 140
+
+
+async def test_webgl_draws_the_same_and_the_page_when_it_is_lost(site: Site) -> None:
+    session = await site.session()
+    tab, (terminal,) = await site.embed({"session": session, "renderer": "webgl"})
+    tab.watch.expect("GL Driver Message", "CONTEXT_LOST_WEBGL", "webgl context not restored")
+    await terminal.until(PROMPT)
+    await terminal.enter(STYLES)
+    await terminal.until("^one red orange true turned end$")
+    canvas = terminal.element.locator(".xterm-screen canvas:not(.xterm-link-layer)")
+    await canvas.wait_for()
+    assert await terminal.element.locator(".xterm-rows > div").count() == 0
+    await tab.shoot("webgl")
+    await canvas.evaluate("canvas => canvas.getContext('webgl2').getExtension('WEBGL_lose_context').loseContext()")
+    await terminal.element.locator(".xterm-rows").get_by_text("orange").first.wait_for()
+    await terminal.enter("echo still here")
+    await terminal.until("^still here$")
+    await tab.shoot("without-webgl")

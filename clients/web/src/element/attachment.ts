@@ -131,9 +131,12 @@ export class Attachment {
   #gap(gap: Events["gap"]): void {
     const { feed } = this.#screen;
     const { first, last, lostBytes, reason } = gap;
-    feed.afterwards(() => this.#listener.gap({ first, last, lostBytes, reason }));
     if (gap.preamble) feed.preamble(gap.preamble);
-    feed.afterwards(() => this.#client.rendered(gap.last));
+    // Behind it: it goes to the bottom of the screen, and there output goes on.
+    feed.afterwards(() => {
+      this.#listener.gap({ first, last, lostBytes, reason });
+      this.#client.rendered(gap.last);
+    });
   }
 
   #resize(size: Size, by: string | null): void {
