@@ -13,9 +13,11 @@ else:
     from backends.forkers import HolderForker, OwnForker
     from backends.local_pty import Patience
     from backends.posix import PosixBackend
+    from support.other_users import guarded_holder, need_root, open_directory
 
     if TYPE_CHECKING:
-        from collections.abc import AsyncIterator
+        import asyncio
+        from collections.abc import AsyncIterator, Iterator
         from pathlib import Path
 
     @pytest.fixture(params=["held", "own"])
@@ -25,3 +27,16 @@ else:
         backend = PosixBackend(plain_environment(), forker, patience=Patience(leftover=0.3))
         async with opened(backend) as terminals:
             yield terminals
+
+    @pytest.fixture
+    def place() -> Iterator[Path]:
+        """Give a directory that every user can reach; skip the test where root does not run it."""
+        need_root()
+        with open_directory() as path:
+            yield path
+
+    @pytest.fixture
+    async def holder(place: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Run a holder that root has started for a service of another user."""
+        async with guarded_holder(place / "holder") as process:
+            yield process
