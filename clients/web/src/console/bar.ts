@@ -3,6 +3,7 @@ import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { act } from "./act.ts";
 import { ariaChord, spoken } from "./chords.ts";
 import { controls } from "./controls.ts";
+import { dotStyles } from "./dot.ts";
 import type { Choice } from "./preferences.ts";
 import type { Pulse } from "./roster.ts";
 import { type Sign, sign } from "./signs.ts";
@@ -33,6 +34,7 @@ export class ConsoleBar extends LitElement {
   };
   static override styles = [
     controls,
+    dotStyles,
     css`
       :host {
         display: block;
@@ -111,20 +113,10 @@ export class ConsoleBar extends LitElement {
         border-end-start-radius: 0;
       }
       .dot {
-        forced-color-adjust: none;
         width: 10px;
         height: 10px;
-        border-radius: 50%;
-        background: var(--muted);
       }
-      .good {
-        background: var(--good);
-      }
-      .warn {
-        background: var(--warn);
-      }
-      .bad {
-        background: var(--bad);
+      .dot.bad {
         outline: 3px solid var(--bad-soft);
       }
       @media (max-width: 1080px) {

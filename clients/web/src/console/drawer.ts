@@ -4,6 +4,7 @@ import { act } from "./act.ts";
 import type { Api } from "./api.ts";
 import { VIEW_NAMES, VIEW_SIGNS } from "./bar.ts";
 import { controls } from "./controls.ts";
+import { dotStyles } from "./dot.ts";
 import type { Choice } from "./preferences.ts";
 import type { Pulse } from "./roster.ts";
 import { sign } from "./signs.ts";
@@ -20,6 +21,7 @@ export class ConsoleDrawer extends LitElement {
   };
   static override styles = [
     controls,
+    dotStyles,
     css`
       .drawer {
         width: min(340px, calc(100vw - 48px));
@@ -83,21 +85,8 @@ export class ConsoleDrawer extends LitElement {
         text-overflow: ellipsis;
       }
       .dot {
-        forced-color-adjust: none;
-        flex: none;
         width: 10px;
         height: 10px;
-        border-radius: 50%;
-        background: var(--muted);
-      }
-      .dot.good {
-        background: var(--good);
-      }
-      .dot.warn {
-        background: var(--warn);
-      }
-      .dot.bad {
-        background: var(--bad);
       }
     `,
   ];

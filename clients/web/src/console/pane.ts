@@ -4,6 +4,7 @@ import type { TerminalSession } from "../element/index.ts";
 import { act } from "./act.ts";
 import type { Api } from "./api.ts";
 import { controls } from "./controls.ts";
+import { dotStyles } from "./dot.ts";
 import type { Pane, Rect } from "./layout.ts";
 import { type PaneState, toneOf, wordsFor } from "./pane_states.ts";
 import { type Sign, sign } from "./signs.ts";
@@ -30,6 +31,7 @@ export class ConsolePane extends LitElement {
   };
   static override styles = [
     controls,
+    dotStyles,
     css`
       :host {
         position: absolute;
@@ -76,26 +78,7 @@ export class ConsolePane extends LitElement {
         color: var(--text);
       }
       .dot {
-        forced-color-adjust: none;
-        flex: none;
-        width: 8px;
-        height: 8px;
         margin-inline-end: 7px;
-        border-radius: 50%;
-        background: var(--muted);
-      }
-      .dot.good {
-        background: var(--good);
-      }
-      .dot.warn {
-        background: var(--warn);
-      }
-      .dot.bad {
-        background: var(--bad);
-      }
-      .dot.off {
-        background: none;
-        border: 2px solid var(--muted);
       }
       h2 {
         flex: 1;

@@ -3,6 +3,7 @@ import { css, html, LitElement, nothing, type PropertyValues, type TemplateResul
 import { repeat } from "lit/directives/repeat.js";
 import { act } from "./act.ts";
 import { controls } from "./controls.ts";
+import { dotStyles } from "./dot.ts";
 import { sign } from "./signs.ts";
 
 export type Tone = "good" | "warn" | "bad" | "off";
@@ -25,6 +26,7 @@ export class ConsoleTabs extends LitElement {
   static override properties = { tabs: { attribute: false }, active: { type: Number } };
   static override styles = [
     controls,
+    dotStyles,
     css`
       :host {
         display: flex;
@@ -77,27 +79,6 @@ export class ConsoleTabs extends LitElement {
       .title {
         margin-inline-start: 7px;
         color: var(--muted);
-      }
-      .dot {
-        forced-color-adjust: none;
-        flex: none;
-        width: 8px;
-        height: 8px;
-        border-radius: 50%;
-        background: var(--muted);
-      }
-      .dot.good {
-        background: var(--good);
-      }
-      .dot.warn {
-        background: var(--warn);
-      }
-      .dot.bad {
-        background: var(--bad);
-      }
-      .dot.off {
-        background: none;
-        border: 2px solid var(--muted);
       }
       .count {
         padding: 0 5px;

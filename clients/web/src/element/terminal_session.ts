@@ -7,7 +7,7 @@ import { Attributes } from "./attributes.ts";
 import { type BannerActions, banners } from "./banners.ts";
 import { copyText } from "./clipboard.ts";
 import { cancel, dialog, type Question } from "./dialogs.ts";
-import { type FindActions, type FindBar, findBar, newFindBar } from "./find_bar.ts";
+import { FindControl } from "./find_control.ts";
 import type { FindOptions } from "./finder.ts";
 import { sizeNote } from "./fit.ts";
 import { keySequence, type Modifiers } from "./keys.ts";
@@ -75,8 +75,8 @@ export class TerminalSession extends Attributes {
   #live: LiveSession | null = null;
   #view: View = newView();
   #question: Question | null = null;
-  #find: FindBar | null = null;
   #link: HoveredLink | null = null;
+  readonly #find = new FindControl(this);
   readonly #dismissed = new Set<string>();
   /** Counts beginnings, so that one that waits for a font notices the next. */
   #beginning = 0;
@@ -131,7 +131,7 @@ export class TerminalSession extends Attributes {
 
   /** Open the bar that finds text in the output. */
   openFind(): void {
-    void this.#openFind();
+    void this.#find.open();
   }
 
   /** Send a signal to the program in the foreground. */
@@ -209,7 +209,7 @@ export class TerminalSession extends Attributes {
         <div class="frame" part="frame"><div class="screen" part="screen"></div></div>
         <div class="leave" tabindex="-1" @keydown=${this.#return}>Left the terminal: Tab goes on, Enter returns.</div>
         ${note ? html`<div class="note" part="note">${note}</div>` : nothing}
-        ${this.#find ? findBar(this.#find, this.#findActions) : nothing} ${tip(this.#link, this)}
+        ${this.#find.render()} ${tip(this.#link, this)}
         <div class="banners">${banners(view, this.#bannerActions, Date.now(), this.#dismissed)}</div>
       </div>
       ${this.statusbar === "hidden" ? nothing : statusBar(view, self, this.isReadOnly)}
@@ -226,20 +226,6 @@ export class TerminalSession extends Attributes {
     },
     dismiss: (what) => {
       this.#dismissed.add(what);
-      this.requestUpdate();
-      this.focus();
-    },
-  };
-
-  readonly #findActions: FindActions = {
-    find: (options) => void this.#findNow(options),
-    change: (bar) => {
-      if (this.#find) Object.assign(this.#find, bar);
-      void this.#findNow({ incremental: true });
-    },
-    close: () => {
-      this.#find = null;
-      this.clearFind();
       this.requestUpdate();
       this.focus();
     },
@@ -267,15 +253,12 @@ export class TerminalSession extends Attributes {
       if (!ask) open();
       else this.#ask({ kind: "link", text, target, answer: (yes) => this.#answered(yes ? open : () => undefined) });
     },
-    found: (found) => {
-      if (this.#find) this.#find.found = found;
-      this.requestUpdate();
-    },
+    found: (found) => this.#find.tell(found),
     copy: () => {
       const text = this.terminal?.getSelection();
       if (text) void copyText(text);
     },
-    find: () => void this.#openFind(),
+    find: () => this.openFind(),
     leave: () => this.#part(".leave").focus(),
   };
 
@@ -380,28 +363,6 @@ export class TerminalSession extends Attributes {
     this.requestUpdate();
     this.focus();
     then();
-  }
-
-  async #openFind(): Promise<void> {
-    this.#find ??= newFindBar();
-    const selected = this.terminal?.getSelection() ?? "";
-    if (selected && !selected.includes("\n")) this.#find.text = selected;
-    this.requestUpdate();
-    await this.updateComplete;
-    this.renderRoot.querySelector<HTMLInputElement>(".find-text")?.select();
-  }
-
-  async #findNow(options: FindOptions): Promise<void> {
-    const bar = this.#find;
-    if (!bar) return;
-    try {
-      bar.error = "";
-      await this.find(bar.text, { regex: bar.regex, caseSensitive: bar.caseSensitive, ...options });
-    } catch (error) {
-      bar.found = null;
-      bar.error = error instanceof SyntaxError ? "not a valid expression" : "the search could not be loaded";
-    }
-    this.requestUpdate();
   }
 
   #return(event: KeyboardEvent): void {
