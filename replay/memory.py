@@ -45,6 +45,11 @@ class MemoryRegion:
     def note_memory_head(self, head: int | None) -> None:
         """Nothing to do: this is where the log is."""
 
+    stored = 0
+
+    def note_stored(self, position: int) -> None:
+        """Nothing to do: there is no later keeper."""
+
     def record(self, event: Event) -> None:
         """Nothing to do: the log itself holds its events."""
 
