@@ -151,10 +151,18 @@ class Log:
 
     def note_stored(self, position: int) -> None:
         """Note how far the keeper has come; if it finds that something was lost there, less far than before."""
+        if self._is_closed:
+            return
         was_full = self.is_full
         self.stored = position
         self._durable.note_stored(position)
         if was_full and not self.is_full:
+            self.on_room()
+
+    def end_copying(self) -> None:
+        """Wait for no keeper any more."""
+        was_full, self._backlog_limit = self.is_full, None
+        if was_full:
             self.on_room()
 
     def read_held(self, position: int, end: int) -> bytes:
