@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from replay.log import Event, Log
     from replay.redis_scripts import Answer
 
-CHUNK_BYTES = 64 * 1024
-"""The most output in one entry of the stream."""
+CHUNK_BYTES = 63 * 1024
+"""The most output in one entry of the stream: with what is around it, it fits the allocator's class of 64 KiB."""
 PROOF_BYTES = 64 * 1024
 """So much of what an earlier writer stored is compared by its heir before it goes on."""
 EVENT_BYTES = 256
@@ -40,6 +40,7 @@ class Batch:
     position: int = 0
     index: int = 0
     size: int = 0
+    output_bytes: int = 0
     lost_bytes: int = 0
     """Output that had left the memory before it could be stored: a gap in the stream."""
 
@@ -140,7 +141,8 @@ class Copy:
             items += ["d", milliseconds, log.read_held(position, end)]
             position, size = end, size + end - position
         arguments = (log.epoch, self._owner or 0, log.first, self._ttl_ms, base, *items)
-        return Batch(Call(APPEND, self._keys, arguments), position, index, size, lost)
+        call = Call(APPEND, self._keys, arguments)
+        return Batch(call, position, index, size, position - base - lost, lost)
 
     # -- what came of it
 

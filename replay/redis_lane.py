@@ -1,6 +1,6 @@
 """One connection to Redis over which logs are copied, many of them with each round trip (group commit).
 
-What is in flight is bounded: BATCH_BYTES in all, SHARE_BYTES of one log, so that a flood does not keep the others
+What is in flight is bounded: BATCH_BYTES in all, SHARE_BYTES of one log if others wait, so that a flood does not keep the others
 waiting. What waits is in the logs themselves, nowhere else. Everything that goes wrong is tried again, whatever it
 is: nobody can tell for sure whether a failed call was done, and doing it twice changes nothing (redis_scripts).
 """
@@ -62,11 +62,22 @@ class Figures:
 class Lane:
     """A queue of logs that have something to be copied, and the connection it goes over."""
 
-    def __init__(self, address: RedisAddress, *, replicas: int, figures: Figures, over: Callable[[Copy], None]) -> None:
-        """Begin unconnected. `replicas`: how many must have it before it counts; `over`: a copy does not go on."""
+    def __init__(
+        self,
+        address: RedisAddress,
+        *,
+        replicas: int,
+        figures: Figures,
+        settled: asyncio.Event,
+        over: Callable[[Copy], None],
+    ) -> None:
+        """Begin unconnected.
+
+        `replicas`: how many must have it before it counts; `settled`: set whenever something came of a batch;
+        `over`: called with a copy that does not go on.
+        """
         self.trouble: str | None = None
-        self.settled = asyncio.Event()
-        """Set whenever something came of a batch."""
+        self._settled = settled
         self._address = address
         self._replicas = replicas
         self._figures = figures
@@ -114,7 +125,7 @@ class Lane:
             if copy.is_released:
                 copy.is_waiting = False
                 continue
-            batch = copy.take(min(SHARE_BYTES, room), now=now)
+            batch = copy.take(min(SHARE_BYTES, room) if self._queue else room, now=now)
             taken.append((copy, batch))
             room -= batch.size
         return taken
@@ -187,7 +198,7 @@ class Lane:
         figures = self._figures
         figures.calls += 1
         if copy.state is State.OPEN:
-            figures.stored_bytes += batch.size
+            figures.stored_bytes += batch.output_bytes
             figures.gap_bytes += batch.lost_bytes
             if batch.lost_bytes:
                 log.error("output lost before it reached Redis", log=copy.name, lost_bytes=batch.lost_bytes)

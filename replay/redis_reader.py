@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from replay.errors import BeyondHead, LogMissing
 from replay.log import Event
@@ -73,7 +73,7 @@ class RedisReader:
     async def facts(self, name: str) -> Facts:
         """Return what is known of a log. Raises LogMissing, and what the client raises."""
         key = Keys.of(name).hash
-        found: list[bytes | None] = await self._client.execute_command(  # type: ignore[no-untyped-call]
+        found: list[bytes | None] = await self._client.execute_command(
             "HMGET", key, "log", "owner", "head", "retention"
         )
         if any(value is None for value in found):
@@ -88,9 +88,7 @@ class RedisReader:
         Nothing, and the same cursor: that is all there is. Raises what the client raises.
         """
         begin = f"({after.position}-{after.sub}" if after.position or after.sub else "-"
-        found = await self._client.execute_command(  # type: ignore[no-untyped-call]
-            "XRANGE", Keys.of(name).stream, begin, "+", "COUNT", entries
-        )
+        found = await self._client.execute_command("XRANGE", Keys.of(name).stream, begin, "+", "COUNT", entries)
         items: list[Item] = []
         position, sub = after.position, after.sub
         for entry_id, fields in found or ():
@@ -126,10 +124,9 @@ def _cut(item: Item, position: int) -> Item:
     return item
 
 
-def parse_entry(entry_id: bytes, fields: Sequence[bytes] | Mapping[bytes, bytes]) -> Item:
+def parse_entry(entry_id: bytes, found: Mapping[bytes, bytes]) -> Item:
     """Return what an entry of the stream says."""
     end = int(entry_id.partition(b"-")[0])
-    found: dict[bytes, bytes] = dict(fields if not isinstance(fields, list) else _pairs(fields))
     if b"d" in found:
         data = found[b"d"]
         return Chunk(end - len(data), data, int(found[b"t"]) / 1000)
@@ -137,7 +134,3 @@ def parse_entry(entry_id: bytes, fields: Sequence[bytes] | Mapping[bytes, bytes]
         return Hole(end - int(found[b"g"]), end)
     index, position, kind, about, at = json.loads(found[b"e"])
     return Event(int(index), int(position), str(kind), dict(about), float(at))
-
-
-def _pairs(flat: list[Any]) -> Mapping[bytes, bytes]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
