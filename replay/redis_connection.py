@@ -59,6 +59,7 @@ def _options(address: RedisAddress, *, blocks: bool) -> dict[str, Any]:
         "socket_keepalive": True,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,  # what every server understands; nothing here needs more
+        "driver_info": None,  # it would read its own version from a file, each time, on the event loop
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
     if address.tls:

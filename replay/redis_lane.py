@@ -84,6 +84,7 @@ class Lane:
         self._over = over
         self._queue: deque[Copy] = deque()
         self._work = asyncio.Event()
+        self._is_stopping = False
         self._client: Client | None = None
         self._sends_text = False
         """Whether a server has not seen the scripts yet."""
@@ -94,10 +95,15 @@ class Lane:
         self._queue.append(copy)
         self._work.set()
 
+    def stop(self) -> None:
+        """Have `run` return after the command it waits for. Cancelling alone would not do: redis-py may swallow it."""
+        self._is_stopping = True
+        self._work.set()
+
     async def run(self) -> None:
-        """Copy until cancelled."""
+        """Copy until stopped or cancelled."""
         try:
-            while True:
+            while not self._is_stopping:
                 await self._work.wait()
                 await self._commit()
                 if not self._queue:
@@ -107,7 +113,7 @@ class Lane:
 
     async def _commit(self) -> None:
         """Send one batch and wait for what comes of it."""
-        taken = self._take()
+        taken = [] if self._is_stopping else self._take()
         if not taken:
             return
         replies = await self._send([batch.call for _, batch in taken])

@@ -105,7 +105,7 @@ class Persister:
         output.begin_copying(margin_bytes=self._durability.margin_bytes)
         copy = Copy(name, output, ttl_seconds=self._ttl_seconds, wake=self._wake)
         self._copies[name] = copy
-        self._call(self._wake, copy)
+        self._call(Copy.touch, copy)
 
     def remove(self, name: str) -> None:
         """Delete a log in Redis too, as soon as that can be done; removing twice is harmless. In any thread."""
@@ -171,6 +171,8 @@ class Persister:
             working.append(tasks.create_task(self._beat(), name="redis heartbeat"))
             working.append(tasks.create_task(self._check_server(), name="redis check"))
             await self._stopping.wait()
+            for lane in self._lanes:
+                lane.stop()
             for task in working:
                 task.cancel()
         self._loop = None
@@ -188,7 +190,7 @@ class Persister:
 
     async def _check_server(self) -> None:
         """Look once how Redis is set up, and warn of what would lose output."""
-        while True:
+        while not self._stopping.is_set():
             client = connect(self._address)
             try:
                 targets = {"target_nodes": "primaries"} if self._address.kind == "cluster" else {}
