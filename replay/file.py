@@ -94,6 +94,9 @@ class FileStore:
         with contextlib.suppress(OSError):  # not empty: another terminal, a record, or a damaged file kept
             path.parent.rmdir()
 
+    async def settle(self, seconds: float) -> None:
+        """Nothing to do: it is where it is kept."""
+
     def close(self) -> None:
         """Nothing is held between calls."""
 

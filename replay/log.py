@@ -109,6 +109,7 @@ class Log:
         self.on_room: Callable[[], None] = lambda: None
         """Called when the log is no longer full."""
         self._backlog_limit: int | None = None
+        self._is_copied = False
 
     # -- bounds
 
@@ -140,9 +141,19 @@ class Log:
         The log counts as full when what is not stored yet leaves less than `margin_bytes` of the memory free: who
         appends must wait then, or the keeper finds a gap. None: never full.
         """
-        capacity = self._size - SLACK_BYTES
+        capacity, self._is_copied = self._size - SLACK_BYTES, True
         self._backlog_limit = None if margin_bytes is None else max(capacity - margin_bytes, capacity // 2)
         self.stored = min(max(self._region.stored, self.held_first), self.head)
+
+    @property
+    def backlog_bytes(self) -> int:
+        """How much a keeper has not stored yet; 0 if there is none."""
+        return self.head - self.stored if self._is_copied else 0
+
+    @property
+    def shortcoming(self) -> str | None:
+        """Why output is not kept as it should be at the moment; None: it is."""
+        return self.trouble if self.degraded is None else str(self.degraded)
 
     @property
     def is_full(self) -> bool:
@@ -161,7 +172,7 @@ class Log:
 
     def end_copying(self) -> None:
         """Wait for no keeper any more."""
-        was_full, self._backlog_limit = self.is_full, None
+        was_full, self._backlog_limit, self._is_copied = self.is_full, None, False
         if was_full:
             self.on_room()
 

@@ -97,6 +97,9 @@ class MemoryStore:
         """Forget a log."""
         self._logs.pop(name, None)
 
+    async def settle(self, seconds: float) -> None:
+        """Nothing to do: it is where it is kept."""
+
     def close(self) -> None:
         """Forget everything."""
         self._logs.clear()

@@ -101,10 +101,13 @@ class Copy:
         """Whether there is nothing to be sent: its log is closed, and it was not deleted."""
         return self.is_over or (self.log.is_closed and self.state is State.OPEN)
 
-    def fail(self, reason: str) -> None:
-        """Note that Redis did not do what it was asked, or that nobody knows."""
+    def fail(self, error: Exception) -> None:
+        """Note that Redis did not do what it was asked, or that nobody knows.
+
+        Viewers are told the kind of error: its text names machines, and is for whoever operates them.
+        """
         self.failures += 1
-        self.log.trouble = reason
+        self.log.trouble = f"Redis does not take it at the moment ({type(error).__name__})"
 
     # -- sending
 

@@ -1,8 +1,9 @@
 """One connection to Redis over which logs are copied, many of them with each round trip (group commit).
 
-What is in flight is bounded: BATCH_BYTES in all, SHARE_BYTES of one log if others wait, so that a flood does not keep the others
-waiting. What waits is in the logs themselves, nowhere else. Everything that goes wrong is tried again, whatever it
-is: nobody can tell for sure whether a failed call was done, and doing it twice changes nothing (redis_scripts).
+What is in flight is bounded: BATCH_BYTES in all, SHARE_BYTES of one log if others wait, so that a flood does not
+keep them waiting. What waits is in the logs themselves, nowhere else. Everything that goes wrong is tried again,
+whatever it is: nobody can tell for sure whether a failed call was done, and doing it twice changes nothing
+(redis_scripts).
 """
 
 from __future__ import annotations
@@ -186,7 +187,7 @@ class Lane:
             self.wake(copy)
             return
         if isinstance(reply, Exception):
-            copy.fail(explain(reply))
+            copy.fail(reply)
             delay = min(LAST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** min(copy.failures, 10))
             asyncio.get_running_loop().call_later(delay * random.uniform(0.5, 1), self.wake, copy)  # noqa: S311 - spreads load
             return

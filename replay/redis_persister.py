@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -55,7 +55,7 @@ class Durability:
     `replicated`: when so many `replicas` have acknowledged it too (WAIT). Survives a failover to one of them.
     """
 
-    level: Literal["memory", "redis", "replicated"] = "redis"
+    level: str = "redis"
     replicas: int = 1
 
     @property
@@ -170,12 +170,15 @@ class Persister:
             working = [tasks.create_task(lane.run(), name="redis lane") for lane in self._lanes]
             working.append(tasks.create_task(self._beat(), name="redis heartbeat"))
             working.append(tasks.create_task(self._check_server(), name="redis check"))
-            await self._stopping.wait()
-            for lane in self._lanes:
-                lane.stop()
-            for task in working:
-                task.cancel()
-        self._loop = None
+            try:
+                await self._stopping.wait()
+            finally:
+                self._loop = None
+                self._stopping.set()
+                for lane in self._lanes:
+                    lane.stop()
+                for task in working:
+                    task.cancel()
 
     def stop(self) -> None:
         """End soon; what is not copied then is by the next process."""

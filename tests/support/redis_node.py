@@ -50,7 +50,7 @@ class RedisNode:
         self._tasks.create_task(self.persister.run())
         return self
 
-    async def __aexit__(self, *error: Any) -> None:
+    async def __aexit__(self, *error: Any) -> None:  # noqa: PYI036 - handed on to the group
         self.persister.stop()
         await self._tasks.__aexit__(*error)
         for log in self._logs:

@@ -91,7 +91,7 @@ class RedisServer:
         """Send one command on a connection of its own."""
         client = redis.Redis(port=self.port, socket_timeout=5, protocol=2, **options)
         try:
-            return client.execute_command(*words)
+            return client.execute_command(*words)  # type: ignore[no-untyped-call]
         finally:
             client.close()
 
@@ -165,8 +165,7 @@ class RedisCluster:
 
     def _is_whole(self) -> bool:
         return all(
-            b"cluster_state:ok" in server.call("CLUSTER", "INFO")
-            and len(_known(server)) == len(self.servers)
+            b"cluster_state:ok" in server.call("CLUSTER", "INFO") and len(_known(server)) == len(self.servers)
             for server in self.servers
         )
 
