@@ -10,6 +10,7 @@ import importlib.util
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,15 @@ class RedisServer:
 
     def wait_ready(self) -> None:
         poll_until(self._answers, description=f"Redis at {self.port}", timeout=READY_SECONDS)
+
+    def wait_listening(self) -> None:
+        """Wait until it takes connections, whatever it answers."""
+
+        def listens() -> bool:
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+        poll_until(listens, description=f"somebody to listen at {self.port}", timeout=READY_SECONDS)
 
     def _answers(self) -> bool:
         assert self._process is not None
@@ -161,7 +171,29 @@ class RedisCluster:
         for server in self.servers[1:]:
             bus = server._options[server._options.index("--cluster-port") + 1]
             self.servers[0].call("CLUSTER", "MEET", "127.0.0.1", server.port, bus)
+        self.wait_whole()
+
+    def wait_whole(self) -> None:
         poll_until(self._is_whole, description="a whole cluster", timeout=READY_SECONDS)
+
+    def owner_of(self, key: str) -> RedisServer:
+        """Return the master that has a key."""
+        slot = self.servers[0].call("CLUSTER", "KEYSLOT", key)
+        port = next(row[2][1] for row in _known(self.servers[0]) if row[0] <= slot <= row[1])
+        return next(server for server in self.servers if server.port == port)
+
+    def move_slot_of(self, key: str) -> None:
+        """Move the slot of a key, with all its keys, to another master, as an operator does."""
+        slot = self.servers[0].call("CLUSTER", "KEYSLOT", key)
+        source = self.owner_of(key)
+        target = next(server for server in self.servers if server is not source)
+        ids = {server.port: server.call("CLUSTER", "MYID").decode() for server in self.servers}
+        target.call("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[source.port])
+        source.call("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[target.port])
+        while keys := source.call("CLUSTER", "GETKEYSINSLOT", slot, 100):
+            source.call("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+        for server in (target, source, *self.servers):
+            server.call("CLUSTER", "SETSLOT", slot, "NODE", ids[target.port])
 
     def _is_whole(self) -> bool:
         return all(
