@@ -82,7 +82,7 @@ async def test_the_output_of_a_session_whose_file_is_lost_is_read_from_redis(tmp
 
 
 async def _has_ended(service: Service, session: str) -> bool:
-    return (await service.info(session))["state"] == "ended"
+    return bool((await service.info(session))["state"] == "ended")
 
 
 async def test_without_redis_a_program_waits_when_the_spool_is_full_and_everybody_is_told(tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ async def test_a_log_deleted_is_gone_from_redis_too(url: str, name: str, tmp_pat
         await node.settle()
         log.close()
         await asyncio.to_thread(node.store.delete, name)
-        await wait_until(lambda: _is_gone(url, name), description="no key is left")  # type: ignore[arg-type] # mypy does not solve a union of callables
+        await wait_until(lambda: _is_gone(url, name), description="no key is left")
         with pytest.raises(LogMissing):
             await node.open(name)
 
@@ -250,7 +250,7 @@ async def test_what_redis_forgot_it_is_given_again(url: str, name: str, tmp_path
             await client.delete(key)
         await disconnect(client)
         assert not await keys_of(url, name)
-        await wait_until(lambda: _is_back(url, name), description="an idle log is back")  # type: ignore[arg-type] # as above
+        await wait_until(lambda: _is_back(url, name), description="an idle log is back")
         await node.settle()
         await assert_same(url, log, name)
 

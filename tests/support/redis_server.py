@@ -197,7 +197,7 @@ class RedisCluster:
 
     def _is_whole(self) -> bool:
         return all(
-            b"cluster_state:ok" in server.call("CLUSTER", "INFO") and len(_known(server)) == len(self.servers)
+            b"cluster_state:ok" in server.call("CLUSTER", "INFO") and _masters(server) == len(self.servers)
             for server in self.servers
         )
 
@@ -209,6 +209,10 @@ class RedisCluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
+
+
+def _masters(server: RedisServer) -> int:
+    return len({row[2][1] for row in _known(server)})
 
 
 def _known(server: RedisServer) -> Sequence[Any]:
