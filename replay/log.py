@@ -135,8 +135,10 @@ class Log:
 
     # -- being copied by a keeper
 
-    def begin_copying(self, *, margin_bytes: int | None) -> None:
-        """Have a keeper copy what is appended: it calls `note_stored` as it goes.
+    def begin_copying(self, *, margin_bytes: int | None, after_writer: int = 0) -> int:
+        """Have a keeper copy what is appended: it calls `note_stored` as it goes. Return its number as a writer.
+
+        That is higher than all before it of this log, and than `after_writer`.
 
         The log counts as full when what is not stored yet leaves less than `margin_bytes` of the memory free: who
         appends must wait then, or the keeper finds a gap. None: never full.
@@ -144,6 +146,9 @@ class Log:
         capacity, self._is_copied = self._size - SLACK_BYTES, True
         self._backlog_limit = None if margin_bytes is None else max(capacity - margin_bytes, capacity // 2)
         self.stored = min(max(self._region.stored, self.held_first), self.head)
+        number = max(self._region.writer, after_writer) + 1
+        self._region.note_writer(number)
+        return number
 
     @property
     def backlog_bytes(self) -> int:

@@ -46,6 +46,10 @@ class MemoryRegion:
         """Nothing to do: this is where the log is."""
 
     stored = 0
+    writer = 0
+
+    def note_writer(self, number: int) -> None:
+        """Nothing to do: there is no later keeper."""
 
     def note_stored(self, position: int) -> None:
         """Nothing to do: there is no later keeper."""

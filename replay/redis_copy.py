@@ -51,8 +51,11 @@ class Copy:
     Belongs to the event loop's thread, as the log does; it may be made in another one.
     """
 
-    def __init__(self, name: str, log: Log, *, ttl_seconds: float, wake: Callable[[Copy], None]) -> None:
-        """Begin at what an earlier process is known to have stored. `wake` is called when there is more."""
+    def __init__(self, name: str, log: Log, *, number: int, ttl_seconds: float, wake: Callable[[Copy], None]) -> None:
+        """Begin at what an earlier process is known to have stored.
+
+        `number`: of this writer, higher than that of every one before it. `wake` is called when there is more.
+        """
         self.name = name
         self.log = log
         self.state = State.OPEN
@@ -62,7 +65,8 @@ class Copy:
         self.touched_at = 0.0
         self.position = log.stored
         self._index = 1
-        self._owner: int | None = None
+        self._number = number
+        self._is_claimed = False
         self._is_deleted = False
         self._is_sure = False
         """Whether this process has stored everything before `position`, or seen that it is the same."""
@@ -83,7 +87,7 @@ class Copy:
             self.state is State.DELETED
             or self.position < self.log.head
             or self._index < self.log.next_index
-            or self._owner is None
+            or not self._is_claimed
         )
 
     @property
@@ -119,8 +123,9 @@ class Copy:
         log = self.log
         if self.state is State.DELETED:
             return Batch(Call(DELETE, self._keys, (log.epoch,)))
-        if self._owner is None:
-            return Batch(Call(CLAIM, self._keys, (log.epoch, log.first, log.retention_bytes, self._ttl_ms)))
+        if not self._is_claimed:
+            arguments = (log.epoch, self._number, log.first, log.retention_bytes, self._ttl_ms)
+            return Batch(Call(CLAIM, self._keys, arguments))
         return self._take_items(limit_bytes, int(now * 1000))
 
     def _take_items(self, limit_bytes: int, milliseconds: int) -> Batch:
@@ -143,7 +148,7 @@ class Copy:
                 break
             items += ["d", milliseconds, log.read_held(position, end)]
             position, size = end, size + end - position
-        arguments = (log.epoch, self._owner or 0, log.first, self._ttl_ms, base, *items)
+        arguments = (log.epoch, self._number, log.first, self._ttl_ms, base, *items)
         call = Call(APPEND, self._keys, arguments)
         return Batch(call, position, index, size, position - base - lost, lost)
 
@@ -156,7 +161,7 @@ class Copy:
             case Verdict.CLAIMED if answer.head > self.log.head:
                 self.end(State.FORKED)
             case Verdict.CLAIMED:
-                self._owner = answer.owner
+                self._is_claimed = True
                 proof = answer.head - PROOF_BYTES
                 self._go_to(answer, back_to=min(proof, self.position) if self._is_sure else proof)
             case Verdict.STORED:
@@ -165,7 +170,7 @@ class Copy:
             case Verdict.BEHIND:
                 self._go_to(answer, back_to=answer.head)
             case Verdict.UNKNOWN:
-                self._owner = None
+                self._is_claimed = False
             case Verdict.FENCED:
                 self.end(State.FENCED)
             case Verdict.FORKED:

@@ -100,10 +100,13 @@ class Persister:
 
     # -- the logs
 
-    def add(self, name: str, output: Log) -> None:
-        """Begin to copy a log. In any thread that nobody else uses the log in meanwhile."""
-        output.begin_copying(margin_bytes=self._durability.margin_bytes)
-        copy = Copy(name, output, ttl_seconds=self._ttl_seconds, wake=self._wake)
+    def add(self, name: str, output: Log, *, after_writer: int = 0) -> None:
+        """Begin to copy a log. In any thread, if nobody else uses the log meanwhile.
+
+        `after_writer`: the number of the last writer, if its file does not know it.
+        """
+        number = output.begin_copying(margin_bytes=self._durability.margin_bytes, after_writer=after_writer)
+        copy = Copy(name, output, number=number, ttl_seconds=self._ttl_seconds, wake=self._wake)
         self._copies[name] = copy
         self._call(Copy.touch, copy)
 

@@ -8,13 +8,14 @@ Two keys a log, of one hash tag, so that a session lives on one shard of a clust
         <end>-<k>  g bytes lost, t milliseconds       output before `end` that could not be kept
     ts:{<session id>}:<terminal id>:log   hash
         log      name of this history (`Log.epoch`)
-        owner    number of the writer that claimed it last: an older one is refused
+        owner    number of the writer that claimed it last: one with a lower number is refused
         head     position after the last output       sub    k of the last entry there
         index    of the last event                    start  where the stream began
         retention  bytes kept for readers
 
 All writes go through these scripts, so that what they check and what they do is one step. They need no memory of
-what was sent before: everything may be sent again, by this writer or by the next one.
+what was sent before: everything may be sent again, by this writer or by the next one, and may be done late. That is
+why a writer brings its number: if Redis gave them out, a claim of a writer long dead could fence off the living one.
 """
 
 from __future__ import annotations
@@ -28,19 +29,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _CLAIM = """
--- KEYS stream, hash. ARGV log, first, retention, milliseconds to live.
--- Become the writer. Another history under this name makes way: whoever claims knows the right one.
+-- KEYS stream, hash. ARGV log, owner, first, retention, milliseconds to live.
+-- Become the writer, unless a newer one is. Another history under this name makes way: who claims knows the right one.
 local log, owner, head, index = unpack(redis.call('HMGET', KEYS[2], 'log', 'owner', 'head', 'index'))
-owner = string.format('%.0f', tonumber(owner or '0') + 1)
+if log == ARGV[1] and tonumber(owner) > tonumber(ARGV[2]) then return {'fenced', head, index, owner} end
 if log ~= ARGV[1] then
-  head, index = ARGV[2], '0'
+  head, index = ARGV[3], '0'
   redis.call('HSET', KEYS[2], 'log', ARGV[1], 'head', head, 'sub', '0', 'index', index, 'start', head)
   redis.call('DEL', KEYS[1])
 end
-redis.call('HSET', KEYS[2], 'owner', owner, 'retention', ARGV[3])
-redis.call('PEXPIRE', KEYS[1], ARGV[4])
-redis.call('PEXPIRE', KEYS[2], ARGV[4])
-return {'claimed', head, index, owner}
+redis.call('HSET', KEYS[2], 'owner', ARGV[2], 'retention', ARGV[4])
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
+redis.call('PEXPIRE', KEYS[2], ARGV[5])
+return {'claimed', head, index, ARGV[2]}
 """
 
 _APPEND = """

@@ -52,14 +52,15 @@ class RedisStore:
 
         Raises LogMissing, LogDamaged: then Redis does not have it either, or cannot be asked.
         """
+        last_writer = 0
         try:
             log = self._files.open(name, is_over=is_over)
         except (LogMissing, LogDamaged):
             fetched = self._fetch(name, is_over=is_over)
             if fetched is None:
                 raise
-            log = fetched
-        self._persister.add(name, log)
+            log, last_writer = fetched
+        self._persister.add(name, log, after_writer=last_writer)
         return log
 
     def names(self) -> Iterable[str]:
@@ -80,8 +81,11 @@ class RedisStore:
 
     # -- from Redis
 
-    def _fetch(self, name: str, *, is_over: bool) -> Log | None:
-        """Make the ring file of a log again from what Redis has of it; None: nothing, or it cannot be asked."""
+    def _fetch(self, name: str, *, is_over: bool) -> tuple[Log, int] | None:
+        """Make the ring file of a log again from what Redis has of it; return it, and the number of its last writer.
+
+        None: there is nothing, or Redis cannot be asked.
+        """
         if time.monotonic() < self._away_until:
             return None
         try:
@@ -95,7 +99,7 @@ class RedisStore:
         log = _restore(self._files, name, facts, items)
         if not is_over:  # what its program printed last may have been in the file that is gone
             log.add_event("gap", {"reason": "memory", "bytes": None}, time.time())
-        return log
+        return log, facts.owner
 
     async def _read(self, name: str) -> tuple[Facts, Sequence[Item]]:
         client = connect(self._address)

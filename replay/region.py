@@ -49,6 +49,15 @@ class Region(Protocol):
         """What `note_stored` kept last; 0: nothing."""
         ...
 
+    @property
+    def writer(self) -> int:
+        """What `note_writer` kept last; 0: nothing."""
+        ...
+
+    def note_writer(self, number: int) -> None:
+        """Keep the number of the keeper that copies the log now."""
+        ...
+
     def note_stored(self, position: int) -> None:
         """Keep how far a keeper has copied the log (see `Log.begin_copying`)."""
         ...

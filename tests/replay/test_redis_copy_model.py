@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -47,8 +48,8 @@ class CopyMachine(RuleBasedStateMachine):
         self.copy = self.make_copy()
 
     def make_copy(self) -> Copy:
-        self.log.begin_copying(margin_bytes=64 * 1024)
-        return Copy(NAME, self.log, ttl_seconds=60, wake=lambda _: None)
+        number = self.log.begin_copying(margin_bytes=64 * 1024)
+        return Copy(NAME, self.log, number=number, ttl_seconds=60, wake=lambda _: None)
 
     def send(self, call: Call) -> Answer:
         return Answer.parse(self.server.call(*call.words(whole=True)))
@@ -116,7 +117,7 @@ class CopyMachine(RuleBasedStateMachine):
         items = [parse_entry(entry_id, fields) for entry_id, fields in found]
         assert not any(isinstance(item, Hole) for item in items)
         chunks = [item for item in items if isinstance(item, Chunk)]
-        for one, other in zip(chunks, chunks[1:], strict=False):
+        for one, other in pairwise(chunks):
             assert one.end == other.start
         data, log = b"".join(chunk.data for chunk in chunks), self.log
         if log.head:

@@ -97,7 +97,7 @@ class RedisServer:
         except (redis.ConnectionError, redis.TimeoutError):
             return False
 
-    def call(self, *words: str | int, **options: Any) -> Any:
+    def call(self, *words: str | bytes | int, **options: Any) -> Any:
         """Send one command on a connection of its own."""
         client = redis.Redis(port=self.port, socket_timeout=5, protocol=2, **options)
         try:
