@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 FLAVOURS = ("redis-7", "valkey-9", "redis-6.2")
+if sys.platform != "linux" or sys.version_info >= (3, 13):
+    FLAVOURS = FLAVOURS[:2]  # there is no wheel with the third
 SLOTS = 16384
 READY_SECONDS = 20.0
 
