@@ -29,6 +29,8 @@ HEARTBEAT_SECONDS = 15.0
 """So often the time to live of an idle log is refreshed, and it is seen whether Redis still has it."""
 CHECK_SECONDS = 5.0
 """Between two tries to learn how Redis is set up."""
+STOP_SECONDS = 0.5
+"""How long the last commands may take."""
 CLUSTER_LANES = 4
 """So that one shard that hangs holds up only some of the others."""
 MARGIN_BYTES = 2 * 1024 * 1024
@@ -171,8 +173,8 @@ class Persister:
         self._loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as tasks:
             working = [tasks.create_task(lane.run(), name="redis lane") for lane in self._lanes]
-            working.append(tasks.create_task(self._beat(), name="redis heartbeat"))
             working.append(tasks.create_task(self._check_server(), name="redis check"))
+            beating = tasks.create_task(self._beat(), name="redis heartbeat")
             try:
                 await self._stopping.wait()
             finally:
@@ -180,6 +182,9 @@ class Persister:
                 self._stopping.set()
                 for lane in self._lanes:
                     lane.stop()
+                beating.cancel()
+                # A command that is cancelled costs its connection; one on its way is nearly always answered at once.
+                await asyncio.wait(working, timeout=STOP_SECONDS)
                 for task in working:
                     task.cancel()
 
@@ -205,7 +210,9 @@ class Persister:
                 if "NOPERM" in str(error):
                     log.info("Redis does not say how it is set up", reason=explain(error))
                     return
-                await asyncio.sleep(CHECK_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(CHECK_SECONDS):
+                        await self._stopping.wait()
                 continue
             finally:
                 await disconnect(client)
