@@ -146,9 +146,8 @@ class Log:
         capacity, self._is_copied = self._size - SLACK_BYTES, True
         self._backlog_limit = None if margin_bytes is None else max(capacity - margin_bytes, capacity // 2)
         self.stored = min(max(self._region.stored, self.held_first), self.head)
-        number = max(self._region.writer, after_writer) + 1
-        self._region.note_writer(number)
-        return number
+        self._region.note_writer(max(self._region.writer, after_writer) + 1)
+        return self._region.writer
 
     @property
     def backlog_bytes(self) -> int:
@@ -182,7 +181,7 @@ class Log:
             self.on_room()
 
     def read_held(self, position: int, end: int) -> bytes:
-        """Return a copy of what a keeper has to store, which may be older than `first`. Raises Trimmed, BeyondHead."""
+        """Return a copy for a keeper, of what may be older than `first`. Raises Trimmed, BeyondHead."""
         return self._copy_range(position, end, self.held_first)
 
     # -- appending

@@ -49,7 +49,8 @@ class MemoryRegion:
     writer = 0
 
     def note_writer(self, number: int) -> None:
-        """Nothing to do: there is no later keeper."""
+        """Keep it as long as the memory lasts."""
+        self.writer = number
 
     def note_stored(self, position: int) -> None:
         """Nothing to do: there is no later keeper."""

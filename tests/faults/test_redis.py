@@ -300,7 +300,6 @@ async def test_a_cancelled_command_never_hands_its_reply_to_the_next_caller(tmp_
     with RedisServer(tmp_path) as server:
         client = connect(RedisAddress.parse(server.url))
         try:
-
             places = asyncio.Semaphore(50)  # a client has at most 100 connections
 
             async def ask(number: int) -> None:
