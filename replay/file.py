@@ -15,7 +15,7 @@ from replay.ringfile import Damage, RingFile
 from replay.takeover import take_over
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 SUFFIX = ".ring"
@@ -24,17 +24,24 @@ SUFFIX = ".ring"
 class FileStore:
     """Keeps every log in `<directory>/<session id>/<terminal id>.ring`; directories are private (0700)."""
 
-    def __init__(self, directory: Path) -> None:
-        """Use a directory, which is made if need be. Raises OSError."""
+    def __init__(self, directory: Path, *, capacity: Callable[[int], int] | None = None) -> None:
+        """Use a directory, which is made if need be. Raises OSError.
+
+        `capacity`: how many bytes a ring holds of which so many are retained for readers, if more (for a keeper).
+        """
         self._directory = directory
+        self._capacity = capacity or (lambda retention_bytes: retention_bytes)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.chmod(0o700)
 
     def create(self, name: str, retention_bytes: int) -> Log:
         """Begin a new log; on a full disk one in memory with `degraded` set, which gets its file when there is room."""
+        return self.begin(name, retention_bytes, epoch=make_epoch(), start=0)
+
+    def begin(self, name: str, retention_bytes: int, *, epoch: str, start: int) -> Log:
+        """Do what `create` does, for a history of which everything before `start` is kept elsewhere, or lost."""
         retention = max(retention_bytes, MINIMUM_RETENTION_BYTES)
-        size = retention + SLACK_BYTES
-        epoch = make_epoch()
+        size = max(retention, self._capacity(retention)) + SLACK_BYTES
         path = self._path(name)
 
         def make(*, is_late: bool) -> RingFile:
@@ -50,10 +57,13 @@ class FileStore:
                 epoch=epoch,
                 spare=MemoryRegion,
                 make_durable=partial(make, is_late=True),
+                start=start,
+                head=start,
             )
             log.degraded = error
             return log
-        return Log(region, retention_bytes=retention, epoch=epoch, spare=MemoryRegion)
+        region.publish(start, start)
+        return Log(region, retention_bytes=retention, epoch=epoch, spare=MemoryRegion, start=start, head=start)
 
     def open(self, name: str, *, is_over: bool = False) -> Log:
         """Return a stored log. A damaged file is moved aside first. Raises LogMissing, LogDamaged.
@@ -83,6 +93,9 @@ class FileStore:
         path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # not empty: another terminal, a record, or a damaged file kept
             path.parent.rmdir()
+
+    async def settle(self, seconds: float) -> None:
+        """Nothing to do: it is where it is kept."""
 
     def close(self) -> None:
         """Nothing is held between calls."""

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from replay.errors import BeyondHead, StorageFull, Trimmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from replay.region import Region
 
 SLACK_BYTES = 64 * 1024
 """The most that one `get_buffer` hands out, and how much larger a region is than what it retains."""
@@ -44,47 +46,6 @@ class Event:
     kind: str
     fields: Mapping[str, object]
     at: float
-
-
-class Region(Protocol):
-    """Memory of a fixed size in which a log keeps its bytes, and what makes them last."""
-
-    @property
-    def view(self) -> memoryview:
-        """All of the memory, writable; only the part that `ensure` covered may be stored to."""
-        ...
-
-    @property
-    def cells(self) -> memoryview:
-        """496 words of 64 bits beside it (format Q), zero at first."""
-        ...
-
-    def ensure(self, end: int) -> None:
-        """Make offsets below `end` safe to store to. Raises StorageFull."""
-        ...
-
-    def guard(self, begin: int, end: int) -> None:
-        """Mark the bytes from position `begin` to `end` as not written, and those before as guarded earlier.
-
-        They must not reach over the edge of the ring. `begin` equal to `end`: nothing is handed out.
-        """
-        ...
-
-    def publish(self, start: int, head: int) -> None:
-        """Make the bytes before `head`, from `start`, part of what a later reader finds."""
-        ...
-
-    def note_memory_head(self, head: int | None) -> None:
-        """Keep how far the log has gone on elsewhere, so that no position is used twice; None: it is here."""
-        ...
-
-    def record(self, event: Event) -> None:
-        """Keep an event; the oldest may go."""
-        ...
-
-    def close(self) -> None:
-        """Release the memory; what was published stays where it is kept."""
-        ...
 
 
 class Log:
@@ -141,6 +102,14 @@ class Log:
         self._recorded_index = 1
         """While in memory: events from this index on are not in the storage."""
         self._readers: list[Callable[[], None]] = []
+        self.stored = 0
+        """Up to here a keeper has copied the output to where others read it too."""
+        self.trouble: str | None = None
+        """Why a keeper cannot copy at the moment; None while it can, or if there is none."""
+        self.on_room: Callable[[], None] = lambda: None
+        """Called when the log is no longer full."""
+        self._backlog_limit: int | None = None
+        self._is_copied = False
 
     # -- bounds
 
@@ -150,9 +119,70 @@ class Log:
         return max(self._start, self.head - self._retention)
 
     @property
+    def held_first(self) -> int:
+        """The oldest position whose bytes are still in the memory, for a keeper: at most `first`."""
+        return max(self._start, self.head - (self._size - SLACK_BYTES))
+
+    @property
     def retention_bytes(self) -> int:
         """How many bytes are kept."""
         return self._retention
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has been closed."""
+        return self._is_closed
+
+    # -- being copied by a keeper
+
+    def begin_copying(self, *, margin_bytes: int | None, after_writer: int = 0) -> int:
+        """Have a keeper copy what is appended: it calls `note_stored` as it goes. Return its number as a writer.
+
+        That is higher than all before it of this log, and than `after_writer`.
+
+        The log counts as full when what is not stored yet leaves less than `margin_bytes` of the memory free: who
+        appends must wait then, or the keeper finds a gap. None: never full.
+        """
+        capacity, self._is_copied = self._size - SLACK_BYTES, True
+        self._backlog_limit = None if margin_bytes is None else max(capacity - margin_bytes, capacity // 2)
+        self.stored = min(max(self._region.stored, self.held_first), self.head)
+        self._region.note_writer(max(self._region.writer, after_writer) + 1)
+        return self._region.writer
+
+    @property
+    def backlog_bytes(self) -> int:
+        """How much a keeper has not stored yet; 0 if there is none."""
+        return self.head - self.stored if self._is_copied else 0
+
+    @property
+    def shortcoming(self) -> str | None:
+        """Why output is not kept as it should be at the moment; None: it is."""
+        return self.trouble if self.degraded is None else str(self.degraded)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more may be appended until the keeper has copied some of what there is."""
+        return self._backlog_limit is not None and self.head - self.stored > self._backlog_limit
+
+    def note_stored(self, position: int) -> None:
+        """Note how far the keeper has come; if it finds that something was lost there, less far than before."""
+        if self._is_closed:
+            return
+        was_full = self.is_full
+        self.stored = position
+        self._durable.note_stored(position)
+        if was_full and not self.is_full:
+            self.on_room()
+
+    def end_copying(self) -> None:
+        """Wait for no keeper any more."""
+        was_full, self._backlog_limit, self._is_copied = self.is_full, None, False
+        if was_full:
+            self.on_room()
+
+    def read_held(self, position: int, end: int) -> bytes:
+        """Return a copy for a keeper, of what may be older than `first`. Raises Trimmed, BeyondHead."""
+        return self._copy_range(position, end, self.held_first)
 
     # -- appending
 
@@ -227,16 +257,24 @@ class Log:
             raise BeyondHead(position, self.head)
         if position < self.first:
             raise Trimmed(position, self.first)
+        return self._piece(position, limit)
+
+    def _piece(self, position: int, limit: int) -> memoryview:
         offset = position % self._size
         return self._view[offset : offset + min(limit, self.head - position, self._size - offset)]
 
     def read_range(self, position: int, end: int) -> bytes:
         """Return a copy of the bytes from `position` to `end`. Raises Trimmed, BeyondHead."""
+        return self._copy_range(position, end, self.first)
+
+    def _copy_range(self, position: int, end: int, first: int) -> bytes:
         if end > self.head:
             raise BeyondHead(end, self.head)
+        if position < min(first, end):
+            raise Trimmed(position, first)
         pieces = []
         while position < end:
-            piece = self.read(position, end - position)
+            piece = self._piece(position, end - position)
             pieces.append(bytes(piece))
             position += len(piece)
         return b"".join(pieces)
@@ -281,9 +319,9 @@ class Log:
     def _move_to_memory(self, error: StorageFull) -> None:
         """Go on in memory when the storage fails: output is not lost, only its survival of a crash is."""
         spare = self._spare(self._size)
-        position = self.first
+        position = self.held_first
         while position < self.head:  # the rest may be holes, and on a full disk reading one can be a SIGBUS too
-            piece = self.read(position, self.head - position)
+            piece = self._piece(position, self.head - position)
             offset = position % self._size
             spare.view[offset : offset + len(piece)] = piece
             position += len(piece)
@@ -340,6 +378,7 @@ class Log:
         durable.publish(self.first, self.head)
         durable.guard(self.head, self.head)
         durable.note_memory_head(None)
+        durable.note_stored(self.stored)
         self._region.close()
         self._region, self._view, self._publish = durable, durable.view, durable.publish
         self._guard_end, self.degraded = self.head, None
@@ -350,6 +389,7 @@ class Log:
         if self._is_closed:
             return
         self._is_closed = True
+        self._backlog_limit = None
         self._readers.clear()
         if not self._is_over:
             self._region.guard(self.head, self.head)

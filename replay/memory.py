@@ -45,6 +45,16 @@ class MemoryRegion:
     def note_memory_head(self, head: int | None) -> None:
         """Nothing to do: this is where the log is."""
 
+    stored = 0
+    writer = 0
+
+    def note_writer(self, number: int) -> None:
+        """Keep it as long as the memory lasts."""
+        self.writer = number
+
+    def note_stored(self, position: int) -> None:
+        """Nothing to do: there is no later keeper."""
+
     def record(self, event: Event) -> None:
         """Nothing to do: the log itself holds its events."""
 
@@ -91,6 +101,9 @@ class MemoryStore:
     def delete(self, name: str) -> None:
         """Forget a log."""
         self._logs.pop(name, None)
+
+    async def settle(self, seconds: float) -> None:
+        """Nothing to do: it is where it is kept."""
 
     def close(self) -> None:
         """Forget everything."""

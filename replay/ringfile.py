@@ -3,7 +3,8 @@
 Layout, little-endian 64-bit words in a first page of 4096 bytes, then the events, then the ring itself::
 
     0 magic   8 version   16 ring size   24 retention   32 epoch   40 checksum of words 0-4
-    64 head   72 start    80 events      88 guard end    96 memory head    128-4095 cells (496 words, the user's)
+    64 head   72 start    80 events      88 guard end    96 memory head    104 stored
+    112 writer    128-4095 cells (496 words, the user's)
 
 The head is stored after the bytes it covers, as one aligned 8-byte word. Memory mapped from a file belongs to
 the kernel, so a killed process leaves exactly what it had stored. Events are JSON lines in one of two halves of
@@ -52,7 +53,7 @@ NEVER_HERE = 2**64 - 1
 """The memory head in a file made for a log that has not come to it yet."""
 
 _MAGIC, _VERSION, _SIZE, _RETENTION, _EPOCH, _CHECKSUM = range(6)
-_HEAD, _START, _EVENTS, _GUARD_END, _MEMORY_HEAD = range(8, 13)
+_HEAD, _START, _EVENTS, _GUARD_END, _MEMORY_HEAD, _STORED, _WRITER = range(8, 15)
 _FIRST_CELL = 16
 GUARD_BYTES = b"\xfd\xfe"
 """Not FF, which is the most frequent byte in binary data that no text contains."""
@@ -222,6 +223,24 @@ class RingFile:
     def note_memory_head(self, head: int | None) -> None:
         """Store how far the log has gone on in memory: in the first page, which needs no room."""
         self._words[_MEMORY_HEAD] = 0 if head is None else head + 1
+
+    @property
+    def stored(self) -> int:
+        """How far a keeper had copied the log: a hint, which nobody relies on."""
+        return self._words[_STORED]
+
+    def note_stored(self, position: int) -> None:
+        """Store how far a keeper has copied the log."""
+        self._words[_STORED] = position
+
+    @property
+    def writer(self) -> int:
+        """The number of the keeper that copied it last."""
+        return self._words[_WRITER]
+
+    def note_writer(self, number: int) -> None:
+        """Store the number of the keeper that copies it now."""
+        self._words[_WRITER] = number
 
     def record(self, event: Event) -> None:
         """Store an event behind the others; when there are too many, the oldest go."""

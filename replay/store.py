@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class Store(Protocol):
     """Keeps the logs of terminals beyond the objects that use them.
 
-    A name is `<session id>/<terminal id>`. All calls may block for the time of a file operation: make them off
-    the event loop. The logs they return never block (a store into memory that is already there).
+    A name is `<session id>/<terminal id>`. All calls but `settle` may block for the time of a file operation:
+    make them off the event loop. The logs they return never block (a store into memory that is already there).
     """
 
     def create(self, name: str, retention_bytes: int) -> Log:
@@ -38,6 +38,10 @@ class Store(Protocol):
 
     def delete(self, name: str) -> None:
         """Forget a log (it must have been closed); deleting twice is harmless."""
+        ...
+
+    async def settle(self, seconds: float) -> None:
+        """Bring what was appended to where it is kept for others, as far as that is done in the time."""
         ...
 
     def close(self) -> None:

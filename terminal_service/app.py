@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from backends.base import Backend
+    from replay.redis_persister import Persister
+    from replay.store import Store
     from terminal_service.listeners import Listener
     from terminal_service.sessions import Sessions
     from terminal_service.settings import Settings
@@ -59,6 +61,9 @@ WORKER_THREADS = 4
 """Threads for file operations; all are started with the service, so that none can be missing later."""
 RESERVED_DESCRIPTORS, RESERVED_SHARE = 64, 8
 """Sessions leave so many descriptors free, or that part of a small limit: viewers and requests need some too."""
+
+SESSIONS_DIR = "sessions"
+"""Of the state directory: the logs and records of sessions."""
 
 log = structlog.get_logger()
 
@@ -109,12 +114,17 @@ async def end_all(settings: Settings, environment: Mapping[str, str]) -> int:
         _start_threads()
         backends = _make_backends(settings, environment)
         await _check_backends(backends.values())
-        sessions = _make_sessions(settings, backends)
+        store, persister = _make_store(settings)
+        sessions = _make_sessions(settings, backends, store)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(sessions.run(), name="sessions")
+            copying = tasks.create_task(persister.run(), name="redis") if persister else None
+            work = tasks.create_task(sessions.run(), name="sessions")
             await sessions.ready.wait()
             count = sessions.living_count
             sessions.stop(end_all=True)
+            await asyncio.wait([work])
+            if persister is not None and copying is not None:
+                persister.stop()
         await _close_backends(settings, backends, ends_all=True)
     return count
 
@@ -145,7 +155,8 @@ class _Service:
         self._listeners = listeners
         self._asked = asked
         self._backends = _make_backends(settings, environment)
-        self._sessions = _make_sessions(settings, self._backends)
+        store, self._persister = _make_store(settings)
+        self._sessions = _make_sessions(settings, self._backends, store)
         self._control: Control | None = None
         metrics = Metrics(self._sessions)
         applications = [
@@ -173,6 +184,8 @@ class _Service:
         self._control = self._listen_for_control()
         try:
             async with asyncio.TaskGroup() as tasks:
+                if self._persister is not None:
+                    tasks.create_task(self._persister.run(), name="redis")
                 work = tasks.create_task(self._sessions.run(), name="sessions")
                 await self._sessions.ready.wait()
                 for server, listener in self._servers.items():
@@ -185,6 +198,8 @@ class _Service:
                 stop = await self._asked.stop
                 await self._begin_to_stop(stop)
                 await asyncio.wait([work])
+                if self._persister is not None:
+                    self._persister.stop()
                 if controlling is not None:
                     controlling.cancel()
                 await self._let_go(stop)
@@ -262,19 +277,32 @@ class _Service:
             raise Refused("it is ending already")
 
 
-def _make_sessions(settings: Settings, backends: Mapping[str, Backend]) -> Sessions:
+def _make_store(settings: Settings) -> tuple[Store, Persister | None]:
+    """Return where logs are kept, and what copies them to Redis, if there is one; that has to be run."""
     from replay.file import FileStore
+
+    directory = settings.state_dir / SESSIONS_DIR
+    if settings.redis_url is None:
+        return FileStore(directory), None
+    from replay.redis_persister import Durability, Persister, ring_capacity
+    from replay.redis_store import RedisStore
+
+    durability = Durability(settings.redis_durability, settings.redis_replicas)
+    persister = Persister(settings.redis_url, durability=durability, ttl_seconds=settings.redis_ttl_seconds)
+    return RedisStore(FileStore(directory, capacity=ring_capacity), persister, settings.redis_url), persister
+
+
+def _make_sessions(settings: Settings, backends: Mapping[str, Backend], store: Store) -> Sessions:
     from terminal_service.clock import Clock
     from terminal_service.counters import Counters
     from terminal_service.records import FileRecords
     from terminal_service.sessions import Sessions
 
-    directory = settings.state_dir / "sessions"
     return Sessions(
         settings=settings,
         backends=backends,
-        store=FileStore(directory),
-        records=FileRecords(directory),
+        store=store,
+        records=FileRecords(settings.state_dir / SESSIONS_DIR),
         clock=Clock(),
         counters=Counters(),
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from backends.base import Pty
     from terminal_service.clock import Clock
@@ -45,11 +45,18 @@ class Reader(Protocol):
 class Backpressure:
     """Holds a PTY while every viewer it waits for is far behind: a program feels that as at a real terminal.
 
-    With nobody to wait for it runs on, and the log trims.
+    With nobody to wait for it runs on, and the log trims. If the log `is_full` it waits, whoever watches: a keeper
+    has to copy some of it first.
     """
 
     def __init__(
-        self, readers: Sequence[Reader], *, loop: asyncio.AbstractEventLoop, clock: Clock, counters: Counters
+        self,
+        readers: Sequence[Reader],
+        *,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        counters: Counters,
+        is_full: Callable[[], bool] = lambda: False,
     ) -> None:
         """Begin without a PTY. `readers` is the terminal's own list of viewers and may change at any time."""
         self.is_holding = False
@@ -59,6 +66,7 @@ class Backpressure:
         self._loop = loop
         self._clock = clock
         self._counters = counters
+        self._is_full = is_full
         self._stall_check: asyncio.TimerHandle | None = None
 
     def connect(self, pty: Pty) -> None:
@@ -73,15 +81,16 @@ class Backpressure:
 
     def balance(self) -> None:
         """Pause the program while every viewer it waits for is far behind; go on when one is near."""
-        if self._pty is None or (not self._readers and not self.is_holding):
+        is_full = self._is_full()
+        if self._pty is None or not (self._readers or self.is_holding or is_full):
             return
         waited_for = [reader.lag for reader in self._readers if reader.holds_back]
-        if not self.is_holding and waited_for and min(waited_for) > HIGH_WATER_BYTES:
+        if not self.is_holding and (is_full or (waited_for and min(waited_for) > HIGH_WATER_BYTES)):
             self.is_holding = True
             self._counters.pty_pauses += 1
             self._pty.pause_reading()
             self._stall_check = self._loop.call_later(CHECK_SECONDS, self._check_stalled)
-        elif self.is_holding and (not waited_for or min(waited_for) <= LOW_WATER_BYTES):
+        elif self.is_holding and not is_full and (not waited_for or min(waited_for) <= LOW_WATER_BYTES):
             self.is_holding = False
             self._pty.resume_reading()
             self.close()
@@ -93,7 +102,7 @@ class Backpressure:
 
     def _check_stalled(self) -> None:
         for reader in self._readers:
-            if self._clock.monotonic() - reader.progressed_at >= STALL_SECONDS:
+            if reader.lag > LOW_WATER_BYTES and self._clock.monotonic() - reader.progressed_at >= STALL_SECONDS:
                 reader.is_stalled = True
         self.balance()
         if self.is_holding:

@@ -168,6 +168,8 @@ def _gauges(sessions: list[Session]) -> Iterable[Metric]:
     pending = [terminal.keyboard.pending_bytes for terminal in terminals]
     kept = sum(terminal.log.head - terminal.log.first for terminal in terminals)
     degraded = sum(terminal.log.degraded is not None for terminal in running)
+    behind = sum(terminal.log.trouble is not None for terminal in running)
+    backlog = sum(terminal.log.backlog_bytes for terminal in terminals)
     for name, meaning, value in (
         ("sessions_active", "Sessions that have not ended.", len(living)),
         ("websocket_active_connections", "Viewers that are attached.", len(lags)),
@@ -178,5 +180,7 @@ def _gauges(sessions: list[Session]) -> Iterable[Metric]:
         ("input_pending_bytes_max", "Input waiting for the slowest program, in bytes.", max(pending, default=0)),
         ("input_pending_bytes_sum", "Input waiting for programs, in bytes.", sum(pending)),
         ("logs_degraded", "Terminals whose output is kept in memory only: the disk is full.", degraded),
+        ("logs_not_shared", "Terminals whose output does not reach Redis.", behind),
+        ("log_backlog_bytes", "Output that Redis does not have yet, of all terminals, in bytes.", backlog),
     ):
         yield GaugeMetricFamily(PREFIX + name, meaning, value=value)

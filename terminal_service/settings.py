@@ -25,6 +25,8 @@ from terminal_service.values import Reader, choice, seconds, whole
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from replay.redis_address import RedisAddress
+
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 DAY = 86400.0
 _YEARS_10 = 3650 * DAY
@@ -35,7 +37,6 @@ _WILDCARDS = frozenset({"0.0.0.0", "::"})
 # must learn that it does nothing.
 IGNORED = frozenset(
     (
-        "REDIS_URL",
         "REDIS_CLUSTER_URLS",
         "REDIS_PASSWORD",
         "REDIS_DB",
@@ -126,6 +127,22 @@ class Settings:
     )
     tail_bytes: int = _setting(
         256 * KIB, whole(0, GIB), "How much recent output a viewer gets that names no position, in bytes."
+    )
+
+    redis_url: RedisAddress | None = _setting(  # noqa: RUF009  (a dataclass field)
+        None,
+        values.REDIS_URL,
+        "Redis that output is copied to, where other nodes read it; empty: it is kept on this machine only.",
+        section="Redis",
+    )
+    redis_durability: str = _setting(
+        "redis",
+        choice("memory", "redis", "replicated"),
+        "When output counts as kept: memory (programs never wait for Redis), redis (it has it), replicated.",
+    )
+    redis_replicas: int = _setting(1, whole(1, 16), "How many replicas must have it with REDIS_DURABILITY=replicated.")
+    redis_ttl_seconds: float = _setting(
+        3600.0, seconds(60, _YEARS_10), "How long output stays in Redis once its node is gone."
     )
 
     session_ttl_seconds: float = _setting(

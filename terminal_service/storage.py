@@ -27,6 +27,9 @@ T = TypeVar("T")
 
 log = structlog.get_logger()
 
+SETTLE_SECONDS = 2.0
+"""How long a stop waits for output to be where other nodes read it; the next process brings the rest there."""
+
 
 class Storage:
     """Logs and records of the sessions of this process. What cannot be stored now is stored by `mend`, later."""
@@ -101,6 +104,7 @@ class Storage:
         for session in sessions:
             async with session.storing:  # a request may have begun to
                 pass
+        await self._store.settle(SETTLE_SECONDS)
 
     def close(self) -> None:
         """Store what is in memory only, if there is room now, and release all logs."""
@@ -112,19 +116,25 @@ class Storage:
 
     def is_behind(self, session: Session) -> bool:
         """Whether something of a session is not stored: output in memory only, or an outdated record."""
-        return session.session_id in self._unsaved or self._is_degraded(session)
+        output = self._logs.get(session.session_id)
+        return session.session_id in self._unsaved or (output is not None and output.shortcoming is not None)
 
     def _is_degraded(self, session: Session) -> bool:
         output = self._logs.get(session.session_id)
         return output is not None and output.degraded is not None
 
     def tell_trouble(self, session: Session) -> None:
-        """Tell viewers once that output is kept in memory only."""
+        """Tell viewers once that output is not kept as it should be, and once that it is again."""
         output = self._logs.get(session.session_id)
-        if output is not None and output.degraded is not None and _was_durable(output):
-            reason = str(output.degraded)
-            log.warning("output kept in memory only", session_id=session.session_id, reason=reason)
+        if output is None or not (session.is_living or output.degraded is not None):
+            return
+        reason = output.shortcoming
+        if reason is not None and _was_durable(output):
+            log.warning("output not kept as it should be", session_id=session.session_id, reason=reason)
             self.tell(output, durable=False, reason=reason)
+        elif reason is None and not _was_durable(output):
+            log.info("output kept again", session_id=session.session_id)
+            self.tell(output, durable=True, reason="")
 
     def tell(self, output: Log, *, durable: bool, reason: str) -> None:
         """Tell viewers, where they are in the output, whether it survives this process from here on."""
@@ -146,9 +156,7 @@ class Storage:
                 return
             if session.terminal is not None:
                 session.terminal.journal.move(output.cells)
-        if not _was_durable(output):
-            log.info("output stored again", session_id=session.session_id)
-            self.tell(output, durable=True, reason="")
+        self.tell_trouble(session)
 
 
 async def _call_to_the_end(work: Callable[..., T], *arguments: object) -> T:

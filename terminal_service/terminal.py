@@ -72,7 +72,10 @@ class Terminal:
         self._scanner = ModeScanner(log)
         self._modes_kept_to = 0
         self._sizes = Sizes(log, size, size_policy, viewers=self.attachments, loop=loop, clock=clock)
-        self._backpressure = Backpressure(self.attachments, loop=loop, clock=clock, counters=counters)
+        self._backpressure = Backpressure(
+            self.attachments, loop=loop, clock=clock, counters=counters, is_full=lambda: log.is_full
+        )
+        log.on_room = self._backpressure.balance
         self._presence = Presence(self.attachments, loop=loop, clock=clock)
         self._bookmarks = Bookmarks()
         self._ended: wire.SessionEnded | None = None

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from replay.redis_address import FORMS, RedisAddress
 from terminal_service.addresses import parse_name, parse_origin
 from terminal_service.os_users import OsUsers
 
@@ -190,6 +191,7 @@ HOST_NAMES = Reader(_host_names, "host names or IP addresses without port, comma
 OS_USERS = Reader(_os_users, "owner=user, comma separated, each owner once, * for all the others")
 ORIGINS = Reader(_origins, "origins like https://app.example.com, comma separated (no *, no path)")
 NETWORKS = Reader(_networks, "IP addresses or networks like 10.0.0.0/8, comma separated (no *)")
+REDIS_URL = Reader(RedisAddress.parse, FORMS, secret=True)
 API_KEYS = Reader(
     _api_keys,
     f"user:key, comma separated, each key different and {_MIN_KEY_CHARACTERS} to 256 printable characters, "

@@ -35,6 +35,7 @@ BREACHES = {
     "Only the program imports the composition root": ("transports/channel.py", "import terminal_service.app"),
     "Only the composition root names a concrete backend": ("transports/http.py", "import backends.echo"),
     "Only the composition root names a concrete store": ("terminal_service/terminal.py", "import replay.memory"),
+    "Only the Redis store speaks to Redis": ("terminal_service/sessions.py", "import redis"),
     "Adapters do not know each other": ("backends/posix.py", "import backends.echo"),
     "ASGI lives in transports only": ("terminal_service/sessions.py", "import starlette"),
     "Platform PTY libraries stay behind their adapter": ("replay/log.py", "import ptyprocess"),

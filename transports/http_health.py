@@ -119,5 +119,5 @@ def _check_sessions(sessions: Sessions) -> Check:
 def _check_storage(sessions: Sessions) -> Check:
     unstored = sessions.unstored_count
     if unstored:
-        return Check(status="degraded", detail=f"{unstored} sessions have output or records in memory only")
+        return Check(status="degraded", detail=f"{unstored} sessions are not kept as they should be")
     return Check(status="ok", detail="output is kept")

@@ -216,8 +216,8 @@ def _last_line(log: Log) -> str | None:
 def _storage(session: Session) -> Storage:
     if session.terminal is None:
         return Storage(durable=False, reason="there is no output yet" if session.is_living else session.end_reason)
-    degraded = session.terminal.log.degraded
-    return Storage(durable=degraded is None, reason="" if degraded is None else str(degraded))
+    shortcoming = session.terminal.log.shortcoming
+    return Storage(durable=shortcoming is None, reason=shortcoming or "")
 
 
 def _terminal_view(session: Session, terminal: Terminal) -> TerminalView:

@@ -40,12 +40,13 @@ def test_the_oldest_bytes_go_and_first_says_so(log: Log, rng: random.Random) -> 
 
 
 def test_a_read_ends_at_the_edge_of_the_ring_and_goes_on_behind_it(log: Log, rng: random.Random) -> None:
-    data = rng.randbytes(RING_BYTES + 1000)
+    ring_bytes = log._size  # a log that is copied has a larger one
+    data = rng.randbytes(ring_bytes + 1000)
     log.append(data)
-    before_edge = log.read(RING_BYTES - 10, 1000)
-    assert before_edge == data[RING_BYTES - 10 : RING_BYTES]
-    assert bytes(log.read(RING_BYTES, 1000)) == data[RING_BYTES:]
-    assert log.read_range(RING_BYTES - 10, RING_BYTES + 10) == data[RING_BYTES - 10 : RING_BYTES + 10]
+    before_edge = log.read(ring_bytes - 10, 1000)
+    assert before_edge == data[ring_bytes - 10 : ring_bytes]
+    assert bytes(log.read(ring_bytes, 1000)) == data[ring_bytes:]
+    assert log.read_range(ring_bytes - 10, ring_bytes + 10) == data[ring_bytes - 10 : ring_bytes + 10]
 
 
 def test_what_is_trimmed_is_refused_with_what_is_left(log: Log) -> None:
