@@ -19,7 +19,7 @@ from support.wait import poll_until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterator
 
-PACKAGES = ["terminal_service", "transports", "replay", "backends"]
+PACKAGES = ["terminal_service", "transports", "nodes", "replay", "backends"]
 FULL_TIMEOUT_SECONDS = 4 * 3600
 LONG_BYTES = 10_000
 

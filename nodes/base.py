@@ -1,0 +1,149 @@
+"""What the service asks of the other processes of its kind: contracts in plain types, and what they exchange.
+
+Three things, each with an implementation over Redis, and one in memory for a process that is alone:
+
+- a `Registry` knows which nodes live;
+- a `Directory` knows every session of all nodes;
+- `Mail` carries messages between two nodes, in order and once.
+
+All belong to the event loop's thread. `run` of each owns its tasks and is single-use; it needs no Redis to begin, and
+whatever goes wrong with Redis is tried again until it goes right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol, TypeAlias
+
+
+class NodeState(Enum):
+    """What a node takes."""
+
+    ACTIVE = "active"
+    DRAINING = "draining"
+    """It keeps what it has, and takes no new sessions."""
+    AWAY = "away"
+    """Its process has stopped and said so; its programs go on, and another process of it is awaited."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What a node says of itself."""
+
+    node_id: str
+    place: str
+    """Where it runs, for people: host name, address it listens at, process id."""
+    state: NodeState
+    backends: tuple[str, ...]
+    sessions: int
+    """How many living sessions it has: its load."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What all nodes know of a session."""
+
+    session_id: str
+    node_id: str
+    """The node that has, or had, its programs."""
+    user: str
+    created_at: float
+    """Wall-clock seconds; with the id it is the session's place in every list, and never changes."""
+    is_living: bool
+    record: bytes
+    """JSON: what another process needs to show the session once its node is gone (`recovery.make_record`)."""
+    view: bytes
+    """JSON: what the HTTP API shows of it (`transports.views.SessionView`), at most seconds old."""
+
+
+class Registry(Protocol):
+    """Which nodes live. One lease a node, renewed all the time; whoever does not renew it is dead to all others."""
+
+    @property
+    def node_id(self) -> str:
+        """The name of this node; it stays the same when its process is another one."""
+        ...
+
+    def nodes(self) -> Mapping[str, NodeFacts]:
+        """Return the living nodes (and those AWAY) as last seen, this one too."""
+        ...
+
+    def is_living(self, node_id: str) -> bool:
+        """Whether a node lives, or is AWAY."""
+        ...
+
+    def announce(self, *, sessions: int | None = None, state: NodeState | None = None) -> None:
+        """Say something else of this node from now on."""
+        ...
+
+
+class Directory(Protocol):
+    """Every session of all nodes. Each method raises Away."""
+
+    async def claim(self, session_id: str, user: str, *, limit_all: int, limit_user: int) -> None:
+        """Count a session that is about to be made by this node. Atomic over all nodes. Raises Full."""
+        ...
+
+    async def save(self, entries: Sequence[Entry]) -> Sequence[str]:
+        """Make these sessions of this node known, or known as they are now; return the ids of those that were lost.
+
+        A session was lost if another node has found this one dead meanwhile: it ends here.
+        One that has ended is counted no more; it stays listed until it is forgotten, or its time in Redis is over.
+        """
+        ...
+
+    async def forget(self, session_id: str, user: str) -> None:
+        """Remove a session of this node, living or not; it is counted no more. Twice is harmless."""
+        ...
+
+    async def find(self, session_id: str) -> Entry | None:
+        """Return what is known of a session; None: there is none."""
+        ...
+
+    async def page(self, *, after: tuple[float, str] | None, user: str | None, limit: int) -> Sequence[Entry]:
+        """Return up to `limit` sessions of all nodes (of a user), oldest first, that stand after a place in the list.
+
+        Places are `(created_at, session_id)`. Fewer than `limit`: there are no more.
+        """
+        ...
+
+
+NoteHandler: TypeAlias = Callable[[str, bytes], None]
+"""Called with the sender's node id and the body. Returns soon; must not raise."""
+CallHandler: TypeAlias = Callable[[str, bytes], Awaitable[bytes]]
+"""Called with the caller's node id and the body; returns the answer. Runs in a task of its own."""
+
+
+class Mail(Protocol):
+    """Messages between two nodes: in order, each once, none lost, as long as both processes live.
+
+    When that cannot be kept up (the other process is another one now, or is dead to all) both sides are told by
+    `on_reset`: everything that was under way to or from that node may or may not have come, and begins anew.
+    Handlers are set before `run`.
+    """
+
+    def send(self, to: str, kind: str, body: bytes) -> None:
+        """Send a note to a node, this one too. Never blocks; the bound is the caller's: `backlog_bytes`."""
+        ...
+
+    def backlog_bytes(self, to: str) -> int:
+        """How much was sent to a node and is not known to have come."""
+        ...
+
+    async def call(self, to: str, kind: str, body: bytes, *, seconds: float) -> bytes:
+        """Ask a node and return its answer. Raises Unreachable: it may have been done or not."""
+        ...
+
+    def on_note(self, kind: str, handler: NoteHandler) -> None:
+        """Have notes of a kind handled, in order for each sender."""
+        ...
+
+    def on_call(self, kind: str, handler: CallHandler) -> None:
+        """Have calls of a kind answered."""
+        ...
+
+    def on_reset(self, handler: Callable[[str], None]) -> None:
+        """Have it told when messages to or from a node may have been lost."""
+        ...
