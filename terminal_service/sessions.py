@@ -234,6 +234,10 @@ class Sessions:
             raise Restarting
         return session
 
+    def has(self, session_id: str) -> bool:
+        """Whether this process has a session, living or ended."""
+        return session_id in self._sessions
+
     def all(self) -> Iterable[Session]:
         """Return all sessions, oldest first."""
         return list(self._sessions.values())
