@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from replay.errors import Trimmed
 from terminal_service import wire
 from terminal_service.entry import line_start
+from terminal_service.wish import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,7 +117,7 @@ class Attachment:
         """Begin at `position`; nothing is sent before `pump`."""
         self.client_id = client_id
         self.user = user
-        self.key = f"{user}\0{client_id}"
+        self.key = key_of(user, client_id)
         """Who this is, for input numbers and `recover_from=last_sequence`: a client id of a user."""
         self.role = role
         self.is_owner = is_owner
@@ -383,6 +384,11 @@ class Attachment:
         self.mode = mode
         self._host.progressed(self)
         self.pump()
+
+    def leave(self) -> None:
+        """Deliver nothing more: the terminal has forgotten this viewer."""
+        self.is_closed = True
+        self.unsubscribe()
 
     def close(self, code: int, reason: str) -> None:
         """Close the connection; the terminal forgets this viewer when the connection reports its end."""

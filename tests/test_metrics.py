@@ -14,6 +14,7 @@ from terminal_service.metrics import Metrics
 from terminal_service.session import Session, SessionSpec, State
 from terminal_service.sizes import Size, SizePolicy
 from terminal_service.terminal import Terminal
+from terminal_service.wish import Wish
 
 if TYPE_CHECKING:
     from terminal_service import wire
@@ -81,17 +82,19 @@ class House:
 def attach(terminal: Terminal, takes: int) -> Attachment:
     viewer = terminal.attach(
         Outlet(takes),
-        session_id="s",
-        client_id=f"c{takes}",
-        user="ann",
-        role="viewer",
-        is_owner=True,
-        mode="exact",
-        recover_from=0,
-        epoch=None,
-        tail_bytes=RETENTION,
-        window=RETENTION,
-        heartbeat_interval=60,
+        Wish(
+            session_id="s",
+            client_id=f"c{takes}",
+            user="ann",
+            role="viewer",
+            is_owner=True,
+            mode="exact",
+            recover_from=0,
+            epoch=None,
+            tail_bytes=RETENTION,
+            window=RETENTION,
+            heartbeat_interval=60,
+        ),
     )
     viewer.pump()
     return viewer

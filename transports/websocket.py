@@ -13,6 +13,7 @@ from terminal_service import wire
 from terminal_service.errors import Forbidden, InvalidRequest, Restarting, ServiceError, SessionOver, UnknownSession
 from terminal_service.policy import Decision, Role, attach_action, decide
 from terminal_service.recovery import TERMINAL_ID
+from terminal_service.wish import Wish
 from transports import problems
 from transports.channel import EXTENSION
 from transports.codecs import SUBPROTOCOLS, SharedFrame, make_codec
@@ -140,8 +141,7 @@ class TerminalSocket:
             clock=self._clock,
             loop=asyncio.get_running_loop(),
         )
-        attachment = terminal.attach(
-            connection,
+        wish = Wish(
             session_id=session.session_id,
             client_id=request.client_id,
             user=identity.user,
@@ -154,7 +154,7 @@ class TerminalSocket:
             window=self._settings.flow_control_window_size,
             heartbeat_interval=self._settings.heartbeat_interval,
         )
-        connection.start(attachment)
+        connection.start(terminal.attach(connection, wish))
 
     def _find(self, params: dict[str, str]) -> tuple[Session, Terminal]:
         session = self._sessions.get(params["session_id"])

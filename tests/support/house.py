@@ -17,6 +17,7 @@ from terminal_service.records import FileRecords
 from terminal_service.session import Session, SessionSpec
 from terminal_service.sessions import Sessions
 from terminal_service.settings import Settings
+from terminal_service.wish import Wish
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -77,7 +78,7 @@ def watch(session: Session, outlet: CollectingOutlet | None = None, **options: A
     outlet = outlet or CollectingOutlet()
     settings = {"client_id": "c", "user": "ann", "role": "writer", "is_owner": True, "mode": "exact"}
     settings |= {"recover_from": 0, "epoch": None, "tail_bytes": 0, "window": 65536, "heartbeat_interval": 60.0}
-    attachment = terminal_of(session).attach(outlet, session_id=session.session_id, **{**settings, **options})
+    attachment = terminal_of(session).attach(outlet, Wish(session_id=session.session_id, **{**settings, **options}))
     outlet.attachment = attachment
     attachment.pump()
     return outlet
