@@ -30,11 +30,11 @@ SECRETS = {
     name: f"canary-{number}-{name.lower()}"
     for number, name in enumerate(
         (
-            *("DATABASE_URL", "REDIS_URL", "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "SSH_AUTH_SOCK", "JWT_ALGORITHM"),
+            *("DATABASE_URL", "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "SSH_AUTH_SOCK", "JWT_ALGORITHM"),
             *("LD_LIBRARY_PATH", "PYTHONPATH", "BASH_ENV", "ENV", "HTTP_PROXY", "DISPLAY", "CANARY"),
         )
     )
-}
+} | {"REDIS_URL": "redis://canary:canary-password@127.0.0.1:1/0"}  # nobody is there, which it must say without that
 KEY = "canary-0123456789abcdef"
 
 # Forks twice around a setsid, so that it is nobody's child and in nobody's session; hears nothing but KILL.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-FLAVOURS = ("redis-7", "valkey-9", "redis-6.2")
+FLAVOURS: tuple[str, ...] = ("redis-7", "valkey-9", "redis-6.2")
 if sys.platform != "linux" or sys.version_info >= (3, 13):
     FLAVOURS = FLAVOURS[:2]  # there is no wheel with the third
 SLOTS = 16384
@@ -101,7 +101,7 @@ class RedisServer:
 
     def call(self, *words: str | bytes | int, **options: Any) -> Any:
         """Send one command on a connection of its own."""
-        client = redis.Redis(port=self.port, socket_timeout=5, protocol=2, **options)
+        client = redis.Redis(port=self.port, socket_timeout=5, protocol=2, driver_info=None, **options)
         try:
             return client.execute_command(*words)  # type: ignore[no-untyped-call]
         finally:
