@@ -305,9 +305,9 @@ class Log:
         return unsubscribe
 
     @property
-    def has_readers(self) -> bool:
-        """Whether somebody has subscribed and not left."""
-        return bool(self._readers)
+    def readers_count(self) -> int:
+        """How many have subscribed and not left."""
+        return len(self._readers)
 
     def notify(self) -> None:
         """Tell all readers that there is more."""

@@ -224,6 +224,12 @@ class ModeScanner:
         self._log = log
         self._checkpoints = [_Checkpoint(log.first, Modes())]
 
+    def begin_at(self, position: int, modes: Modes) -> None:
+        """Learn the modes at a position from somebody who has seen what came before, if that is not known here."""
+        if position > self._checkpoints[0].position or (position == self._log.first and position):
+            later = [point for point in self._checkpoints if point.position > position]
+            self._checkpoints = [_Checkpoint(position, modes)] if not later else self._checkpoints
+
     @property
     def lag(self) -> int:
         """How many bytes have not been scanned."""

@@ -7,15 +7,18 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from terminal_service.errors import SessionOver
 from terminal_service.sizes import Size, SizePolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from backends.base import Environment, ExitStatus
+    from terminal_service.attachment import Attachment, Outlet
     from terminal_service.clock import Clock
     from terminal_service.journal import Journal
     from terminal_service.terminal import Terminal
+    from terminal_service.wish import Wish
 
 
 class State(enum.Enum):
@@ -94,6 +97,8 @@ class Session:
         self.terminal: Terminal | None = None
         self.end_reason = ""
         self.exit_status: ExitStatus | None = None
+        self.is_lost = False
+        """Whether another node has taken it for lost; what its program still does counts no more."""
         self.history: list[Change] = []
         self._clock = clock
         self._max_lifetime_seconds = max_lifetime_seconds
@@ -109,6 +114,12 @@ class Session:
         self.storing = asyncio.Lock()
         """Held by whoever writes or deletes files of this session."""
         self.enter(State.PENDING, "requested")
+
+    async def attach(self, outlet: Outlet, wish: Wish) -> Attachment:
+        """Attach a viewer; see `Terminal.attach`. Raises SessionOver too: there is no output."""
+        if self.terminal is None:
+            raise SessionOver(self.session_id, self.end_reason or self.state.value)
+        return self.terminal.attach(outlet, wish)
 
     # -- states
 
@@ -178,6 +189,11 @@ class Session:
         self._ttl_seconds = seconds
         for tell in list(self.ttl_watchers):
             tell()
+
+    @property
+    def keepalive(self) -> bool:
+        """Whether being watched by somebody who may type is activity."""
+        return self.spec.keepalive
 
     def bump(self, source: str) -> None:
         """Note activity: the TTL counts from now. Without `keepalive` being watched is none."""

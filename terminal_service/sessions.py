@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from replay.store import Store
     from terminal_service.clock import Clock
     from terminal_service.counters import Counters
+    from terminal_service.publisher import Publisher
     from terminal_service.records import Records
     from terminal_service.settings import Settings
     from terminal_service.sizes import SizePolicy
@@ -30,10 +31,24 @@ if TYPE_CHECKING:
 TICK_SECONDS = 1.0
 FAREWELL_SECONDS = 10.0
 """An ended session stays for at least so long while somebody still reads its last output."""
+LOST_REASON = "this node was taken for dead by others"
 ALL_ENDED_MS = 1000
 """When clients may expect the service back where no session goes on: nobody is in a hurry then."""
 
 log = structlog.get_logger()
+
+
+class Kept(Protocol):
+    """A log that is kept readable here until it is released."""
+
+    @property
+    def log(self) -> Log:
+        """The log."""
+        ...
+
+    def release(self) -> None:
+        """Keep it no longer."""
+        ...
 
 
 class Sessions:
@@ -46,6 +61,7 @@ class Sessions:
         backends: Mapping[str, Backend],
         store: Store,
         records: Records,
+        publisher: Publisher,
         clock: Clock,
         counters: Counters,
     ) -> None:
@@ -58,7 +74,10 @@ class Sessions:
         self._launcher = Launcher(
             settings=settings, backends=backends, storage=self._storage, clock=clock, counters=counters
         )
+        self._publisher = publisher
         self._sessions: dict[str, Session] = {}
+        self._shown: dict[str, Kept] = {}
+        """What is shown here of sessions that were another node's."""
         self._stopping = asyncio.Event()
         self._ends_all = True
         self._grace_seconds = settings.stop_grace_seconds
@@ -80,9 +99,12 @@ class Sessions:
                 self.tick()  # whose time is over by now is not brought back to life by a viewer that is quick
                 self.ready.set()
                 self._start_task(self._mend_until_stopped(), "mend storage")
+                self._start_task(self._publisher.run(self._own, self.lose), "publish sessions")
                 while not await self._stops_within(TICK_SECONDS):
                     self.tick()
                 await self._leave()
+                await self._all_settled()
+                self._publisher.stop()
             await self._storage.settle(self.all())
         finally:
             self._tasks = None
@@ -141,6 +163,12 @@ class Sessions:
         for session in list(self._sessions.values()):
             if self._ends_all or not await self._detach(session):
                 self._end_soon(session, "shutdown")
+
+    async def _all_settled(self) -> None:
+        """Wait until each session has ended, or goes on without this process."""
+        for session in list(self._sessions.values()):
+            if session.terminal is None or not session.terminal.is_left:
+                await session.over.wait()
 
     async def _detach(self, session: Session) -> bool:
         """Let go of a session whose program goes on without this process; tell whether it does."""
@@ -201,6 +229,7 @@ class Sessions:
         session = self._launcher.make_session(spec, owner)
         self._sessions[session.session_id] = session
         try:
+            await self._publisher.claim(session)
             await self._launcher.start(session)
             self._start_task(self._watch(session), f"watch session {session.session_id}")
             saved = self._start_task(self._storage.save(session), f"save session {session.session_id}")
@@ -210,6 +239,7 @@ class Sessions:
         self.counters.sessions_created += 1
         log.info("session started", session_id=session.session_id, shell=session.shell, owner=owner)
         await asyncio.shield(saved)
+        await self._publisher.publish(session)  # whoever is told of it may ask another node for it
         return session
 
     async def _undo(self, session: Session) -> None:
@@ -241,6 +271,18 @@ class Sessions:
     def all(self) -> Iterable[Session]:
         """Return all sessions, oldest first."""
         return list(self._sessions.values())
+
+    def _own(self) -> Iterable[Session]:
+        """Return those that this node has or had the programs of."""
+        return [session for key, session in self._sessions.items() if key not in self._shown]
+
+    def show(self, session_id: str, record: dict[str, Any], kept: Kept | None) -> None:
+        """Show what is left of a session whose node is gone: its record, and its log, if that is readable."""
+        session = self._launcher.restore(session_id, record)
+        self._sessions[session_id] = session
+        self._lay_out(session, kept.log if kept is not None else None)
+        if kept is not None:
+            self._shown[session_id] = kept
 
     @property
     def living_count(self) -> int:
@@ -276,6 +318,7 @@ class Sessions:
         if size_policy is not None and session.terminal is not None:
             session.terminal.set_policy(size_policy)
         await self._storage.save(session)
+        await self._publisher.publish(session)
 
     # -- ending
 
@@ -294,13 +337,21 @@ class Sessions:
     def _is_past(self, session: Session) -> bool:
         """Whether an ended session has been readable for its time, and for whoever still reads it."""
         age = session.seconds_since_end
-        is_read = session.terminal is not None and session.terminal.log.has_readers
+        is_read = session.terminal is not None and session.terminal.log.readers_count > 0
         return age >= self.settings.ended_session_seconds and (age >= FAREWELL_SECONDS or not is_read)
 
     async def end(self, session: Session, reason: str) -> None:
         """End a session and its whole process tree; returns when it has ended. Ending twice is harmless."""
         self._end_soon(session, reason)
         await session.over.wait()
+
+    def lose(self, session_id: str) -> None:
+        """End a session that another node has taken for lost: all have been told so, and its log goes on nowhere."""
+        session = self._sessions.get(session_id)
+        if session is not None and session.is_living and session_id not in self._shown:
+            log.error("session was taken from this node", session_id=session_id)
+            session.is_lost = True
+            self._end_soon(session, LOST_REASON)
 
     def _end_soon(self, session: Session, reason: str) -> None:
         if session.enter(State.ENDING, reason):
@@ -353,7 +404,7 @@ class Sessions:
 
     async def _settle(self, session: Session, terminal: Terminal, status: ExitStatus) -> None:
         reason = session.end_reason or ("Process exited" if status.lost is None else status.lost.value)
-        state = State.ENDED if status.lost is None else State.LOST
+        state = State.ENDED if status.lost is None and not session.is_lost else State.LOST
         await self._close_environment(session)
         session.end_reason, session.exit_status = reason, status
         session.enter(state, reason)
@@ -362,13 +413,18 @@ class Sessions:
         terminal.finish(status, reason)
         log.info("session ended", session_id=session.session_id, reason=reason, exit_code=status.code)
         await self._storage.save(session)
+        await self._publisher.publish(session)
 
     async def _forget(self, session: Session) -> None:
         if session.terminal is not None:
             for attachment in list(session.terminal.attachments):
                 attachment.close(4410, "session ended")
                 session.terminal.detach(attachment)
+        kept = self._shown.pop(session.session_id, None)
+        if kept is not None:
+            kept.release()
         await self._storage.forget(session)
+        await self._publisher.forget(session)
 
 
 def _tell_restart(session: Session, restarting: Restarting) -> None:

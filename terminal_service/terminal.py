@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import UNSET
 
 from replay.log import SLACK_BYTES
@@ -121,6 +122,10 @@ class Terminal(Audience):
             return
         pid = self.pty.pid if self.pty else None
         self._ended = make_end(status, reason, pid, self._clock.wall() if at is None else at)
+        if at is None:  # it ends now: whoever follows the log elsewhere learns of it there
+            fields = msgspec.structs.asdict(self._ended)
+            fields = {name: value for name, value in fields.items() if value is not UNSET}
+            self.log.add_event("ended", fields, self._ended.timestamp)
         self._come_to_rest()
 
     def _come_to_rest(self) -> None:
@@ -216,15 +221,15 @@ class Terminal(Audience):
         if number is not None and self.keyboard.repeats(attachment.key, number):
             return
         if self._ended is not None:
-            self._refuse(attachment, "session_over", "the session has ended")
+            self.refuse(attachment, "session_over", "the session has ended")
             return
         if number is not None and self.keyboard.ledger.offer(attachment.key, number) is Verdict.OUT_OF_ORDER:
             expected = self.keyboard.ledger.count(attachment.key).taken + 1
-            self._refuse(attachment, "input_out_of_order", f"n: expected {expected}", expected)
+            self.refuse(attachment, "input_out_of_order", f"n: expected {expected}", expected)
             return
         discarded = self.keyboard.type(attachment.key, number, data)
         if discarded:
-            self._refuse(attachment, "input_discarded", f"interrupt: {discarded} waiting bytes of input were discarded")
+            self.refuse(attachment, "input_discarded", f"interrupt: {discarded} waiting bytes of input were discarded")
         if self.keyboard.is_full:
             attachment.is_held = True
             attachment.outlet.pause_input()
@@ -284,7 +289,8 @@ class Terminal(Audience):
         self._sizes.policy = policy
         self._sizes.apply_policy()
 
-    def _refuse(self, attachment: Viewer, code: str, text: str, expected: int | None = None) -> None:
+    def refuse(self, attachment: Viewer, code: str, text: str, expected: int | None = None) -> None:
+        """Tell a viewer that something it asked for was not done."""
         attachment.outlet.send(
             wire.Error(
                 code=code,

@@ -20,16 +20,16 @@ from transports.codecs import SUBPROTOCOLS, SharedFrame, make_codec
 from transports.connection import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from starlette.types import Receive, Scope, Send
 
+    from terminal_service.audience import Audience
     from terminal_service.clock import Clock
     from terminal_service.policy import Identity
     from terminal_service.session import Session
-    from terminal_service.sessions import Sessions
     from terminal_service.settings import Settings
-    from terminal_service.terminal import Terminal
+    from terminal_service.shadows import Shadow
     from transports.channel import Channel
     from transports.codecs import Codec
     from transports.problems import Problem
@@ -101,12 +101,12 @@ class TerminalSocket:
     a browser shows its page neither the status nor the body of a failed handshake.
     """
 
-    def __init__(self, sessions: Sessions, settings: Settings, clock: Clock) -> None:
-        """Serve the terminals of `sessions`."""
-        self._sessions = sessions
+    def __init__(self, find: Callable[[str], Awaitable[Session | Shadow]], settings: Settings, clock: Clock) -> None:
+        """Serve the terminals of the sessions that `find` finds, on this node or another."""
+        self._find_session = find
         self._settings = settings
         self._clock = clock
-        self._frames: WeakKeyDictionary[Terminal, dict[str, SharedFrame]] = WeakKeyDictionary()
+        self._frames: WeakKeyDictionary[Audience, dict[str, SharedFrame]] = WeakKeyDictionary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one viewer until its connection ends."""
@@ -121,14 +121,14 @@ class TerminalSocket:
         codec = make_codec(subprotocol, control=fields.get("control") == "1")
         try:
             request = read_request(fields, self._settings.tail_bytes)
-            self._attach(channel, scope, codec, request, is_plain=subprotocol is None)
+            await self._attach(channel, scope, codec, request, is_plain=subprotocol is None)
         except ServiceError as error:
             self._refuse(channel, codec, error, is_plain=subprotocol is None)
         await receive()  # websocket.disconnect: the connection has ended, and was detached by its own callback
 
-    def _attach(self, channel: Channel, scope: Scope, codec: Codec, request: Request, *, is_plain: bool) -> None:
+    async def _attach(self, channel: Channel, scope: Scope, codec: Codec, request: Request, *, is_plain: bool) -> None:
         identity: Identity = scope["state"]["identity"]
-        session, terminal = self._find(scope["path_params"])
+        session, terminal = await self._find(scope["path_params"])
         role = self._role(identity, session, request.role)
         connection = Connection(
             channel,
@@ -154,17 +154,17 @@ class TerminalSocket:
             window=self._settings.flow_control_window_size,
             heartbeat_interval=self._settings.heartbeat_interval,
         )
-        connection.start(terminal.attach(connection, wish))
+        connection.start(await session.attach(connection, wish))
 
-    def _find(self, params: dict[str, str]) -> tuple[Session, Terminal]:
-        session = self._sessions.get(params["session_id"])
+    async def _find(self, params: dict[str, str]) -> tuple[Session | Shadow, Audience]:
+        session = await self._find_session(params["session_id"])
         if params.get("terminal_id", TERMINAL_ID) != TERMINAL_ID:
             raise UnknownSession(session.session_id)
         if session.terminal is None:
-            raise SessionOver(session.session_id, session.end_reason or session.state.value)
+            raise SessionOver(session.session_id, session.end_reason or "not started")
         return session, session.terminal
 
-    def _role(self, identity: Identity, session: Session, wanted: Role | None) -> Role:
+    def _role(self, identity: Identity, session: Session | Shadow, wanted: Role | None) -> Role:
         role = wanted or identity.role or Role.WRITER
         decision = decide(identity, attach_action(role), session.owner)
         if decision is Decision.HIDE:
