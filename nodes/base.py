@@ -125,7 +125,10 @@ class Mail(Protocol):
     """
 
     def send(self, to: str, kind: str, body: bytes) -> None:
-        """Send a note to a node, this one too. Never blocks; the bound is the caller's: `backlog_bytes`."""
+        """Send a note to a node, this one too. Never blocks; the bound is the caller's: `backlog_bytes`.
+
+        Raises ValueError if the body has more than 8 MiB.
+        """
         ...
 
     def backlog_bytes(self, to: str) -> int:
@@ -133,7 +136,10 @@ class Mail(Protocol):
         ...
 
     async def call(self, to: str, kind: str, body: bytes, *, seconds: float) -> bytes:
-        """Ask a node and return its answer. Raises Unreachable: it may have been done or not."""
+        """Ask a node and return its answer. Bodies have at most 8 MiB, or ValueError is raised.
+
+        Raises Unreachable: it may have been done or not; and CallFailed: its handler raised, or it is overloaded.
+        """
         ...
 
     def on_note(self, kind: str, handler: NoteHandler) -> None:
