@@ -8,6 +8,8 @@ import msgspec
 
 BODY_BYTES = 8 * 1024 * 1024
 """The most one letter holds."""
+HEAD_BYTES = 24
+"""What msgpack adds to a body and a kind, at most."""
 
 
 class What(IntEnum):
@@ -30,6 +32,11 @@ class Letter(msgspec.Struct, frozen=True, array_like=True, gc=False):
     call: int
     """Ties an answer to its call; 0 in notes and parts."""
     body: bytes
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has on the wire, at most; kinds are ASCII."""
+        return len(self.body) + len(self.kind) + HEAD_BYTES
 
 
 def check_body(body: bytes) -> None:
