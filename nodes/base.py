@@ -1,9 +1,10 @@
 """What the service asks of the other processes of its kind: contracts in plain types, and what they exchange.
 
-Three things, each with an implementation over Redis, and one in memory for a process that is alone:
+Four things, each with an implementation over Redis, and one in memory for a process that is alone:
 
 - a `Registry` knows which nodes live;
 - a `Directory` knows every session of all nodes;
+- a `TicketStore` keeps what one node gives out and any may take;
 - `Mail` carries messages between two nodes, in order and once.
 
 All belong to the event loop's thread. `run` of each owns its tasks and is single-use; it needs no Redis to begin, and
@@ -58,6 +59,12 @@ class Entry:
     """JSON: what the HTTP API shows of it (`transports.views.SessionView`), at most seconds old."""
 
 
+LossHandler: TypeAlias = Callable[[str], None]
+"""Called with the id of a node that is dead to all from now on. Returns soon; must not raise."""
+OwnLossHandler: TypeAlias = Callable[[Sequence[str] | None], None]
+"""Called with sessions of this node that others have found lost, None: all there are. Returns soon; must not raise."""
+
+
 class Registry(Protocol):
     """Which nodes live. One lease a node, renewed all the time; whoever does not renew it is dead to all others."""
 
@@ -76,6 +83,29 @@ class Registry(Protocol):
 
     def announce(self, *, sessions: int | None = None, state: NodeState | None = None) -> None:
         """Say something else of this node from now on."""
+        ...
+
+    def on_lost(self, handler: LossHandler) -> None:
+        """Have it told when another node is dead: it has been away for too long, or has left for good."""
+        ...
+
+    def on_own_loss(self, handler: OwnLossHandler) -> None:
+        """Have it told when others have found this node dead, or its name is another's."""
+        ...
+
+    async def run(self) -> None:
+        """Live until stopped. Raises NameTaken: another living process has, or has taken, this node's name."""
+        ...
+
+    def stop(self) -> None:
+        """Have `run` return."""
+        ...
+
+    async def leave(self, away_seconds: float) -> None:
+        """Stop, and tell the others: to wait so long for the next process of this node; 0: not to wait at all.
+
+        Bounded by two seconds or so. Raises Away: they find out by themselves.
+        """
         ...
 
 
@@ -110,6 +140,18 @@ class Directory(Protocol):
         ...
 
 
+class TicketStore(Protocol):
+    """What is kept for a short while under the hash of a secret, and can be taken once, by one of all nodes."""
+
+    async def put(self, digest: bytes, data: bytes, *, seconds: float, user: str, limit: int) -> bool:
+        """Keep something for a user; False: they have `limit` of them already."""
+        ...
+
+    async def take(self, digest: bytes) -> bytes | None:
+        """Return what was kept, the first time only. Raises Away: it may be used up."""
+        ...
+
+
 NoteHandler: TypeAlias = Callable[[str, bytes], None]
 """Called with the sender's node id and the body. Returns soon; must not raise."""
 CallHandler: TypeAlias = Callable[[str, bytes], Awaitable[bytes]]
@@ -125,7 +167,10 @@ class Mail(Protocol):
     """
 
     def send(self, to: str, kind: str, body: bytes) -> None:
-        """Send a note to a node, this one too. Never blocks; the bound is the caller's: `backlog_bytes`."""
+        """Send a note to a node, this one too. Never blocks; the bound is the caller's: `backlog_bytes`.
+
+        Raises ValueError if the body has more than 8 MiB.
+        """
         ...
 
     def backlog_bytes(self, to: str) -> int:
@@ -133,7 +178,10 @@ class Mail(Protocol):
         ...
 
     async def call(self, to: str, kind: str, body: bytes, *, seconds: float) -> bytes:
-        """Ask a node and return its answer. Raises Unreachable: it may have been done or not."""
+        """Ask a node and return its answer. Bodies have at most 8 MiB, or ValueError is raised.
+
+        Raises Unreachable: it may have been done or not; and CallFailed: its handler raised, or it is overloaded.
+        """
         ...
 
     def on_note(self, kind: str, handler: NoteHandler) -> None:

@@ -5,6 +5,7 @@
     NodesError
     ├── Away          where nodes meet (Redis) does not answer, or does not do now what it is asked
     ├── Unreachable   that node has not answered in time; what was asked may have been done, or not
+    ├── CallFailed    that node tried what it was asked and could not; its own log says why
     ├── Full          a limit over all nodes is reached
     └── NameTaken     another living process has this node's name
 """
@@ -38,6 +39,19 @@ class Unreachable(NodesError):
     def __str__(self) -> str:
         """Name the node."""
         return f"node {self.node_id} does not answer"
+
+
+@dataclass(eq=False)
+class CallFailed(NodesError):
+    """A node was asked and has failed to answer; what was asked may be done in part."""
+
+    node_id: str
+    kind: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Name the node and what it was asked."""
+        return f"node {self.node_id} has failed at {self.kind}: {self.reason}"
 
 
 @dataclass(eq=False)

@@ -144,6 +144,7 @@ class _Service:
 
         The first listener is the service's, the second one, if there is one, that of the metrics.
         """
+        from nodes.memory_tickets import MemoryTickets
         from terminal_service.metrics import Metrics
         from terminal_service.tickets import Tickets
         from transports.application import make_application, make_metrics_application
@@ -165,7 +166,7 @@ class _Service:
                 self._sessions,
                 metrics,
                 bundle=_read_bundle(),
-                tickets=Tickets(self._sessions.clock),
+                tickets=Tickets(MemoryTickets(self._sessions.clock.monotonic)),
             ),
             make_metrics_application(settings, metrics),
         ]

@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from backends.echo import EchoBackend
+from nodes.memory_tickets import MemoryTickets
 from replay.memory import MemoryStore
 from support.service import POOL
 from support.wait import wait_until
@@ -120,7 +121,15 @@ async def serve(
     app = Guard(
         Starlette(
             routes=[
-                Mount("/", make_api(sessions, Metrics(sessions).render, bundle=bundle, tickets=Tickets(time_.clock)))
+                Mount(
+                    "/",
+                    make_api(
+                        sessions,
+                        Metrics(sessions).render,
+                        bundle=bundle,
+                        tickets=Tickets(MemoryTickets(time_.clock.monotonic)),
+                    ),
+                )
             ]
         ),
         keys=api_keys,
