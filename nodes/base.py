@@ -195,3 +195,7 @@ class Mail(Protocol):
     def on_reset(self, handler: Callable[[str], None]) -> None:
         """Have it told when messages to or from a node may have been lost."""
         ...
+
+    def peer_lost(self, node_id: str) -> None:
+        """Give up a node that is dead: reset what is between it and this one."""
+        ...

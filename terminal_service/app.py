@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from backends.base import Backend
-    from replay.redis_persister import Persister
-    from replay.store import Store
     from terminal_service.listeners import Listener
+    from terminal_service.node import Node
+    from terminal_service.redis_app import RedisParts
     from terminal_service.sessions import Sessions
     from terminal_service.settings import Settings
     from terminal_service.state import Lock
@@ -114,17 +114,19 @@ async def end_all(settings: Settings, environment: Mapping[str, str]) -> int:
         _start_threads()
         backends = _make_backends(settings, environment)
         await _check_backends(backends.values())
-        store, persister = _make_store(settings)
-        sessions = _make_sessions(settings, backends, store)
+        node_id = state.read_node_id(settings.state_dir)
+        parts = _make_redis_parts(settings, node_id)
+        sessions = _make_sessions(settings, backends, parts, node_id)
         async with asyncio.TaskGroup() as tasks:
-            copying = tasks.create_task(persister.run(), name="redis") if persister else None
+            copying = tasks.create_task(parts.persister.run(), name="redis") if parts else None
             work = tasks.create_task(sessions.run(), name="sessions")
             await sessions.ready.wait()
             count = sessions.living_count
             sessions.stop(end_all=True)
             await asyncio.wait([work])
-            if persister is not None and copying is not None:
-                persister.stop()
+            if parts is not None and copying is not None:
+                parts.persister.stop()
+                await parts.directory.close()
         await _close_backends(settings, backends, ends_all=True)
     return count
 
@@ -156,8 +158,10 @@ class _Service:
         self._listeners = listeners
         self._asked = asked
         self._backends = _make_backends(settings, environment)
-        store, self._persister = _make_store(settings)
-        self._sessions = _make_sessions(settings, self._backends, store)
+        node_id = state.read_node_id(settings.state_dir)
+        self._parts = parts = _make_redis_parts(settings, node_id)
+        self._sessions = sessions = _make_sessions(settings, self._backends, parts, node_id)
+        self._node = self._join(parts)
         self._control: Control | None = None
         metrics = Metrics(self._sessions)
         applications = [
@@ -166,7 +170,8 @@ class _Service:
                 self._sessions,
                 metrics,
                 bundle=_read_bundle(),
-                tickets=Tickets(MemoryTickets(self._sessions.clock.monotonic)),
+                tickets=Tickets(parts.tickets if parts else MemoryTickets(sessions.clock.monotonic)),
+                node=self._node,
             ),
             make_metrics_application(settings, metrics),
         ]
@@ -174,6 +179,16 @@ class _Service:
             Server(application, max_message_bytes=settings.websocket_max_message_size): listener
             for application, listener in zip(applications, listeners, strict=False)
         }
+
+    def _join(self, parts: RedisParts | None) -> Node | None:
+        """Return this node as one of several; None: it is alone."""
+        if parts is None:
+            return None
+        from terminal_service.node import Node
+
+        url = self._listeners[0].url
+        around = parts.surroundings(url, self._backends, on_fenced=self._sessions.lose)
+        return Node(around, self._sessions, spreads=self._settings.node_placement == "least")
 
     async def check(self) -> None:
         """See whether it could serve, as far as nobody is disturbed. Raises StartError."""
@@ -185,8 +200,10 @@ class _Service:
         self._control = self._listen_for_control()
         try:
             async with asyncio.TaskGroup() as tasks:
-                if self._persister is not None:
-                    tasks.create_task(self._persister.run(), name="redis")
+                if self._parts is not None:
+                    tasks.create_task(self._parts.persister.run(), name="redis")
+                if self._node is not None:
+                    tasks.create_task(self._node.run(), name="node")
                 work = tasks.create_task(self._sessions.run(), name="sessions")
                 await self._sessions.ready.wait()
                 for server, listener in self._servers.items():
@@ -199,8 +216,7 @@ class _Service:
                 stop = await self._asked.stop
                 await self._begin_to_stop(stop)
                 await asyncio.wait([work])
-                if self._persister is not None:
-                    self._persister.stop()
+                await self._leave_others()
                 if controlling is not None:
                     controlling.cancel()
                 await self._let_go(stop)
@@ -215,7 +231,17 @@ class _Service:
         self._asked.on_hurry = self._hurry
         if not stop.ends_all:
             await asyncio.gather(*(server.drain(DRAIN_SECONDS) for server in self._servers))
+        if self._node is not None:
+            self._node.send_away()
         self._sessions.stop(end_all=stop.ends_all)
+
+    async def _leave_others(self) -> None:
+        """Say no more to Redis, and have the other nodes wait for the next process if programs go on."""
+        if self._node is not None:
+            goes_on = self._sessions.living_count > 0
+            await self._node.leave(self._settings.node_away_seconds if goes_on else 0)
+        if self._parts is not None:
+            self._parts.persister.stop()
 
     async def _let_go(self, stop: Stop) -> None:
         """Give free what the next process needs; then let clients close their side."""
@@ -278,33 +304,42 @@ class _Service:
             raise Refused("it is ending already")
 
 
-def _make_store(settings: Settings) -> tuple[Store, Persister | None]:
-    """Return where logs are kept, and what copies them to Redis, if there is one; that has to be run."""
-    from replay.file import FileStore
-
-    directory = settings.state_dir / SESSIONS_DIR
+def _make_redis_parts(settings: Settings, node_id: str) -> RedisParts | None:
+    """Return what speaks to Redis, if there is one."""
     if settings.redis_url is None:
-        return FileStore(directory), None
-    from replay.redis_persister import Durability, Persister, ring_capacity
-    from replay.redis_store import RedisStore
+        return None
+    from terminal_service.redis_app import RedisParts
 
-    durability = Durability(settings.redis_durability, settings.redis_replicas)
-    persister = Persister(settings.redis_url, durability=durability, ttl_seconds=settings.redis_ttl_seconds)
-    return RedisStore(FileStore(directory, capacity=ring_capacity), persister, settings.redis_url), persister
+    return RedisParts(settings, settings.redis_url, node_id, settings.state_dir / SESSIONS_DIR)
 
 
-def _make_sessions(settings: Settings, backends: Mapping[str, Backend], store: Store) -> Sessions:
+def _make_sessions(
+    settings: Settings, backends: Mapping[str, Backend], parts: RedisParts | None, node_id: str
+) -> Sessions:
+    from nodes.memory_directory import MemoryDirectory
+    from replay.file import FileStore
     from terminal_service.clock import Clock
     from terminal_service.counters import Counters
+    from terminal_service.publisher import Publisher
     from terminal_service.records import FileRecords
     from terminal_service.sessions import Sessions
+    from transports.views import view_of
 
+    directory, clock = settings.state_dir / SESSIONS_DIR, Clock()
+    publisher = Publisher(
+        parts.directory if parts else MemoryDirectory(),
+        node_id,
+        describe=lambda session: view_of(session).model_dump_json().encode(),
+        user_limit=settings.max_concurrent_sessions_per_user,
+        clock=clock,
+    )
     return Sessions(
         settings=settings,
         backends=backends,
-        store=store,
-        records=FileRecords(settings.state_dir / SESSIONS_DIR),
-        clock=Clock(),
+        store=parts.store if parts else FileStore(directory),
+        records=FileRecords(directory),
+        publisher=publisher,
+        clock=clock,
         counters=Counters(),
     )
 

@@ -145,6 +145,15 @@ class Settings:
         3600.0, seconds(60, _YEARS_10), "How long output stays in Redis once its node is gone."
     )
 
+    node_placement: str = _setting(
+        "asked",
+        choice("asked", "least"),
+        "Which node gets a new session: the one that was asked, or the one with the least sessions.",
+    )
+    node_away_seconds: float = _setting(
+        60.0, seconds(0, _YEARS_10), "How long the other nodes wait for a node that was stopped with sessions going on."
+    )
+
     session_ttl_seconds: float = _setting(
         3600.0, seconds(1, _YEARS_10), "A session ends after this long without activity.", section="Sessions"
     )

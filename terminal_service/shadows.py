@@ -187,13 +187,15 @@ class Shadows:
         if self._sessions.has(session_id):
             return self._sessions.get(session_id)
         shadow = self._shadows.get(session_id)
-        if shadow is not None:
+        if shadow is not None and (shadow.is_living or self._fleet.registry.is_living(shadow.node_id)):
             return shadow
         entry = await self._fleet.find_elsewhere(session_id)
         if entry is None:
             return self._sessions.get(session_id)
         if self._fleet.lives(entry):
             return await self._begin(entry)
+        if entry.is_living and entry.node_id == self._fleet.registry.node_id:
+            return self._sessions.get(session_id)  # it was forgotten this moment
         if entry.is_living:
             raise Restarting(RETRY_MS)  # its node is gone, or comes back: that is not settled yet
         return await self._lay_out(entry)
@@ -258,10 +260,14 @@ class Shadows:
             shadow.terminal.hear(note)
 
     def _abandon(self, node: str) -> None:
-        """Send away whoever looks at a node's sessions: what was on its way may be lost. They come back at once."""
-        for shadow in list(self._shadows.values()):
-            if shadow.node_id == node and shadow.is_living:
-                self._end(shadow)
+        """Send away whoever looks at a node's sessions: what was on its way may be lost. They come back at once.
+
+        Those of a dead node stay: the end of the session is being written into its log, and is told there.
+        """
+        if self._fleet.registry.is_living(node):
+            for shadow in list(self._shadows.values()):
+                if shadow.node_id == node and shadow.is_living:
+                    self._end(shadow)
 
     def _end(self, shadow: Shadow) -> None:
         if self._shadows.get(shadow.session_id) is shadow:

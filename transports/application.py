@@ -18,17 +18,33 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from terminal_service.metrics import Metrics
+    from terminal_service.node import Node
+    from terminal_service.session import Session
     from terminal_service.sessions import Sessions
     from terminal_service.settings import Settings
+    from terminal_service.shadows import Shadow
     from terminal_service.tickets import Tickets
     from transports.bundle import Bundle
 
 
 def make_application(
-    settings: Settings, sessions: Sessions, metrics: Metrics, *, bundle: Bundle, tickets: Tickets
+    settings: Settings,
+    sessions: Sessions,
+    metrics: Metrics,
+    *,
+    bundle: Bundle,
+    tickets: Tickets,
+    node: Node | None = None,
 ) -> ASGIApp:
-    """Return the application that serves `sessions`, and the web client that has been built."""
-    terminals = TerminalSocket(sessions, settings, sessions.clock)
+    """Return the application that serves `sessions`, and the web client that has been built.
+
+    `node`: also those of other nodes.
+    """
+
+    async def find(session_id: str) -> Session | Shadow:
+        return sessions.get(session_id) if node is None else await node.find(session_id)
+
+    terminals = TerminalSocket(find, settings, sessions.clock)
     return _guarded(
         [
             WebSocketRoute("/ws/terminal/{session_id}", terminals),

@@ -60,6 +60,7 @@ import asyncio, sys
 from pathlib import Path
 from backends.echo import EchoBackend
 from replay.file import FileStore
+from support.alone import publisher_of_one
 from terminal_service import logs
 from terminal_service.clock import Clock
 from terminal_service.counters import Counters
@@ -73,7 +74,8 @@ async def main(directory):
     records = FileRecords(directory)
     sessions = Sessions(
         settings=Settings(state_dir=directory.parent), backends={"echo": EchoBackend()},
-        store=FileStore(directory), records=records, clock=Clock(), counters=Counters(),
+        store=FileStore(directory), records=records,
+        publisher=publisher_of_one(Clock()), clock=Clock(), counters=Counters(),
     )
     running = asyncio.get_running_loop().create_task(sessions.run())
     await sessions.ready.wait()

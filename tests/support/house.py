@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from backends.echo import EchoBackend
 from replay.file import FileStore
+from support.alone import publisher_of_one
 from support.manual import CollectingOutlet, ManualTime
 from support.wait import poll_until
 from terminal_service.counters import Counters
@@ -42,6 +43,7 @@ class House:
             backends={self.backend.name: self.backend},
             store=self.store,
             records=self.records,
+            publisher=publisher_of_one(self.time.clock),
             clock=self.time.clock,
             counters=Counters(),
         )

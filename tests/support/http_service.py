@@ -16,6 +16,7 @@ from starlette.routing import Mount
 from backends.echo import EchoBackend
 from nodes.memory_tickets import MemoryTickets
 from replay.memory import MemoryStore
+from support.alone import publisher_of_one
 from support.service import POOL
 from support.wait import wait_until
 from terminal_service.clock import Clock
@@ -115,6 +116,7 @@ async def serve(
         backends=backends or {"echo": EchoBackend()},
         store=store or MemoryStore(),
         records=records or MemoryRecords(),
+        publisher=publisher_of_one(time_.clock),
         clock=time_.clock,
         counters=Counters(),
     )
