@@ -14,7 +14,16 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import ClusterError, RedisClusterException, RedisError
+from redis.crc import key_slot
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    ClusterError,
+    MovedError,
+    RedisClusterException,
+    RedisError,
+    TryAgainError,
+)
 from redis.maint_notifications import MaintNotificationsConfig
 
 if TYPE_CHECKING:
@@ -29,6 +38,9 @@ Client: TypeAlias = "Redis | RedisCluster"
 
 TROUBLE = (RedisError, RedisClusterException, OSError)
 """What a command raises when Redis cannot be reached, or does not do now what it is asked."""
+
+ELSEWHERE = (MovedError, AskError, TryAgainError, ClusterDownError)
+"""What a server of a cluster answers that does not have the key (any more, or yet)."""
 
 
 def connect(address: RedisAddress, *, blocks: bool = False) -> Client:
@@ -88,6 +100,12 @@ async def disconnect(client: Client) -> None:
                 await each.aclose()
         except (TimeoutError, *TROUBLE):
             continue  # a peer that does not answer is left as it is: nothing more is sent to it
+
+
+def slot_of(key: str) -> int:
+    """Return where in a cluster a key is."""
+    slot: int = key_slot(key.encode())
+    return slot
 
 
 def explain(error: BaseException) -> str:
