@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -99,7 +100,8 @@ def killed(directory: Path) -> tuple[str, str]:
     """Leave what a service leaves that was killed: one session that was alive, one that had ended."""
     command = [sys.executable, "-c", VICTIM, str(directory)]
     root = Path(__file__).parents[2]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as victim:
+    environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root, env=environment) as victim:
         assert victim.stdout is not None
         alive, ended = victim.stdout.readline().split()
         victim.send_signal(signal.SIGKILL)
