@@ -18,7 +18,7 @@ import structlog
 
 from nodes.base import NodeFacts, NodeState
 from nodes.errors import Away, NameTaken
-from nodes.redis_link import RedisLink, Run
+from nodes.redis_link import RedisLink, Run, is_cancelled
 from nodes.redis_scripts import NODES, RENEW, node_key
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class RedisRegistry:
         """Renew and look until stopped. Raises NameTaken."""
         self._at_rest.clear()
         try:
-            while not self._stopping.is_set():
+            while not self._stopping.is_set() and not is_cancelled():
                 await self._take_turn()
                 await self._pause()
         finally:

@@ -45,17 +45,25 @@ class Node:
 
 
 @asynccontextmanager
-async def living(url: str, *node_ids: str, pace: Pace = FAST) -> AsyncIterator[list[Node]]:
-    nodes = [Node(url, node_id, pace=pace) for node_id in node_ids]
+async def running(*nodes: Node) -> AsyncIterator[Node]:
     async with asyncio.TaskGroup() as group:
         for node in nodes:
             group.create_task(node.registry.run())
         try:
-            await wait_until(lambda: all(node.sees(*node_ids) for node in nodes), description="all to see each other")
-            yield nodes
+            yield nodes[0]
         finally:
             for node in nodes:
                 node.registry.stop()
+
+
+@asynccontextmanager
+async def living(url: str, *node_ids: str, pace: Pace = FAST) -> AsyncIterator[list[Node]]:
+    nodes = [Node(url, node_id, pace=pace) for node_id in node_ids]
+    async with running(*nodes):
+        for node in nodes:
+            await wait_until(node.registry.ready.is_set, description="it to be known")
+        await wait_until(lambda: all(node.sees(*node_ids) for node in nodes), description="all to see each other")
+        yield nodes
 
 
 @asynccontextmanager
@@ -163,15 +171,12 @@ async def test_one_that_is_away_is_waited_for_and_its_next_process_takes_over_at
         )
         await asyncio.sleep(FAST.lease)  # longer than a lease
         assert one.registry.is_living("two")
-        heir = Node(plain.url, "two")
-        async with asyncio.TaskGroup() as group:
-            group.create_task(heir.registry.run())
+        async with running(Node(plain.url, "two")) as heir:
             async with asyncio.timeout(0.5):
                 await heir.registry.ready.wait()
             await wait_until(
                 lambda: one.registry.nodes()["two"].state is NodeState.ACTIVE, description="to be seen back"
             )
-            heir.registry.stop()
         assert not one.lost
 
 
@@ -181,46 +186,38 @@ async def test_one_that_does_not_come_back_in_time_is_dead(plain: RedisServer) -
         await wait_until(lambda: one.lost == ["two"], description="to be told", timeout=DEATH_SECONDS)
 
 
-async def test_one_that_was_killed_is_back_at_once_at_its_home_and_waits_elsewhere(plain: RedisServer) -> None:
+async def test_one_that_was_killed_is_back_at_once_at_its_home(plain: RedisServer) -> None:
     async with process(plain.url, "two", "home") as former:
         assert await former.heard() == ["ready"]
         former.signal(signal.SIGKILL)
-        elsewhere, heir = Node(plain.url, "two", home="another"), Node(plain.url, "two", home="home")
-        async with asyncio.TaskGroup() as group:
-            waiting = group.create_task(elsewhere.registry.run())
-            await asyncio.sleep(2 * FAST.turn)  # it has been refused by now
-            assert not elsewhere.registry.ready.is_set()
-            group.create_task(heir.registry.run())
-            async with asyncio.timeout(0.5):
-                await heir.registry.ready.wait()
-            with pytest.raises(NameTaken):
-                await waiting_out(waiting)
-            heir.registry.stop()
+        async with running(Node(plain.url, "two", home="home")) as heir, asyncio.timeout(0.5):
+            await heir.registry.ready.wait()
 
 
-async def waiting_out(task: asyncio.Task[None]) -> None:
-    await asyncio.wait([task])
-    task.result()
+async def test_a_name_is_refused_as_long_as_its_process_lives(plain: RedisServer) -> None:
+    async with process(plain.url, "two", "home") as former:
+        assert await former.heard() == ["ready"]
+        copy = Node(plain.url, "two", home="another")
+        with pytest.raises(NameTaken):
+            await copy.registry.run()
+        assert not copy.registry.ready.is_set()
+        assert not copy.own
 
 
 async def test_the_name_of_a_dead_process_is_free_after_its_lease(plain: RedisServer) -> None:
     async with process(plain.url, "two", "home") as former:
         assert await former.heard() == ["ready"]
         former.signal(signal.SIGKILL)
-        async with living(plain.url, "two") as (node,):
-            async with asyncio.timeout(FAST.lease + 1):
-                await node.registry.ready.wait()
+        async with running(Node(plain.url, "two", home="another")) as heir, asyncio.timeout(FAST.lease + 1):
+            await heir.registry.ready.wait()
 
 
 async def test_one_whose_name_is_taken_is_told_and_ends(plain: RedisServer) -> None:
     async with process(plain.url, "two", "home") as former:
         assert await former.heard() == ["ready"]
-        async with asyncio.TaskGroup() as group:
-            heir = Node(plain.url, "two", home="home")
-            group.create_task(heir.registry.run())
+        async with running(Node(plain.url, "two", home="home")):
             assert await former.heard() == ["own", None]
             assert await former.heard() == ["taken"]
-            heir.registry.stop()
 
 
 async def test_one_that_was_stopped_for_too_long_learns_what_it_has_lost(plain: RedisServer) -> None:
@@ -250,15 +247,13 @@ async def heard_first(node: Process, kind: str) -> Any:
 async def test_who_begins_later_finds_those_that_died_before(plain: RedisServer) -> None:
     async with living(plain.url, "one"):
         pass
-    async with living(plain.url, "two") as (two,):
+    async with running(Node(plain.url, "two")) as two:
         await wait_until(lambda: two.lost == ["one"], description="to be told", timeout=20)
 
 
 async def test_it_begins_without_redis_and_leaves_without(tmp_path: Path) -> None:
     server = RedisServer(tmp_path)
-    node = Node(server.url, "one")
-    async with asyncio.TaskGroup() as group:
-        group.create_task(node.registry.run())
+    async with running(Node(server.url, "one")) as node:
         await wait_until(lambda: node.registry.trouble, description="trouble to be seen")
         await asyncio.to_thread(server.start)
         await wait_until(node.registry.ready.is_set, description="to be known", timeout=5)

@@ -10,6 +10,8 @@ import json
 import sys
 from typing import Any
 
+import structlog
+
 from nodes.base import NodeFacts, NodeState
 from nodes.errors import NameTaken
 from nodes.redis_registry import Pace, RedisRegistry
@@ -44,4 +46,5 @@ async def tell_ready(registry: RedisRegistry) -> None:
 
 
 if __name__ == "__main__":
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     asyncio.run(main(*sys.argv[1:]))
