@@ -143,3 +143,9 @@ async def _pipe(client: Client, commands: Sequence[tuple[Word, ...]]) -> list[An
 
 def _has_trouble(result: Any) -> bool:
     return isinstance(result, list) and any(isinstance(reply, BaseException) for reply in result)
+
+
+def is_cancelled() -> bool:
+    """Whether the task that asks was cancelled: redis-py may have caught that while it connected."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

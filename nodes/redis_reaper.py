@@ -18,7 +18,7 @@ import structlog
 from nodes.errors import Away
 from nodes.lost import end_fields, lose_record, lose_view
 from nodes.redis_directory import ENDED_SECONDS
-from nodes.redis_link import RedisLink, Run
+from nodes.redis_link import RedisLink, Run, is_cancelled
 from nodes.redis_scripts import DOOM, LIVING, LOSE, NODES, node_key, session_key, user_key
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Reaper:
     async def run(self) -> None:
         """End what is left, until stopped."""
         try:
-            while not self._is_stopping:
+            while not self._is_stopping and not is_cancelled():
                 if not await self._reap_some():
                     await self._pause()
         finally:

@@ -2,7 +2,7 @@
 
 A node is dead when its lease is missing at every look for some seconds in which Redis has answered; those seconds
 are the observer's own. So no two clocks are compared, and Redis that was away, or has forgotten everything, kills
-nobody: each node renews its lease within RETRY_SECONDS + TURN_LIMIT_SECONDS after Redis is back.
+nobody: each node has renewed its lease soon after Redis is back, before anybody may be missing for so long.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import asyncio
 import contextlib
 import json
 import uuid
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from nodes.base import NodeFacts, NodeState
 from nodes.errors import Away, NameTaken
-from nodes.redis_link import RedisLink, Run
+from nodes.redis_link import RedisLink, Run, is_cancelled
 from nodes.redis_scripts import NODES, RENEW, node_key
 
 if TYPE_CHECKING:
@@ -29,19 +29,28 @@ if TYPE_CHECKING:
     from nodes.redis_link import Command, Word
     from replay.redis_address import RedisAddress
 
-LEASE_SECONDS = 5.0
-TURN_SECONDS = 1.0
-"""Between two renewals, which are looks too."""
-RETRY_SECONDS = 0.3
-"""After one that failed."""
-TURN_LIMIT_SECONDS = 1.5
-"""How long one may take."""
-MISSING_SECONDS = 3.5
-"""How long a lease is looked for before its node is dead: LEASE + TURN + MISSING_SECONDS after its last renewal."""
 GONE_SECONDS = 10.0
 """How long it is said that a node has left for good."""
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast it goes. All nodes have the same; dead is who has not renewed for `lease + turn + missing` seconds.
+
+    `missing` is more than `limit + retry`, within which each node has renewed its lease once Redis is back.
+    """
+
+    lease: float = 5.0
+    turn: float = 1.0
+    """Between two renewals, which are looks too."""
+    retry: float = 0.3
+    """After one that failed."""
+    limit: float = 1.5
+    """How long one may take."""
+    missing: float = 3.5
+    """How long a lease is looked for in vain before its node is dead."""
 
 
 class RedisRegistry:
@@ -54,7 +63,7 @@ class RedisRegistry:
         *,
         home: str = "",
         ttl_seconds: float = 3600.0,
-        lease_seconds: float = LEASE_SECONDS,
+        pace: Pace | None = None,
     ) -> None:
         """Begin without a lease.
 
@@ -68,10 +77,10 @@ class RedisRegistry:
         self._facts = facts
         self._home = home
         self._ttl_ms = round(ttl_seconds * 1000)
-        self._lease_seconds = lease_seconds
+        self._pace = pace or Pace()
         self._link = RedisLink(address)
         self._turn = 0
-        self._looks = _Looks()
+        self._looks = _Looks(self._pace)
         self._heard: list[str] = []
         self._refused_since: float | None = None
         self._on_lost: list[LossHandler] = []
@@ -121,7 +130,7 @@ class RedisRegistry:
         """Renew and look until stopped. Raises NameTaken."""
         self._at_rest.clear()
         try:
-            while not self._stopping.is_set():
+            while not self._stopping.is_set() and not is_cancelled():
                 await self._take_turn()
                 await self._pause()
         finally:
@@ -137,7 +146,7 @@ class RedisRegistry:
         """Stop, and tell the others to wait so long for the next process of this node; 0: not to wait. Raises Away."""
         self.stop()
         try:
-            async with asyncio.timeout(TURN_LIMIT_SECONDS):
+            async with asyncio.timeout(self._pace.limit):
                 await self._at_rest.wait()
                 self._facts = replace(self._facts, state=NodeState.AWAY)
                 await self._link.ask([self._renewal(away_seconds or GONE_SECONDS, is_gone=not away_seconds)])
@@ -147,7 +156,7 @@ class RedisRegistry:
             await self._link.close()
 
     async def _pause(self) -> None:
-        seconds = TURN_SECONDS if self.trouble is None else RETRY_SECONDS
+        seconds = self._pace.turn if self.trouble is None else self._pace.retry
         due = self._looks.due()
         if due is not None:
             seconds = min(seconds, max(0.0, due - _now()))
@@ -159,7 +168,7 @@ class RedisRegistry:
 
     async def _take_turn(self) -> None:
         try:
-            async with asyncio.timeout(TURN_LIMIT_SECONDS):
+            async with asyncio.timeout(self._pace.limit):
                 renewed = await self._ask()
         except (Away, TimeoutError) as error:
             self._looks.forget_missing()
@@ -178,7 +187,7 @@ class RedisRegistry:
         known = self._looks.candidates()
         replies = await self._link.try_all(
             [
-                self._renewal(self._lease_seconds),
+                self._renewal(self._pace.lease),
                 ("SADD", NODES, self.node_id),
                 ("PEXPIRE", NODES, self._ttl_ms),
                 ("SMEMBERS", NODES),
@@ -239,14 +248,15 @@ class RedisRegistry:
             raise NameTaken(self.node_id)
         if self._refused_since is None:
             self._refused_since = _now()
-        if _now() - self._refused_since > self._lease_seconds + TURN_SECONDS:
+        if _now() - self._refused_since > self._pace.lease + self._pace.turn:
             raise NameTaken(self.node_id)
 
 
 class _Looks:
     """What the looks at the other nodes have shown. Takes replies and times, knows no Redis."""
 
-    def __init__(self) -> None:
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
         self.nodes: dict[str, NodeFacts] = {}
         self.places: dict[str, str] = {}
         self._missing: dict[str, float] = {}
@@ -272,11 +282,11 @@ class _Looks:
 
     def due(self) -> float | None:
         """Return when the next of them is dead."""
-        return min(self._missing.values()) + MISSING_SECONDS if self._missing else None
+        return min(self._missing.values()) + self._pace.missing if self._missing else None
 
     def see(self, found: Mapping[str, Any], now: float) -> None:
         """Take what a look has shown of each: a lease, none, or an exception."""
-        if self._last_look is not None and now - self._last_look > 2 * TURN_SECONDS + TURN_LIMIT_SECONDS:
+        if self._last_look is not None and now - self._last_look > 2 * self._pace.turn + self._pace.limit:
             self.forget_missing()  # this process was stopped, and so may have been the others
         self._last_look = now
         for node_id, lease in found.items():
@@ -303,7 +313,7 @@ class _Looks:
 
     def bury(self, now: float) -> Sequence[str]:
         """Return who is dead from now on."""
-        dead = [*self._gone, *(node for node, since in self._missing.items() if now - since >= MISSING_SECONDS)]
+        dead = [*self._gone, *(node for node, since in self._missing.items() if now - since >= self._pace.missing)]
         for node_id in dead:
             self._missing.pop(node_id, None)
             self.nodes.pop(node_id, None)
