@@ -7,13 +7,14 @@ or times out takes its connection along, so that the reply is never handed to th
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import ClusterError, RedisClusterException, RedisError
 from redis.maint_notifications import MaintNotificationsConfig
@@ -29,6 +30,9 @@ SENTINEL_SECONDS = 0.75
 """How long one sentinel may take: the next one is asked then, and two may be silent."""
 ASK_SECONDS, ASK_AGAIN_SECONDS = 1.0, 10.0
 """So often sentinels are asked whether the primary is still the same; the second, when none of them answered."""
+
+_SENTINEL, _NAMED = re.compile(r"<redis.*?host=([^,]+),port=([0-9]+).*?\)>\)>\)> - "), r"\1:\2 "
+"""What redis-py shows of a sentinel that did not answer: the whole client, on 500 characters."""
 
 Client: TypeAlias = "Redis | RedisCluster"
 
@@ -122,4 +126,6 @@ def explain(error: BaseException) -> str:
     """Say in a few words what is wrong, for whoever operates Redis; never a password, which no error repeats."""
     if isinstance(error, ClusterError | RedisClusterException):
         return f"the cluster is not whole: {error}"
+    if isinstance(error, MasterNotFoundError):
+        return f"the sentinels name no primary: {_SENTINEL.sub(_NAMED, str(error))}"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

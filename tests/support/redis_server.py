@@ -265,7 +265,7 @@ def _known(server: RedisServer) -> Sequence[Any]:
 
 
 class RedisSentinel:
-    """A primary and its replica, watched by sentinels: half of them, and one, have to agree that the primary is gone.
+    """A primary and its replicas, watched by sentinels: more than half of them must agree that the primary is gone.
 
     `login`: what the servers and the sentinels ask of whoever comes; see `Login`.
     """
@@ -273,12 +273,20 @@ class RedisSentinel:
     service = "main"
 
     def __init__(
-        self, directory: Path, *, sentinels: int = 1, flavour: str = "redis-7", login: Login | None = None
+        self,
+        directory: Path,
+        *,
+        replicas: int = 1,
+        sentinels: int = 1,
+        flavour: str = "redis-7",
+        login: Login | None = None,
     ) -> None:
         self._login = login or Login()
         own = ("--appendonly", "yes", "--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
         options = (*own, *self._login.server_options)
-        self.servers = [RedisServer(directory, *options, flavour=flavour, login=self._login.operator) for _ in range(2)]
+        self.servers = [
+            RedisServer(directory, *options, flavour=flavour, login=self._login.operator) for _ in range(1 + replicas)
+        ]
         self.sentinels = [RedisServer(directory, flavour=flavour, login=self._login.operator) for _ in range(sentinels)]
 
     @property
@@ -287,12 +295,14 @@ class RedisSentinel:
         return f"redis+sentinel://{self._login.user}{hosts}/{self.service}{self._login.query}"
 
     def __enter__(self) -> Self:
-        primary, replica = self.servers
+        primary, *replicas = self.servers
         try:
             primary.start()
-            replica.start()
-            replica.call("REPLICAOF", "127.0.0.1", primary.port)
-            poll_until(lambda: _is_linked(replica), description="a replica that follows", timeout=READY_SECONDS)
+            for replica in replicas:
+                replica.start()
+                replica.call("REPLICAOF", "127.0.0.1", primary.port)
+            for replica in replicas:
+                poll_until(lambda: _is_linked(replica), description="a replica that follows", timeout=READY_SECONDS)  # noqa: B023 - called in its turn
             for sentinel in self.sentinels:
                 self._start_sentinel(sentinel)
             poll_until(self._is_watched, description="sentinels that know each other", timeout=READY_SECONDS)
@@ -316,7 +326,8 @@ class RedisSentinel:
     def _is_watched(self) -> bool:
         for sentinel in self.sentinels:
             found = self._state(sentinel)
-            if found[b"num-slaves"] != b"1" or int(found[b"num-other-sentinels"]) != len(self.sentinels) - 1:
+            others = (int(found[b"num-slaves"]), int(found[b"num-other-sentinels"]))
+            if others != (len(self.servers) - 1, len(self.sentinels) - 1):
                 return False
         return True
 
@@ -328,9 +339,19 @@ class RedisSentinel:
 
     @property
     def primary(self) -> RedisServer:
-        """The one the sentinels name."""
-        _, port = self.sentinels[0].call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.service)
+        """The one the last of the sentinels names."""
+        _, port = self.sentinels[-1].call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.service)
         return next(server for server in self.servers if server.port == int(port))
+
+    def fail_over(self) -> bool:
+        """Order the last sentinel to make another one the primary; return whether it does."""
+        try:
+            self.sentinels[-1].call("SENTINEL", "FAILOVER", self.service)
+        except redis.ResponseError as error:
+            if "NOGOODSLAVE" in str(error):  # it has not looked at them yet
+                return False
+            raise
+        return True
 
     def wait_for_another_primary(self, before: RedisServer) -> RedisServer:
         """Wait until the sentinels name another one, and it takes writes."""
