@@ -79,6 +79,10 @@ class RedisServer:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}"
 
+    def tls_only(self) -> None:
+        """Have it listen for TLS alone, from its next start on."""
+        self._options = (*self._options, "--tls-port", str(self.port), "--port", "0")
+
     def start(self, *, wait: bool = True) -> None:
         self.start_as(*self._options, wait=wait)
 
