@@ -12,6 +12,7 @@ from blockbuster import BlockBuster
 from hypothesis import HealthCheck, settings
 from pytest_asyncio import is_async_test
 
+from support import redis_server
 from support.leaks import nothing_left_behind, processes_of
 from support.size import is_full, size, use_full_size
 from support.wait import poll_until
@@ -134,6 +135,14 @@ def _no_process_stays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 def _nothing_left_behind() -> Iterator[None]:
     with nothing_left_behind():
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_key_for_ever() -> Iterator[None]:
+    """Fail if a Redis that outlives the test has keys without a time to live, or any that are not the service's."""
+    yield
+    if strangers := redis_server.find_strangers():
+        pytest.fail("the test left behind in Redis:\n  " + "\n  ".join(strangers), pytrace=False)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -13,16 +12,15 @@ import redis as sync_redis
 
 from replay.redis_address import RedisAddress
 from replay.redis_connection import TROUBLE, connect, disconnect
-from support.redis_node import RETENTION_BYTES, RedisNode, assert_same
+from support.redis_node import RETENTION_BYTES, RedisNode, assert_same, printing
 from support.redis_server import RedisCluster, RedisServer
 from support.wait import wait_until
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from replay.log import Log
 
 BACK_SECONDS = 5.0
 RETAINED = 16 * RETENTION_BYTES
@@ -206,25 +204,6 @@ def server(fault: Fault, tmp_path: Path) -> Iterator[RedisServer]:
     with made:
         yield made
         made.signal(signal.SIGCONT)
-
-
-@contextlib.asynccontextmanager
-async def printing(log: Log, rng: random.Random) -> AsyncIterator[None]:
-    """Append all the time, as a program does that prints."""
-
-    async def print_on() -> None:
-        while True:
-            log.append(rng.randbytes(rng.randrange(1, 500)))
-            if rng.random() < 0.1:
-                log.add_event("resize", {"rows": 1, "cols": rng.randrange(99), "client_id": "c"}, 1.0)
-            await asyncio.sleep(0.01)
-
-    printer = asyncio.ensure_future(print_on())
-    try:
-        yield
-    finally:
-        printer.cancel()
-        await asyncio.wait([printer])
 
 
 async def test_redis_has_everything_within_5_s_of_the_causes_end(
