@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp
 
+    from terminal_service.fleet import Fleet
     from terminal_service.metrics import Metrics
     from terminal_service.sessions import Sessions
     from terminal_service.settings import Settings
@@ -25,15 +26,24 @@ if TYPE_CHECKING:
 
 
 def make_application(
-    settings: Settings, sessions: Sessions, metrics: Metrics, *, bundle: Bundle, tickets: Tickets
+    settings: Settings,
+    sessions: Sessions,
+    metrics: Metrics,
+    *,
+    bundle: Bundle,
+    tickets: Tickets,
+    fleet: Fleet | None = None,
 ) -> ASGIApp:
-    """Return the application that serves `sessions`, and the web client that has been built."""
+    """Return the application that serves `sessions`, those of the other nodes, and the web client that has been built.
+
+    To be called before the fleet's mail runs. Without a fleet this node is alone.
+    """
     terminals = TerminalSocket(sessions, settings, sessions.clock)
     return _guarded(
         [
             WebSocketRoute("/ws/terminal/{session_id}", terminals),
             WebSocketRoute("/ws/terminal/{session_id}/{terminal_id}", terminals),
-            Mount("/", make_api(sessions, metrics.render, bundle=bundle, tickets=tickets)),
+            Mount("/", make_api(sessions, metrics.render, bundle=bundle, tickets=tickets, fleet=fleet)),
         ],
         settings,
         metrics,

@@ -26,15 +26,18 @@ from terminal_service.sessions import Sessions
 from terminal_service.settings import Settings
 from terminal_service.tickets import Tickets
 from terminal_service.values import ApiKey
+from transports.alone import alone
 from transports.bundle import Bundle
+from transports.forwarding import FORWARD_SECONDS
 from transports.guard import Guard
 from transports.http import make_api
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from backends.base import Backend
     from replay.store import Store
+    from terminal_service.fleet import Fleet
     from terminal_service.records import Records
 
 NO_BUNDLE = Bundle()
@@ -61,6 +64,7 @@ class HttpService:
     http: httpx.AsyncClient
     url: str
     time: Time
+    fleet: Fleet
 
     async def create(self, **fields: object) -> dict[str, Any]:
         """Open a session; return what is said of it."""
@@ -105,35 +109,35 @@ async def serve(
     store: Store | None = None,
     records: Records | None = None,
     bundle: Bundle = NO_BUNDLE,
+    join: Callable[[Sessions], Fleet] = alone,
+    forward_seconds: float = FORWARD_SECONDS,
     **settings: Any,
 ) -> AsyncIterator[HttpService]:
-    """Run a service; without `keys` this user is its administrator. `settings` are fields of Settings."""
+    """Run a service; without `keys` this user is its administrator. `settings` are fields of Settings.
+
+    `join` makes it a node of a fleet.
+    """
     api_keys = tuple(ApiKey.of(user, key) for user, key in KEYS.items()) if keys else ()
     time_ = Time()
     sessions = Sessions(
-        settings=replace(Settings(), api_keys=api_keys, stop_grace_seconds=1.0, **settings),
+        settings=replace(Settings(), api_keys=api_keys, **{"stop_grace_seconds": 1.0, **settings}),
         backends=backends or {"echo": EchoBackend()},
         store=store or MemoryStore(),
         records=records or MemoryRecords(),
         clock=time_.clock,
         counters=Counters(),
     )
-    app = Guard(
-        Starlette(
-            routes=[
-                Mount(
-                    "/",
-                    make_api(
-                        sessions,
-                        Metrics(sessions).render,
-                        bundle=bundle,
-                        tickets=Tickets(MemoryTickets(time_.clock.monotonic)),
-                    ),
-                )
-            ]
-        ),
-        keys=api_keys,
+    tickets = Tickets(MemoryTickets(time_.clock.monotonic))
+    fleet = join(sessions)
+    api = make_api(
+        sessions,
+        Metrics(sessions).render,
+        bundle=bundle,
+        tickets=tickets,
+        fleet=fleet,
+        forward_seconds=forward_seconds,
     )
+    app = Guard(Starlette(routes=[Mount("/", api)]), keys=api_keys)
     config = uvicorn.Config(
         app, port=0, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=2, access_log=False
     )
@@ -147,7 +151,7 @@ async def serve(
         url = f"http://{host}:{port}"
         try:
             async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30, limits=POOL) as http:
-                yield HttpService(sessions, http, url, time_)
+                yield HttpService(sessions, http, url, time_, fleet)
         finally:
             sessions.stop()
             server.should_exit = True
