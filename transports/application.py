@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
     from terminal_service.fleet import Fleet
     from terminal_service.metrics import Metrics
+    from terminal_service.session import Session
     from terminal_service.sessions import Sessions
     from terminal_service.settings import Settings
+    from terminal_service.shadows import Shadow
     from terminal_service.tickets import Tickets
+    from transports.access import Find
     from transports.bundle import Bundle
 
 
@@ -33,17 +36,23 @@ def make_application(
     bundle: Bundle,
     tickets: Tickets,
     fleet: Fleet | None = None,
+    find: Find | None = None,
 ) -> ASGIApp:
     """Return the application that serves `sessions`, those of the other nodes, and the web client that has been built.
 
-    To be called before the fleet's mail runs. Without a fleet this node is alone.
+    To be called before the fleet's mail runs. `find` finds sessions on any node. Without both this node is alone.
     """
-    terminals = TerminalSocket(sessions, settings, sessions.clock)
+
+    async def find_here(session_id: str) -> Session | Shadow:
+        return sessions.get(session_id)
+
+    api = make_api(sessions, metrics.render, bundle=bundle, tickets=tickets, fleet=fleet, find=find)
+    terminals = TerminalSocket(find or find_here, settings, sessions.clock)
     return _guarded(
         [
             WebSocketRoute("/ws/terminal/{session_id}", terminals),
             WebSocketRoute("/ws/terminal/{session_id}/{terminal_id}", terminals),
-            Mount("/", make_api(sessions, metrics.render, bundle=bundle, tickets=tickets, fleet=fleet)),
+            Mount("/", api),
         ],
         settings,
         metrics,

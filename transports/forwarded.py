@@ -14,6 +14,7 @@ import structlog
 
 from terminal_service.policy import Identity, Role
 from transports import problems, refusals
+from transports.access import ONLY_HERE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, MutableMapping
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 CALL = "http"
 """The kind of these calls (`nodes.base.Mail`)."""
-FORWARDED = "forwarded_by"
-"""Key in `scope["state"]`: the node that forwarded a request. No client can set it."""
 ANSWER_BYTES = 8 * 1024 * 1024 - 128 * 1024
 """The most a forwarded answer holds; with its head it is what mail carries."""
 
@@ -72,7 +71,7 @@ class Asked(msgspec.Struct, kw_only=True, omit_defaults=True):
             body=body,
         )
 
-    def scope(self, forwarded_by: str) -> Scope:
+    def scope(self) -> Scope:
         """Return the request as the guard would let it through. Raises ValueError for a role that is unknown here."""
         role = None if self.role is None else Role(self.role)
         identity = Identity(self.user, self.proof, is_admin=self.is_admin, role=role)
@@ -88,7 +87,7 @@ class Asked(msgspec.Struct, kw_only=True, omit_defaults=True):
             "headers": self.headers,
             "client": None,
             "server": None,
-            "state": {"identity": identity, FORWARDED: forwarded_by},
+            "state": {"identity": identity, ONLY_HERE: True},
         }
 
 
@@ -125,7 +124,7 @@ class Answering:
         collected = _Collected()
         try:
             asked = _decode_asked(body)
-            await self._app(asked.scope(caller), _giving(asked.body), collected.take)
+            await self._app(asked.scope(), _giving(asked.body), collected.take)
         except Exception as error:  # noqa: BLE001 - the outermost edge: whoever asked waits for an answer
             # A traceback is made from source files: reading them has no place on the event loop.
             await asyncio.to_thread(log.error, "forwarded request failed", caller=caller, exc_info=error)

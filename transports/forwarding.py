@@ -18,7 +18,8 @@ from nodes.errors import NodesError
 from terminal_service.errors import Restarting, Unavailable
 from terminal_service.policy import Action, Decision, decide
 from transports import problems, refusals
-from transports.forwarded import CALL, FORWARDED, Answer, Asked, decode_answer, encode
+from transports.access import ONLY_HERE
+from transports.forwarded import CALL, Answer, Asked, decode_answer, encode
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -36,7 +37,7 @@ BACKLOG_BYTES = 32 * 1024 * 1024
 """So much may be under way to a node before requests for it are refused here."""
 
 _SESSIONS = "/api/v1/sessions"
-_SESSION = re.compile(rf"{_SESSIONS}/([^/]+)(/.+)?")
+_SESSION = re.compile(rf"{_SESSIONS}/([^/]+)(?:/.+)?")
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 _RETRY = ((b"retry-after", b"%d" % refusals.RETRY_AFTER_SECONDS),)
 
@@ -65,7 +66,7 @@ class Forwarding:
         """Serve one request."""
         state = scope.get("state", {})
         identity: Identity | None = state.get("identity")
-        if scope["type"] != "http" or identity is None or FORWARDED in state:
+        if scope["type"] != "http" or identity is None or ONLY_HERE in state:
             await self._app(scope, receive, send)
         elif (scope["method"], scope["path"]) == ("POST", _SESSIONS):
             await self._create(scope, identity, receive, send)
@@ -81,17 +82,14 @@ class Forwarding:
         except Unavailable as error:
             await problems.send_problem(refusals.of_service_error(error), send)
             return
-        if entry is None or not self._fleet.lives(entry):
-            await self._app(scope, receive, send)
-            return
-        body, receive = (b"", receive) if scope["method"] in _BODILESS else await _read(receive)
-        answer = await self._ask(entry.node_id, Asked.of(scope, identity, body))
-        if isinstance(answer, Answer):
-            await _send(answer, send)
-        elif _may_know(identity, entry):
-            await problems.send_problem(answer, send)
+        if entry is None or not _may_know(identity, entry):
+            # It is not here, and that is all that is told: nobody learns by an error or a delay that it is elsewhere.
+            await self._app({**scope, "state": {**scope["state"], ONLY_HERE: True}}, receive, send)
+        elif _is_forwarded(scope) and self._fleet.lives(entry):
+            body = b"" if scope["method"] in _BODILESS else (await _read(receive))[0]
+            await self._give(entry.node_id, Asked.of(scope, identity, body), send)
         else:
-            await self._app(scope, receive, send)  # it is not here, and that is all they are told
+            await self._app(scope, receive, send)
 
     async def _create(self, scope: Scope, identity: Identity, receive: Receive, send: Send) -> None:
         """Have a session created by the node that it belongs to."""
@@ -100,9 +98,14 @@ class Forwarding:
         if node is None:
             await self._app(scope, receive, send)
             return
-        answer = await self._ask(node, Asked.of(scope, identity, body))
+        await self._give(node, Asked.of(scope, identity, body), send)
+
+    async def _give(self, node: str, asked: Asked, send: Send) -> None:
+        """Give a node's answer, or say why there is none."""
+        answer = await self._ask(node, asked)
         if isinstance(answer, Answer):
-            await _send(answer, send)
+            await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+            await send({"type": "http.response.body", "body": answer.body})
         else:
             await problems.send_problem(answer, send)
 
@@ -125,14 +128,17 @@ class Forwarding:
 
 
 def _session_id(scope: Scope) -> str | None:
-    """Return which session a request is about, None where this node answers itself."""
     found = _SESSION.fullmatch(scope["path"])
-    if found is None or (scope["method"], found[2]) == ("GET", "/output"):
-        return None
-    return found[1]
+    return found[1] if found else None
+
+
+def _is_forwarded(scope: Scope) -> bool:
+    """Whether the node that has the session answers: for output, which any node has a copy of, it does not."""
+    return scope["method"] != "GET" or not scope["path"].endswith("/output")
 
 
 def _may_know(identity: Identity, entry: Entry) -> bool:
+    """Ask the policy, which its own node asks again."""
     return decide(identity, Action.READ, entry.user) is Decision.ALLOW
 
 
@@ -153,11 +159,6 @@ async def _read(receive: Receive) -> tuple[bytes, Receive]:
         return left.pop() if left else await receive()
 
     return message.get("body", b""), again
-
-
-async def _send(answer: Answer, send: Send) -> None:
-    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-    await send({"type": "http.response.body", "body": answer.body})
 
 
 def _outcome(asked: Asked) -> str:

@@ -17,6 +17,7 @@ from terminal_service.fleet import Fleet
 from terminal_service.sessions import Sessions
 from terminal_service.tickets import Tickets
 from transports import refusals
+from transports.access import Find, Finder
 from transports.alone import alone
 from transports.bodies import BoundedBody
 from transports.bundle import Bundle
@@ -44,15 +45,18 @@ def make_api(
     bundle: Bundle,
     tickets: Tickets,
     fleet: Fleet | None = None,
+    find: Find | None = None,
     forward_seconds: float = FORWARD_SECONDS,
 ) -> FastAPI:
     """Return the API on these sessions and the fleet's, to be mounted at "/" behind the guard (`transports.guard`).
 
     `render_metrics` gives what `/metrics` answers and its content type, and must not block. `bundle` is the web
     client, empty where none has been built; `tickets` are those that the guard redeems. It answers what
-    other nodes of the fleet forward; without a fleet this node is alone. `forward_seconds` is its patience with them.
+    other nodes of the fleet forward; without a fleet this node is alone. `find` finds sessions on any node, for
+    what is not forwarded; `forward_seconds` is the patience with other nodes.
     """
     fleet = fleet or alone(sessions)
+    finder = Finder(sessions, find)
     api = Api(
         title="Terminal Service",
         version=__version__,
@@ -64,11 +68,11 @@ def make_api(
     )
     api.settings = sessions.settings
     for routes in (
-        SessionRoutes(sessions, fleet),
+        SessionRoutes(sessions, finder, fleet),
         OptionRoutes(sessions),
-        TerminalRoutes(sessions),
-        OutputRoutes(sessions),
-        TicketRoutes(sessions, tickets),
+        TerminalRoutes(sessions, finder),
+        OutputRoutes(sessions, finder),
+        TicketRoutes(finder, tickets),
         HealthRoutes(sessions, fleet, render_metrics),
         FrontRoutes(sessions, fleet, bundle, __version__),
         NodeRoutes(fleet),

@@ -16,7 +16,7 @@ from terminal_service.session import Session, SessionSpec
 from terminal_service.sessions import Sessions
 from terminal_service.settings import Settings
 from terminal_service.sizes import Size, SizePolicy
-from transports.access import Found, OnService, OnSession, identity_of
+from transports.access import Finder, Found, OnService, OnSession, identity_of
 from transports.listing import Listing, Wanted
 from transports.models import LABELS_LIMIT, ChangeSession, CreateSession, UserId
 from transports.openapi import IDEMPOTENT, JSON_ONLY, header, refusals
@@ -53,9 +53,10 @@ Cursor = Annotated[str | None, Query(max_length=200, description="From the `Link
 class SessionRoutes:
     """Sessions as resources."""
 
-    def __init__(self, sessions: Sessions, fleet: Fleet) -> None:
+    def __init__(self, sessions: Sessions, finder: Finder, fleet: Fleet) -> None:
         """Serve these; lists are of the whole fleet's."""
         self._sessions = sessions
+        self._finder = finder
         self._node = fleet.registry.node_id
         self._listing = Listing(sessions, fleet)
 
@@ -94,8 +95,8 @@ class SessionRoutes:
             operation_id="readSession",
             summary="Show a session",
             tags=["sessions"],
-            dependencies=[Depends(OnSession(self._sessions, Action.READ))],
-            responses=refusals(404, 422),
+            dependencies=[Depends(OnSession(self._finder, Action.READ))],
+            responses=refusals(404, 422, 503),
         )
         api.add_api_route(
             one,
@@ -104,8 +105,8 @@ class SessionRoutes:
             operation_id="changeSession",
             summary="Change a session",
             tags=["sessions"],
-            dependencies=[Depends(OnSession(self._sessions, Action.UPDATE)), JSON_ONLY, IDEMPOTENT],
-            responses=refusals(404, 409, 422, body=True),
+            dependencies=[Depends(OnSession(self._finder, Action.UPDATE)), JSON_ONLY, IDEMPOTENT],
+            responses=refusals(404, 409, 422, 503, body=True),
         )
         api.add_api_route(
             one,
@@ -115,8 +116,8 @@ class SessionRoutes:
             operation_id="endSession",
             summary="End a session",
             tags=["sessions"],
-            dependencies=[Depends(OnSession(self._sessions, Action.END)), IDEMPOTENT],
-            responses=refusals(404, 422, body=True),
+            dependencies=[Depends(OnSession(self._finder, Action.END)), IDEMPOTENT],
+            responses=refusals(404, 422, 503, body=True),
         )
         api.add_api_route(
             one + "/keepalive",
@@ -125,8 +126,8 @@ class SessionRoutes:
             operation_id="keepSessionAlive",
             summary="Keep a session alive",
             tags=["sessions"],
-            dependencies=[Depends(OnSession(self._sessions, Action.KEEPALIVE)), IDEMPOTENT],
-            responses=refusals(404, 409, 422, body=True),
+            dependencies=[Depends(OnSession(self._finder, Action.KEEPALIVE)), IDEMPOTENT],
+            responses=refusals(404, 409, 422, 503, body=True),
         )
 
     async def create(self, wanted: CreateSession, request: Request, response: Response) -> SessionView:

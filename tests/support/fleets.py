@@ -13,8 +13,7 @@ from nodes.errors import Away
 from nodes.memory_directory import MemoryDirectory
 from nodes.memory_mail import MemoryMail, MemoryPost
 from nodes.memory_registry import MemoryRegistry
-from support.http_service import HttpService, serve
-from terminal_service.fleet import Fleet
+from support.http_service import Around, HttpService, facts_of, serve
 from terminal_service.recovery import make_record
 from transports.views import describe
 
@@ -22,13 +21,20 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from terminal_service.session import Session
-    from terminal_service.sessions import Sessions
 
 
 class Directory(MemoryDirectory):
     """One for all nodes, that can be away."""
 
     is_away = False
+
+    async def save(self, entries: Sequence[Entry]) -> Sequence[str]:
+        self._check()
+        return await super().save(entries)
+
+    async def claim(self, session_id: str, user: str, *, limit_all: int, limit_user: int) -> None:
+        self._check()
+        await super().claim(session_id, user, limit_all=limit_all, limit_user=limit_user)
 
     async def find(self, session_id: str) -> Entry | None:
         self._check()
@@ -76,12 +82,9 @@ class Company:
         """Run a node."""
         mail = MemoryMail(self.post, name)
         backends = tuple(options.get("backends") or {"echo": None})
-        registry = Registry(NodeFacts(name, f"place of {name}", NodeState.ACTIVE, backends, 0), self.told)
-
-        def join(sessions: Sessions) -> Fleet:
-            return Fleet(sessions, registry=registry, directory=self.directory, mail=mail, spreads=spreads)
-
-        async with serve(join=join, **options) as service:
+        registry = Registry(facts_of(name, backends), self.told)
+        around = Around(registry, self.directory, mail, spreads)
+        async with serve(around=around, **options) as service:
             registry.announce()
             running = tasks.create_task(mail.run(), name=f"mail of {name}")
             try:

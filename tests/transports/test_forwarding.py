@@ -128,7 +128,7 @@ async def test_an_identity_is_the_same_at_the_other_node() -> None:
         }
         asked = Asked.of(scope, identity, b"body")
         await Answering(app).answer("one", forwarded.encode(asked))
-        assert seen[-1]["state"] == {"identity": identity, "forwarded_by": "one"}
+        assert seen[-1]["state"] == {"identity": identity, "only_here": True}
         assert (seen[-1]["path"], seen[-1]["query_string"]) == ("/é", b"a=%20")
         assert seen[-1]["headers"] == [(b"content-type", b"text/plain")]
 

@@ -54,7 +54,7 @@ async def test_every_node_lists_the_sessions_of_all_in_one_order() -> None:
         assert set(shown[0]) == set(shown[1])
 
 
-async def test_own_sessions_are_listed_as_they_are_now_and_before_others_know_of_them() -> None:
+async def test_sessions_are_listed_as_they_were_changed_last_and_own_ones_before_others_know_of_them() -> None:
     async with two_nodes() as (one, two, company):
         views = await created_in_turns(one, two, company, 2)
         await one.http.patch(one.path(views[0]), json={"name": "new"})
@@ -63,7 +63,7 @@ async def test_own_sessions_are_listed_as_they_are_now_and_before_others_know_of
         shown = (await one.http.get(SESSIONS)).json()
         assert [(view["session_id"], view["name"]) for view in shown] == [
             (views[0]["session_id"], "new"),
-            (views[1]["session_id"], ""),  # until its node tells again
+            (views[1]["session_id"], "new"),
             (fresh["session_id"], ""),
         ]
 
@@ -138,6 +138,7 @@ async def test_ten_thousand_sessions_are_listed_by_page_in_no_time() -> None:
             seconds.append(time.process_time() - began)
             found += ids(answer.json())
             url = answer.links.get("next", {}).get("url", "")
+        found.remove(model.session_id)
         assert found == [f"{number:036}" for number in range(10_000)]
         seconds.sort()
         assert seconds[len(seconds) // 2] < 0.05, seconds
