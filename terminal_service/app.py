@@ -171,7 +171,8 @@ class _Service:
                 metrics,
                 bundle=_read_bundle(),
                 tickets=Tickets(parts.tickets if parts else MemoryTickets(sessions.clock.monotonic)),
-                node=self._node,
+                fleet=self._node.fleet if self._node else None,
+                find=self._node.find if self._node else None,
             ),
             make_metrics_application(settings, metrics),
         ]
@@ -323,13 +324,13 @@ def _make_sessions(
     from terminal_service.publisher import Publisher
     from terminal_service.records import FileRecords
     from terminal_service.sessions import Sessions
-    from transports.views import view_of
+    from transports.views import describe
 
     directory, clock = settings.state_dir / SESSIONS_DIR, Clock()
     publisher = Publisher(
         parts.directory if parts else MemoryDirectory(),
         node_id,
-        describe=lambda session: view_of(session).model_dump_json().encode(),
+        describe=lambda session: describe(session, node_id),
         user_limit=settings.max_concurrent_sessions_per_user,
         clock=clock,
     )

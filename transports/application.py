@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp
 
+    from terminal_service.fleet import Fleet
     from terminal_service.metrics import Metrics
-    from terminal_service.node import Node
     from terminal_service.session import Session
     from terminal_service.sessions import Sessions
     from terminal_service.settings import Settings
     from terminal_service.shadows import Shadow
     from terminal_service.tickets import Tickets
+    from transports.access import Find
     from transports.bundle import Bundle
 
 
@@ -34,22 +35,24 @@ def make_application(
     *,
     bundle: Bundle,
     tickets: Tickets,
-    node: Node | None = None,
+    fleet: Fleet | None = None,
+    find: Find | None = None,
 ) -> ASGIApp:
-    """Return the application that serves `sessions`, and the web client that has been built.
+    """Return the application that serves `sessions`, those of the other nodes, and the web client that has been built.
 
-    `node`: also those of other nodes.
+    To be called before the fleet's mail runs. `find` finds sessions on any node. Without both this node is alone.
     """
 
-    async def find(session_id: str) -> Session | Shadow:
-        return sessions.get(session_id) if node is None else await node.find(session_id)
+    async def find_here(session_id: str) -> Session | Shadow:
+        return sessions.get(session_id)
 
-    terminals = TerminalSocket(find, settings, sessions.clock)
+    api = make_api(sessions, metrics.render, bundle=bundle, tickets=tickets, fleet=fleet, find=find)
+    terminals = TerminalSocket(find or find_here, settings, sessions.clock)
     return _guarded(
         [
             WebSocketRoute("/ws/terminal/{session_id}", terminals),
             WebSocketRoute("/ws/terminal/{session_id}/{terminal_id}", terminals),
-            Mount("/", make_api(sessions, metrics.render, bundle=bundle, tickets=tickets)),
+            Mount("/", api),
         ],
         settings,
         metrics,

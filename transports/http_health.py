@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from fastapi import Depends, FastAPI
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from terminal_service.fleet import Fleet
 from terminal_service.policy import Action
 from terminal_service.sessions import Sessions
 from transports.access import OnService
@@ -24,7 +25,8 @@ class Health(BaseModel):
     """Whether the service can serve."""
 
     status: Literal["healthy", "unhealthy"]
-    active_sessions: int
+    active_sessions: int = Field(description="Of this node.")
+    nodes: int = Field(description="How many nodes there are, this one too.")
     timestamp: float
     checks: dict[str, Check]
 
@@ -38,9 +40,10 @@ class Live(BaseModel):
 class HealthRoutes:
     """What is told about the service itself."""
 
-    def __init__(self, sessions: Sessions, render_metrics: Callable[[], tuple[bytes, str]]) -> None:
+    def __init__(self, sessions: Sessions, fleet: Fleet, render_metrics: Callable[[], tuple[bytes, str]]) -> None:
         """Tell about these; `render_metrics` gives the exposition and its content type, without blocking."""
         self._sessions = sessions
+        self._fleet = fleet
         self._render_metrics = render_metrics
 
     def add_to(self, api: FastAPI) -> None:
@@ -79,7 +82,7 @@ class HealthRoutes:
 
     async def health(self, response: Response) -> Health:
         """Tell whether the service can serve: 200, or 503 with the checks that failed."""
-        health = health_of(self._sessions)
+        health = health_of(self._sessions, self._fleet)
         if health.status == "unhealthy":
             response.status_code = 503
         return health
@@ -94,13 +97,14 @@ class HealthRoutes:
         return Response(body, headers={"Content-Type": content_type})
 
 
-def health_of(sessions: Sessions) -> Health:
+def health_of(sessions: Sessions, fleet: Fleet) -> Health:
     """Return how the service is now."""
     checks = {"sessions": _check_sessions(sessions), "storage": _check_storage(sessions)}
     can_serve = all(check.status != "failed" for check in checks.values())
     return Health(
         status="healthy" if can_serve else "unhealthy",
         active_sessions=sessions.living_count,
+        nodes=len(fleet.registry.nodes()),
         timestamp=sessions.clock.wall(),
         checks=checks,
     )

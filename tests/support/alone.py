@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nodes.memory_directory import MemoryDirectory
 from terminal_service.publisher import Publisher
-from transports.views import view_of
+from transports.views import describe
 
 if TYPE_CHECKING:
     from terminal_service.clock import Clock
@@ -16,7 +16,7 @@ def publisher_of_one(clock: Clock) -> Publisher:
     return Publisher(
         MemoryDirectory(),
         "this",
-        describe=lambda session: view_of(session).model_dump_json().encode(),
+        describe=lambda session: describe(session, "this"),
         user_limit=1000,
         clock=clock,
     )
