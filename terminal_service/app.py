@@ -26,16 +26,16 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from backends.base import BackendError
 from terminal_service import logs, state
 from terminal_service.asked import Asked, Stop
+from terminal_service.backends_app import StartError, check_backends, check_shell, close_backends, make_backends
 from terminal_service.control import Control, Refused
 from terminal_service.heard import heard_signals
 from terminal_service.listeners import ListenError, listen
 from terminal_service.predecessor import Predecessor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from backends.base import Backend
     from terminal_service.listeners import Listener
@@ -59,17 +59,11 @@ BUNDLE = Path(__file__).parent / "static"
 
 WORKER_THREADS = 4
 """Threads for file operations; all are started with the service, so that none can be missing later."""
-RESERVED_DESCRIPTORS, RESERVED_SHARE = 64, 8
-"""Sessions leave so many descriptors free, or that part of a small limit: viewers and requests need some too."""
 
 SESSIONS_DIR = "sessions"
 """Of the state directory: the logs and records of sessions."""
 
 log = structlog.get_logger()
-
-
-class StartError(Exception):
-    """The system does not give what the service needs; the message is one line for whoever starts it."""
 
 
 async def main(
@@ -112,8 +106,8 @@ async def end_all(settings: Settings, environment: Mapping[str, str]) -> int:
     with state.open_lock(settings.state_dir) as lock:
         lock.take()
         _start_threads()
-        backends = _make_backends(settings, environment)
-        await _check_backends(backends.values())
+        backends = make_backends(settings, environment)
+        await check_backends(backends.values())
         node_id = state.read_node_id(settings.state_dir)
         parts = _make_redis_parts(settings, node_id)
         sessions = _make_sessions(settings, backends, parts, node_id)
@@ -127,7 +121,7 @@ async def end_all(settings: Settings, environment: Mapping[str, str]) -> int:
             if parts is not None and copying is not None:
                 parts.persister.stop()
                 await parts.directory.close()
-        await _close_backends(settings, backends, ends_all=True)
+        await close_backends(settings, backends, ends_all=True)
     return count
 
 
@@ -157,7 +151,7 @@ class _Service:
         self._lock = lock
         self._listeners = listeners
         self._asked = asked
-        self._backends = _make_backends(settings, environment)
+        self._backends = make_backends(settings, environment)
         node_id = state.read_node_id(settings.state_dir)
         self._parts = parts = _make_redis_parts(settings, node_id)
         self._sessions = sessions = _make_sessions(settings, self._backends, parts, node_id)
@@ -193,11 +187,11 @@ class _Service:
 
     async def check(self) -> None:
         """See whether it could serve, as far as nobody is disturbed. Raises StartError."""
-        await _check_shell(self._settings, next(iter(self._backends.values())))
+        await check_shell(self._settings, next(iter(self._backends.values())))
 
     async def run(self, announce: Callable[[str], None]) -> None:
         """Serve until told to stop; the lock has been taken. Raises StartError."""
-        await _check_backends(self._backends.values())
+        await check_backends(self._backends.values())
         self._control = self._listen_for_control()
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -246,7 +240,7 @@ class _Service:
 
     async def _let_go(self, stop: Stop) -> None:
         """Give free what the next process needs; then let clients close their side."""
-        await _close_backends(self._settings, self._backends, ends_all=stop.ends_all)
+        await close_backends(self._settings, self._backends, ends_all=stop.ends_all)
         if stop.successor is not None:
             for listener in self._listeners:
                 listener.give_away()
@@ -369,64 +363,3 @@ def _start_threads() -> None:
         raise StartError(f"no threads: {error}") from error
     started.wait()
     asyncio.get_running_loop().set_default_executor(threads)
-
-
-def _make_backends(settings: Settings, environment: Mapping[str, str]) -> dict[str, Backend]:
-    """Return the backends by name, the default one first."""
-    local: Backend
-    if sys.platform == "win32":
-        from backends.windows import WindowsBackend
-
-        local = WindowsBackend(environment)
-    else:
-        from backends.forkers import HolderForker, OwnForker
-        from backends.posix import Limits, PosixBackend
-
-        before, limit = _raise_descriptor_limit()
-        reserve = min(RESERVED_DESCRIPTORS, max(0, limit) // RESERVED_SHARE)  # without limit, none
-        directory = settings.holder_dir
-        forker = OwnForker() if directory is None else HolderForker(directory, starts=settings.holder == "on")
-        local = PosixBackend(environment, forker, limits=Limits(inherited=before, reserve=reserve))
-    from backends.echo import EchoBackend
-
-    echo = EchoBackend()
-    return {local.name: local, echo.name: echo}
-
-
-async def _close_backends(settings: Settings, backends: Mapping[str, Backend], *, ends_all: bool) -> None:
-    """Let go of where programs run; a holder of our own ends once there is nothing in it."""
-    for backend in backends.values():
-        if ends_all and settings.holder == "on":
-            await backend.stop()
-        await backend.close()
-
-
-async def _check_backends(backends: Iterable[Backend]) -> None:
-    """Raise StartError if it cannot be known what runs: taken for lost it would be ended by the next start."""
-    for backend in backends:
-        try:
-            await backend.survivors()
-        except BackendError as error:
-            raise StartError(str(error)) from error
-
-
-async def _check_shell(settings: Settings, backend: Backend) -> None:
-    """Refuse a default shell that is not there now, and not when somebody asks for a session. Raises StartError."""
-    wanted = settings.default_shell
-    if wanted is None:
-        return
-    found = await backend.shells()
-    if wanted not in found:
-        raise StartError(f"DEFAULT_SHELL={wanted!r} is wrong; allowed: {', '.join(found) or 'none: there is no shell'}")
-
-
-def _raise_descriptor_limit() -> tuple[int, int]:
-    """Take all descriptors the system allows (a session needs three); return the limit that was, and the one now."""
-    if sys.platform == "win32":
-        raise AssertionError("there is no such limit")
-    import resource
-
-    before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):  # macOS says "unlimited" and then refuses that
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return before, resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from terminal_service import __version__, app
+from terminal_service.backends_app import StartError
 from terminal_service.control import Refused
 from terminal_service.listeners import ListenError
 from terminal_service.settings import Settings, SettingsError
@@ -43,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         settings = Settings.from_environment(os.environ, options.env_file)  # noqa: TID251 - handed to settings, its one reader
         environment = dict(os.environ)  # noqa: TID251 - what shells may inherit is chosen from it by the backend
         return _stop(options, settings, environment) if options.command else _serve(options, settings, environment)
-    except (SettingsError, StateError, ListenError, Refused, app.StartError) as error:
+    except (SettingsError, StateError, ListenError, Refused, StartError) as error:
         return _fail(str(error))
     except OSError as error:
         return _fail(f"cannot run: {error}")

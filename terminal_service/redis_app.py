@@ -7,9 +7,6 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from replay.redis_followers import Followers
-from replay.redis_seal import seal
-
 from nodes.base import NodeFacts, NodeState
 from nodes.memory_tickets import MemoryTickets
 from nodes.redis_directory import RedisDirectory
@@ -20,7 +17,9 @@ from nodes.redis_tickets import RedisTickets
 from replay.file import FileStore
 from replay.redis_connection import TROUBLE
 from replay.redis_copy import State
+from replay.redis_followers import Followers
 from replay.redis_persister import Durability, Persister, ring_capacity
+from replay.redis_seal import seal
 from replay.redis_store import RedisStore
 from terminal_service.node import Surroundings
 

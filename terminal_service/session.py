@@ -35,6 +35,8 @@ class State(enum.Enum):
 
 _ORDER = {state: place for place, state in enumerate(State)}
 DEFAULT_SIZE = Size(24, 80)
+FAREWELL_SECONDS = 10.0
+"""An ended session stays for at least so long while somebody still reads its last output."""
 LIVING = frozenset({State.PENDING, State.PREPARING, State.RUNNING, State.ENDING})
 
 
@@ -120,6 +122,11 @@ class Session:
         if self.terminal is None:
             raise SessionOver(self.session_id, self.end_reason or self.state.value)
         return self.terminal.attach(outlet, wish)
+
+    def send_away(self, code: int, reason: str) -> None:
+        """Close the connection of every viewer."""
+        for viewer in list(self.terminal.attachments if self.terminal else ()):
+            viewer.close(code, reason)
 
     # -- states
 
@@ -245,3 +252,9 @@ class Session:
     def seconds_since_end(self) -> float:
         """How long ago it ended; 0 while it lives."""
         return 0.0 if self.ended_monotonic is None else self._clock.monotonic() - self.ended_monotonic
+
+    def is_past(self, ended_seconds: float) -> bool:
+        """Whether it has ended, and been readable, for its time, and for whoever still reads it."""
+        is_read = self.terminal is not None and self.terminal.log.readers_count > 0
+        age = self.seconds_since_end
+        return age >= ended_seconds and (age >= FAREWELL_SECONDS or not is_read)

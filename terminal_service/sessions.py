@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from backends.base import BackendError
+from terminal_service.closings import Closings
 from terminal_service.errors import Restarting, SessionOver, Unavailable, UnknownSession
 from terminal_service.launcher import Launcher
 from terminal_service.nowhere import Nowhere
@@ -24,31 +25,17 @@ if TYPE_CHECKING:
     from terminal_service.counters import Counters
     from terminal_service.publisher import Publisher
     from terminal_service.records import Records
+    from terminal_service.recovery import Kept
     from terminal_service.settings import Settings
     from terminal_service.sizes import SizePolicy
     from terminal_service.terminal import Terminal
 
 TICK_SECONDS = 1.0
-FAREWELL_SECONDS = 10.0
-"""An ended session stays for at least so long while somebody still reads its last output."""
 LOST_REASON = "this node was taken for dead by others"
 ALL_ENDED_MS = 1000
 """When clients may expect the service back where no session goes on: nobody is in a hurry then."""
 
 log = structlog.get_logger()
-
-
-class Kept(Protocol):
-    """A log that is kept readable here until it is released."""
-
-    @property
-    def log(self) -> Log:
-        """The log."""
-        ...
-
-    def release(self) -> None:
-        """Keep it no longer."""
-        ...
 
 
 class Sessions:
@@ -80,9 +67,7 @@ class Sessions:
         """What is shown here of sessions that were another node's."""
         self._stopping = asyncio.Event()
         self._ends_all = True
-        self._grace_seconds = settings.stop_grace_seconds
-        self._closings: dict[str, asyncio.Task[None]] = {}
-        """What ends programs now, by session."""
+        self._closings = Closings(self._start_task, grace_seconds=settings.stop_grace_seconds)
         self._tasks: asyncio.TaskGroup | None = None
 
     # -- life of the component
@@ -133,7 +118,7 @@ class Sessions:
             else:
                 self._start_task(self._watch(session), f"watch session {session.session_id}")
                 if session.state is State.ENDING:
-                    self._start_closing(session)
+                    self._closings.start(session)
                 log.info("session goes on", session_id=session.session_id)
                 return
         self._start_task(self._end_program(backend, survivor), f"end program of session {session.session_id}")
@@ -159,7 +144,7 @@ class Sessions:
         """Tell every viewer to come back; let go of the programs that go on, and end the others."""
         restarting = Restarting(ALL_ENDED_MS) if self._ends_all else Restarting()
         for session in self._sessions.values():
-            _tell_restart(session, restarting)
+            session.send_away(1012, str(restarting))
         for session in list(self._sessions.values()):
             if self._ends_all or not await self._detach(session):
                 self._end_soon(session, "shutdown")
@@ -180,7 +165,7 @@ class Sessions:
         if backend is None or not backend.capabilities.reattach:
             return False
         terminal.leave()
-        _tell_restart(session, Restarting())  # those who have come meanwhile
+        session.send_away(1012, str(Restarting()))  # those who have come meanwhile
         await pty.detach()
         await self._storage.save(session)
         return True
@@ -245,7 +230,7 @@ class Sessions:
     async def _undo(self, session: Session) -> None:
         """Leave nothing of a session that could not be started."""
         try:
-            await self._close_pty(session)
+            await self._closings.close(session)
             await self._close_environment(session)
         finally:
             session.enter(State.ERROR, "could not be started")
@@ -330,15 +315,9 @@ class Sessions:
                 reason = session.expiry_reason
                 if reason is not None:
                     self._end_soon(session, reason)
-            elif self._is_past(session):
+            elif session.is_past(self.settings.ended_session_seconds):
                 self._sessions.pop(session.session_id)
                 self._start_task(self._forget(session), f"forget session {session.session_id}")
-
-    def _is_past(self, session: Session) -> bool:
-        """Whether an ended session has been readable for its time, and for whoever still reads it."""
-        age = session.seconds_since_end
-        is_read = session.terminal is not None and session.terminal.log.readers_count > 0
-        return age >= self.settings.ended_session_seconds and (age >= FAREWELL_SECONDS or not is_read)
 
     async def end(self, session: Session, reason: str) -> None:
         """End a session and its whole process tree; returns when it has ended. Ending twice is harmless."""
@@ -356,34 +335,17 @@ class Sessions:
     def _end_soon(self, session: Session, reason: str) -> None:
         if session.enter(State.ENDING, reason):
             session.end_reason = reason
-            self._start_closing(session)
-
-    def _start_closing(self, session: Session) -> None:
-        key = session.session_id
-        closing = self._closings[key] = self._start_task(self._close_pty(session), f"end session {key}")
-
-        def forget(_: asyncio.Task[None]) -> None:
-            if self._closings.get(key) is closing:
-                del self._closings[key]
-
-        closing.add_done_callback(forget)
+            self._closings.start(session)
 
     def hurry(self) -> None:
         """End what is being ended without any more grace."""
-        self._grace_seconds = 0
-        for session_id, closing in list(self._closings.items()):
-            closing.cancel()
-            self._start_closing(self._sessions[session_id])
+        self._closings.hurry()
 
     def _start_task(self, work: Coroutine[object, object, None], name: str) -> asyncio.Task[None]:
         if self._tasks is None:
             work.close()
             raise Unavailable("the service has stopped")
         return self._tasks.create_task(_guarded(work, name), name=name)
-
-    async def _close_pty(self, session: Session) -> None:
-        if session.terminal is not None and session.terminal.pty is not None:
-            await session.terminal.pty.close(self._grace_seconds)
 
     async def _close_environment(self, session: Session) -> None:
         if session.environment is not None:
@@ -416,21 +378,15 @@ class Sessions:
         await self._publisher.publish(session)
 
     async def _forget(self, session: Session) -> None:
+        session.send_away(4410, "session ended")
         if session.terminal is not None:
-            for attachment in list(session.terminal.attachments):
-                attachment.close(4410, "session ended")
-                session.terminal.detach(attachment)
+            for viewer in list(session.terminal.attachments):
+                session.terminal.detach(viewer)
         kept = self._shown.pop(session.session_id, None)
         if kept is not None:
             kept.release()
         await self._storage.forget(session)
         await self._publisher.forget(session)
-
-
-def _tell_restart(session: Session, restarting: Restarting) -> None:
-    """Tell every viewer that this process goes away, and when to come back, before the shells end."""
-    for attachment in list(session.terminal.attachments if session.terminal else ()):
-        attachment.close(1012, str(restarting))
 
 
 async def _guarded(work: Coroutine[object, object, None], name: str) -> None:
