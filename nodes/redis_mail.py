@@ -212,9 +212,12 @@ class RedisMail:
                 await self._wake.wait()
                 self._wake.clear()
                 wrote = await self._trip()
-                if self._is_ending and not wrote:
+                if not self._is_ending:
+                    self._arm()
+                elif wrote:
+                    self._wake.set()
+                else:
                     return
-                self._arm()
         finally:
             if self._timer is not None:
                 self._timer.cancel()

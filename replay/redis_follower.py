@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from replay.log import Log
+    from replay.redis_reader import Facts
 
 FOLLOWED_SECONDS = 15.0
 """So long Redis publishes for a follower that says nothing more."""
@@ -32,8 +33,9 @@ Command = tuple[str | int | bytes, ...]
 class Follower:
     """One log, followed. Belongs to the event loop's thread."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, missing_seconds: float = MISSING_SECONDS) -> None:
         """Begin with nothing read."""
+        self._missing_seconds = missing_seconds
         self.name = name
         self.keys = Keys.of(name)
         self.channel = self.keys.live.encode()
@@ -53,6 +55,7 @@ class Follower:
         self._entries = FIRST_ENTRIES
         self._page: bytes | None = None
         self._refreshes = False
+        self._reads = False
 
     @property
     def log(self) -> Log:
@@ -95,10 +98,11 @@ class Follower:
             commands.append(("SET", self.keys.followed, manner, "PX", int(FOLLOWED_SECONDS * 1000)))
         if self.mirror is None:
             self._heard_early, self._page = False, None
-            commands.append(("HGETALL", self.keys.hash))
         else:
             self.mirror.prepare()
-        if self.wants_reading:
+        self._reads = self.wants_reading
+        if self._reads:
+            commands.append(("HGETALL", self.keys.hash))
             begin = b"(" + self._cursor()
             commands.append(("XRANGE", self.keys.stream, begin, "+", "COUNT", self._entries))
         commands.append(("HMGET", self.keys.hash, "log", "head", "index", "sealed"))
@@ -115,26 +119,33 @@ class Follower:
         if self._refreshes:
             self.refresh_at, replies = now + REFRESH_SECONDS, replies[1:]
         state = _parse_state(replies[-1])
-        if self.mirror is None:
-            mirror, replies = Mirror(parse_facts(self.name, replies[0])), replies[1:]
-            if state is None or state.epoch != mirror.epoch:
-                return True
-            self.mirror = mirror
-        if state is None:
+        facts = parse_facts(self.name, replies[0]) if self._reads and b"log" in replies[0] else None
+        if state is None or (self._reads and facts is None):
             return self._miss(now)
         self._missing_at = None
-        if state.epoch != self.mirror.epoch:
+        if facts is not None and state.epoch != facts.epoch:
+            return True  # it became another one just now
+        mirror = self._find_mirror(facts)
+        if state.epoch != mirror.epoch:
             raise HistoryLost
-        if len(replies) == 1:
-            self.mirror.is_reading = self.mirror.compare(state)
-            return self.mirror.is_reading
-        return await self._take(self.mirror, replies[0] or ())
+        if facts is None:
+            mirror.is_reading = mirror.compare(state)
+            return mirror.is_reading
+        mirror.learn(facts)
+        return await self._take(mirror, replies[1] or ())
+
+    def _find_mirror(self, facts: Facts | None) -> Mirror:
+        if self.mirror is None:
+            if facts is None:
+                raise AssertionError("what is not there yet is read, not looked at")
+            self.mirror = Mirror(facts)
+        return self.mirror
 
     def _miss(self, now: float) -> bool:
         if not self.ready.is_set():
             raise LogMissing(self.name)
         self._missing_at = now if self._missing_at is None else self._missing_at
-        if now - self._missing_at >= MISSING_SECONDS:
+        if now - self._missing_at >= self._missing_seconds:
             raise HistoryLost
         return False
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from replay.redis_connection import TROUBLE, explain
-from replay.redis_follower import Follower
+from replay.redis_follower import MISSING_SECONDS, Follower
 from replay.redis_link import Link
 from replay.redis_primaries import Primaries
 
@@ -36,7 +36,7 @@ class Followed:
 
     `log` has the epoch, positions, events and retention of the owner's; nobody but the follower appends to it.
     `changed` is called once (on the event loop, never within `follow`) if `log` is no good any more: another
-    history has its name, or it is gone, or Redis kept too little to go on. Nothing is appended to it then; it can be
+    history has its name, or it is gone. Nothing is appended to it then; it can be
     read until `release`; whoever wants more follows the name again.
     """
 
@@ -92,9 +92,15 @@ class Followers:
         address: RedisAddress,
         *,
         linger_seconds: float = LINGER_SECONDS,
+        missing_seconds: float = MISSING_SECONDS,
         deliver: Callable[[Follower, bytes, float], bool] = Follower.hear,
     ) -> None:
-        """Begin with none. `deliver`: what hands a message to a follower, for tests to come between."""
+        """Begin with none.
+
+        `missing_seconds`: how long Redis may have forgotten a log before it counts as gone. `deliver`:
+        what hands a message to a follower, for tests to come between.
+        """
+        self._missing_seconds = missing_seconds
         self._linger_seconds = linger_seconds
         self._deliver = deliver
         self._primaries = Primaries(address)
@@ -132,7 +138,7 @@ class Followers:
     def _begin(self, name: str) -> _Shared:
         if self._is_stopping:
             raise ConnectionError("this node stops")
-        shared = self._shared[name] = _Shared(Follower(name))
+        shared = self._shared[name] = _Shared(Follower(name, missing_seconds=self._missing_seconds))
         shared.follower.on_lost = lambda: self._lose(shared)
         self._homeless.append(shared)
         self._work.set()

@@ -314,7 +314,7 @@ class Link:
             if follower.ready.is_set():
                 log.info("followed log cannot be continued", log=follower.name)
                 follower.lose()
-            else:  # it was trimmed faster than it was read
+            else:  # it became another one while it was read
                 follower.mirror = None
                 self._queue(follower)
 

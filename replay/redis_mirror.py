@@ -30,7 +30,7 @@ ITEM_BYTES = 256
 
 
 class HistoryLost(Exception):
-    """The copy cannot be continued: something between it and what Redis has is gone, or it is another history."""
+    """The copy cannot be continued: what Redis has now is another history, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,15 @@ class State:
 class Mirror:
     """A copy of a log in memory, as its owner's: same epoch, positions, events and retention.
 
-    Where the owner lost output before Redis had it (a told gap), the copy forgets what is before: a position alone
-    cannot tell the two sides apart. A reader that had not come so far is told what it missed, as always (`Trimmed`).
+    Where output is missing (the owner lost it before Redis had it, or it was trimmed before it was read here) the copy
+    goes on behind that, and forgets what is before: a position alone cannot tell the two sides apart. A reader that had
+    not come so far is told what it missed, as it is by any log (`Trimmed`).
     """
 
     def __init__(self, facts: Facts) -> None:
         """Begin with what is known of the log; `log` is there when the first of it was read."""
         self._facts = facts
-        self._early: list[Event] = sorted(facts.events, key=lambda event: event.index)
+        self._early: list[Event] = []
         self._log: Log | None = None
         self._pending: deque[Message] = deque()
         self._pending_bytes = 0
@@ -109,8 +110,12 @@ class Mirror:
         self._pending.clear()
         self._pending_bytes, self._has_missed = 0, False
 
+    def learn(self, facts: Facts) -> None:
+        """Note what was known of the log before the entries that are taken next were read."""
+        self._facts = facts
+
     def take(self, entries: Sequence[tuple[bytes, Mapping[bytes, bytes]]]) -> int:
-        """Take as many entries of the stream as one turn allows; return how many. Raises HistoryLost."""
+        """Take as many entries of the stream as one turn allows; return how many."""
         size = count = 0
         for entry_id, fields in entries:
             if size >= TURN_BYTES:
@@ -130,11 +135,23 @@ class Mirror:
             log = self._begin(item.end if isinstance(item, Hole) else item.start)
         if isinstance(item, Event):
             if item.index >= log.next_index:
+                self._skip_to(log, item.position)
                 log.put_event(item)
-        elif item.start > log.head:
-            raise HistoryLost
         elif item.end > log.head:
+            self._skip_to(log, item.start)
             self._append(log, item)
+
+    def _skip_to(self, log: Log, position: int) -> None:
+        """Where output is missing, go on behind it, with what is known of the events there."""
+        if position > log.head:
+            _skip(log, position)
+            self._put_known(log)
+
+    def _put_known(self, log: Log) -> None:
+        """Put the last events of each kind that are not in the stream any more."""
+        for event in self._facts.events:
+            if event.index >= log.next_index and event.position <= log.head:
+                log.put_event(event)
 
     def _begin(self, start: int) -> Log:
         retention = max(self._facts.retention_bytes, MINIMUM_RETENTION_BYTES)
@@ -142,11 +159,9 @@ class Mirror:
         log = Log(
             region, retention_bytes=retention, epoch=self._facts.epoch, spare=MemoryRegion, start=start, head=start
         )
-        log.next_index = 0
-        for event in sorted(self._early, key=lambda event: event.index):
-            if event.index >= log.next_index and event.position <= start:
-                log.put_event(event)
-        log.next_index = max(log.next_index, 1)
+        known = {event.index: event for event in (*self._facts.events, *self._early) if event.position <= start}
+        for _, event in sorted(known.items()):
+            log.put_event(event)
         self._early.clear()
         self._log = log
         return log
@@ -193,16 +208,16 @@ class Mirror:
         elif isinstance(item, Chunk):
             log.append(memoryview(item.data)[log.head - item.start :])
         else:
-            _skip(log, item)
+            _skip(log, item.end)
 
 
 def _size_of(item: Item) -> int:
     return ITEM_BYTES + (len(item.data) if isinstance(item, Chunk) else 0)
 
 
-def _skip(log: Log, hole: Hole) -> None:
+def _skip(log: Log, position: int) -> None:
     """Move the head over what is not there, and forget what is before it."""
-    while log.head < hole.end:
-        log.commit(min(len(log.get_buffer()), hole.end - log.head))
-    log.trim(hole.end)
+    while log.head < position:
+        log.commit(min(len(log.get_buffer()), position - log.head))
+    log.trim(position)
     log.notify()

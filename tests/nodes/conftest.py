@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.mail_nodes import Nodes
 from support.redis_keys import assert_all_end, flush
 from support.redis_server import FLAVOURS, RedisCluster, RedisServer
 
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session", params=[*FLAVOURS, "cluster"])
 def _server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RedisServer | RedisCluster]:
+) -> Iterator[RedisServer | RedisCluster | None]:
+    if request.param == "memory":  # asked for by those that run without a server too
+        yield None
+        return
     directory = tmp_path_factory.mktemp("redis")
     made = RedisCluster(directory) if request.param == "cluster" else RedisServer(directory, flavour=request.param)
     with made:
@@ -27,6 +31,17 @@ def _server(
 def server(_server: RedisServer | RedisCluster) -> Iterator[RedisServer | RedisCluster]:
     flush(_server)
     yield _server
+    assert_all_end(_server)
+
+
+@pytest.fixture
+def nodes(_server: RedisServer | RedisCluster | None) -> Iterator[Nodes]:
+    """Give nodes that write to each other over that server, or in memory."""
+    if _server is None:
+        yield Nodes(None)
+        return
+    flush(_server)
+    yield Nodes(_server.url)
     assert_all_end(_server)
 
 

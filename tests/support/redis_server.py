@@ -167,7 +167,8 @@ class RedisServer:
         return strangers
 
     def __enter__(self) -> Self:
-        self.start()
+        if self._process is None:
+            self.start()
         return self
 
     def __exit__(
@@ -243,6 +244,31 @@ class RedisCluster:
         for server in (target, source, *self.servers):
             server.call("CLUSTER", "SETSLOT", slot, "NODE", ids[target.port])
 
+    def add_replica_of(self, directory: Path, master: RedisServer) -> RedisServer:
+        """Start a replica of a master, and return it once it has everything; whoever asks for it stops it."""
+        bus = str(find_port())
+        replica = RedisServer(
+            directory,
+            *("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", bus),
+        )
+        replica.start()
+        master_bus = master._options[master._options.index("--cluster-port") + 1]
+        replica.call("CLUSTER", "MEET", "127.0.0.1", master.port, master_bus)
+        name = master.call("CLUSTER", "MYID").decode()
+        poll_until(lambda: _says_ok(replica, "CLUSTER", "REPLICATE", name), description="it knows its master")
+        poll_until(
+            lambda: b"master_link_status:up" in replica.call("INFO", "replication"), description="a replica in step"
+        )
+        return replica
+
+    def fail_over(self, replica: RedisServer) -> None:
+        """Make a replica the master, as an operator does, and wait until all know."""
+        poll_until(lambda: _says_ok(replica, "CLUSTER", "FAILOVER"), description="a replica that may take over")
+        poll_until(
+            lambda: all(replica.port in {row[2][1] for row in _known(server)} for server in (replica, *self.servers)),
+            description="all know the new master",
+        )
+
     def _is_whole(self) -> bool:
         return all(
             b"cluster_state:ok" in server.call("CLUSTER", "INFO") and _masters(server) == len(self.servers)
@@ -259,6 +285,13 @@ class RedisCluster:
         strangers = [key for server in self.servers for key in server.find_strangers()] if error is None else []
         self.kill()
         assert not strangers
+
+
+def _says_ok(server: RedisServer, *words: str) -> bool:
+    try:
+        return bool(server.call(*words))
+    except redis.ResponseError:
+        return False
 
 
 def _masters(server: RedisServer) -> int:
