@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nodes.base import Entry, NodeFacts, NodeState
 from nodes.errors import Away
+from nodes.memory_assignments import MemoryAssignments
 from nodes.memory_directory import MemoryDirectory
 from nodes.memory_mail import MemoryMail, MemoryPost
 from nodes.memory_registry import MemoryRegistry
@@ -73,6 +74,7 @@ class Company:
 
     post: MemoryPost = field(default_factory=MemoryPost)
     directory: Directory = field(default_factory=Directory)
+    assignments: MemoryAssignments = field(default_factory=MemoryAssignments)
     told: dict[str, NodeFacts] = field(default_factory=dict)
 
     @contextlib.asynccontextmanager
@@ -83,7 +85,7 @@ class Company:
         mail = MemoryMail(self.post, name)
         backends = tuple(options.get("backends") or {"echo": None})
         registry = Registry(facts_of(name, backends), self.told)
-        around = Around(registry, self.directory, mail, spreads)
+        around = Around(registry, self.directory, mail, spreads, self.assignments)
         async with serve(around=around, **options) as service:
             registry.announce()
             running = tasks.create_task(mail.run(), name=f"mail of {name}")

@@ -232,6 +232,41 @@ async def test_a_new_session_goes_to_a_node_that_has_its_backend() -> None:
         assert (await ann.post(SESSIONS, json={"backend": "other", "user_id": "bob"})).status_code == 403
 
 
+async def test_a_creation_repeated_with_its_key_at_any_node_is_carried_out_once() -> None:
+    company = Company()
+    async with (
+        asyncio.TaskGroup() as tasks,
+        company.node(tasks, "one", spreads=True) as one,
+        company.node(tasks, "two", spreads=True) as two,
+        company.node(tasks, "three", spreads=True) as three,
+    ):
+        made = []
+        for number in range(6):
+            options: dict[str, Any] = {"json": {}, "headers": {"Idempotency-Key": f"key {number}".replace(" ", "-")}}
+            answers = [await node.http.post(SESSIONS, **options) for node in (one, two, three, one)]
+            assert [answer.status_code for answer in answers] == [201] * 4
+            assert len({answer.content for answer in answers}) == 1
+            assert [answer.headers.get("idempotency-replayed") for answer in answers] == [None, *["true"] * 3]
+            made.append(answers[0].json())
+            for node in (one, two, three):
+                node.fleet.registry.announce(sessions=node.sessions.living_count)
+        assert {view["node"] for view in made} == {"one", "two", "three"}
+        assert sum(node.sessions.living_count for node in (one, two, three)) == 6
+        other = await two.http.post(SESSIONS, **{**options, "json": {"name": "other"}})
+        assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+
+async def test_a_creation_whose_node_is_gone_belongs_to_another() -> None:
+    async with two_nodes() as (one, two, company):
+        options: dict[str, Any] = {"json": {}, "headers": {"Idempotency-Key": "k"}}
+        assert (await two.http.post(SESSIONS, **options)).json()["node"] == "two"
+        assert (await one.http.post(SESSIONS, **options)).json()["node"] == "two"
+        company.told["three"] = replace(company.told.pop("two"), node_id="three")
+        again = await one.http.post(SESSIONS, **options)
+        assert (again.json()["node"], "idempotency-replayed" in again.headers) == ("one", False)
+        assert (await one.http.post(SESSIONS, **options)).json() == again.json()
+
+
 async def test_the_nodes_are_listed() -> None:
     async with two_nodes(keys=True) as (one, two, company), one.client("ann") as ann:
         company.told["two"] = replace(company.told["two"], state=NodeState.DRAINING, sessions=7)
