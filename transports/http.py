@@ -78,7 +78,7 @@ def make_api(
         TicketRoutes(finder, tickets),
         HealthRoutes(sessions, fleet, render_metrics),
         FrontRoutes(sessions, fleet, bundle, __version__),
-        NodeRoutes(fleet),
+        NodeRoutes(sessions, fleet),
         DocsRoutes(),
     ):
         routes.add_to(api)
