@@ -7,11 +7,9 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from replay.redis_followers import Followers
-from replay.redis_seal import seal
-
 from nodes.base import NodeFacts, NodeState
 from nodes.memory_tickets import MemoryTickets
+from nodes.redis_assignments import RedisAssignments
 from nodes.redis_directory import RedisDirectory
 from nodes.redis_mail import RedisMail
 from nodes.redis_reaper import Reaper
@@ -20,7 +18,9 @@ from nodes.redis_tickets import RedisTickets
 from replay.file import FileStore
 from replay.redis_connection import TROUBLE
 from replay.redis_copy import State
+from replay.redis_followers import Followers
 from replay.redis_persister import Durability, Persister, ring_capacity
+from replay.redis_seal import seal
 from replay.redis_store import RedisStore
 from terminal_service.node import Surroundings
 
@@ -51,6 +51,7 @@ class RedisParts:
             address, node_id, ttl_seconds=settings.redis_ttl_seconds, ended_seconds=settings.ended_session_seconds
         )
         self._tickets = RedisTickets(address, spare=MemoryTickets())
+        self.assignments = RedisAssignments(address)
 
     @property
     def tickets(self) -> TicketStore:
@@ -87,7 +88,7 @@ class RedisParts:
         )
 
     async def _close(self) -> None:
-        await asyncio.gather(self.directory.close(), self._tickets.close())
+        await asyncio.gather(self.directory.close(), self._tickets.close(), self.assignments.close())
 
     def _hear_of_the_end(self, name: str, state: State) -> None:
         """End the session of a log that another node has sealed; one that is forked goes on, and says so."""

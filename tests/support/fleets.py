@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from terminal_service.session import Session
+    from transports.access import Find
 
 
 class Directory(MemoryDirectory):
@@ -79,13 +80,13 @@ class Company:
 
     @contextlib.asynccontextmanager
     async def node(
-        self, tasks: asyncio.TaskGroup, name: str, *, spreads: bool = False, **options: Any
+        self, tasks: asyncio.TaskGroup, name: str, *, spreads: bool = False, find: Find | None = None, **options: Any
     ) -> AsyncIterator[HttpService]:
         """Run a node."""
         mail = MemoryMail(self.post, name)
         backends = tuple(options.get("backends") or {"echo": None})
         registry = Registry(facts_of(name, backends), self.told)
-        around = Around(registry, self.directory, mail, spreads, self.assignments)
+        around = Around(registry, self.directory, mail, spreads, self.assignments, find)
         async with serve(around=around, **options) as service:
             registry.announce()
             running = tasks.create_task(mail.run(), name=f"mail of {name}")

@@ -10,6 +10,7 @@ from backends.echo import EchoBackend
 from nodes.base import NodeState
 from support.fleets import Company, two_nodes
 from support.http_service import serve
+from terminal_service.errors import Unavailable
 from terminal_service.policy import Identity, Role
 from transports import forwarded
 from transports.forwarded import Answering, Asked
@@ -94,6 +95,32 @@ async def test_a_session_of_somebody_else_looks_like_none_at_every_node_whatever
             refused = await ann_at_one.get(one.path(view))
             assert (refused.status_code, refused.json()["code"]) == (503, "restarting")
             assert refused.headers["retry-after"] == "1"
+
+
+async def test_output_of_another_node_is_this_nodes_own_to_serve_and_only_to_those_who_may_know_of_it() -> None:
+    asked = []
+
+    async def find(session_id: str) -> Any:
+        asked.append(session_id)
+        raise Unavailable("a copy of the log would be begun now")
+
+    company = Company()
+    async with (
+        asyncio.TaskGroup() as tasks,
+        company.node(tasks, "one", keys=True, find=find) as one,
+        company.node(tasks, "two", keys=True) as two,
+        one.client("ann") as ann,
+        one.client("bob") as bob,
+        two.client("ann") as ann_at_two,
+    ):
+        view = (await ann_at_two.post(SESSIONS, json={})).json()
+        await company.tell(two)
+        unknown = without_times(await bob.get(f"{SESSIONS}/{'0' * 36}/output"))
+        assert without_times(await bob.get(one.path(view, "/output"))) == unknown
+        assert without_times(await bob.get(one.path(view, "/output"), params={"follow": "true"})) == unknown
+        assert (unknown[0], asked) == (404, [])
+        assert (await ann.get(one.path(view, "/output"))).status_code == 503
+        assert asked == [view["session_id"]]
 
 
 async def test_the_caller_is_whoever_the_guard_let_in_and_not_what_a_header_says() -> None:
