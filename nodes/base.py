@@ -152,6 +152,17 @@ class TicketStore(Protocol):
         ...
 
 
+class Assignments(Protocol):
+    """Which node carries out what a user may ask for again at any node: it knows whether that was done."""
+
+    async def assign(self, user: str, digest: bytes, node_id: str, *, instead_of: str | None = None) -> str:
+        """Return the node that a request belongs to: this one if it was nobody's, or `instead_of`'s, until now.
+
+        Kept for a day, and for the last 1,000 requests of each user. Raises Away.
+        """
+        ...
+
+
 NoteHandler: TypeAlias = Callable[[str, bytes], None]
 """Called with the sender's node id and the body. Returns soon; must not raise."""
 CallHandler: TypeAlias = Callable[[str, bytes], Awaitable[bytes]]

@@ -15,6 +15,8 @@
     ts:user:{<user>}:living           zset    the same of a user
     ts:user:{<user>}:tickets          zset    unused tickets of a user, by the time until which they can be used
     ts:ticket:{<digest>}              string  what a ticket is for
+    ts:user:{<user>}:assigned         hash    node by digest of a request that may be repeated
+    ts:user:{<user>}:assigned_at      zset    these digests by the time (µs, of Redis) they came
 
 No clock but that of Redis is compared with anything in Redis. Every key has a time to live.
 """
@@ -169,4 +171,22 @@ if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
 redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1
+""")
+
+ASSIGN = Script.of("""
+-- KEYS assigned, assigned_at. ARGV digest, node, the node it may be taken from ('': none), limit, milliseconds to live.
+-- Return the node that a request belongs to; the oldest requests beyond the limit belong to nobody again.
+local has = redis.call('HGET', KEYS[1], ARGV[1])
+if has and has ~= ARGV[3] then return has end
+local time = redis.call('TIME')
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('ZADD', KEYS[2], time[1] * 1000000 + time[2], ARGV[1])
+local surplus = redis.call('ZCARD', KEYS[2]) - ARGV[4]
+if surplus > 0 then
+  local oldest = redis.call('ZPOPMIN', KEYS[2], surplus)
+  for at = 1, #oldest, 2 do redis.call('HDEL', KEYS[1], oldest[at]) end
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
+redis.call('PEXPIRE', KEYS[2], ARGV[5])
+return ARGV[2]
 """)

@@ -143,6 +143,7 @@ class _Service:
         from nodes.memory_tickets import MemoryTickets
         from terminal_service.metrics import Metrics
         from terminal_service.tickets import Tickets
+        from transports.alone import alone
         from transports.application import make_application, make_metrics_application
         from transports.server import Server
 
@@ -165,8 +166,9 @@ class _Service:
                 metrics,
                 bundle=_read_bundle(),
                 tickets=Tickets(parts.tickets if parts else MemoryTickets(sessions.clock.monotonic)),
-                fleet=self._node.fleet if self._node else None,
+                fleet=self._node.fleet if self._node else alone(sessions, node_id=node_id, backends=self._backends),
                 find=self._node.find if self._node else None,
+                assignments=parts.assignments if parts else None,
             ),
             make_metrics_application(settings, metrics),
         ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nodes.base import NodeFacts, NodeState
 from nodes.memory_tickets import MemoryTickets
+from nodes.redis_assignments import RedisAssignments
 from nodes.redis_directory import RedisDirectory
 from nodes.redis_mail import RedisMail
 from nodes.redis_reaper import Reaper
@@ -50,6 +51,7 @@ class RedisParts:
             address, node_id, ttl_seconds=settings.redis_ttl_seconds, ended_seconds=settings.ended_session_seconds
         )
         self._tickets = RedisTickets(address, spare=MemoryTickets())
+        self.assignments = RedisAssignments(address)
 
     @property
     def tickets(self) -> TicketStore:
@@ -86,7 +88,7 @@ class RedisParts:
         )
 
     async def _close(self) -> None:
-        await asyncio.gather(self.directory.close(), self._tickets.close())
+        await asyncio.gather(self.directory.close(), self._tickets.close(), self.assignments.close())
 
     def _hear_of_the_end(self, name: str, state: State) -> None:
         """End the session of a log that another node has sealed; one that is forked goes on, and says so."""

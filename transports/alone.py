@@ -11,17 +11,17 @@ from nodes.memory_registry import MemoryRegistry
 from terminal_service.fleet import Fleet
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from terminal_service.sessions import Sessions
 
-NAME = "alone"
 
-
-def alone(sessions: Sessions) -> Fleet:
+def alone(sessions: Sessions, *, node_id: str = "this", place: str = "", backends: Iterable[str] = ()) -> Fleet:
     """Return a fleet of this node only, in the memory of this process."""
-    facts = NodeFacts(NAME, "this process", NodeState.ACTIVE, (), 0)
+    facts = NodeFacts(node_id, place, NodeState.ACTIVE, tuple(backends), 0)
     return Fleet(
         sessions,
         registry=MemoryRegistry(facts),
         directory=MemoryDirectory(),
-        mail=MemoryMail(None, NAME),
+        mail=MemoryMail(None, node_id),
     )

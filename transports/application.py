@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp
 
+    from nodes.base import Assignments
     from terminal_service.fleet import Fleet
     from terminal_service.metrics import Metrics
     from terminal_service.session import Session
@@ -37,16 +38,26 @@ def make_application(
     tickets: Tickets,
     fleet: Fleet | None = None,
     find: Find | None = None,
+    assignments: Assignments | None = None,
 ) -> ASGIApp:
     """Return the application that serves `sessions`, those of the other nodes, and the web client that has been built.
 
-    To be called before the fleet's mail runs. `find` finds sessions on any node. Without both this node is alone.
+    To be called before the fleet's mail runs. `find` finds sessions on any node, and `assignments` are those of all
+    nodes. Without these this node is alone.
     """
 
     async def find_here(session_id: str) -> Session | Shadow:
         return sessions.get(session_id)
 
-    api = make_api(sessions, metrics.render, bundle=bundle, tickets=tickets, fleet=fleet, find=find)
+    api = make_api(
+        sessions,
+        metrics.render,
+        bundle=bundle,
+        tickets=tickets,
+        fleet=fleet,
+        find=find,
+        assignments=assignments,
+    )
     terminals = TerminalSocket(find or find_here, settings, sessions.clock)
     return _guarded(
         [

@@ -7,6 +7,7 @@ twice.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -14,19 +15,20 @@ import msgspec
 import structlog
 
 from nodes.base import NodeState
-from nodes.errors import NodesError
+from nodes.errors import Away, NodesError
 from terminal_service.errors import Restarting, Unavailable
 from terminal_service.policy import Action, Decision, decide
 from transports import problems, refusals
 from transports.access import ONLY_HERE
 from transports.forwarded import CALL, Answer, Asked, decode_answer, encode
+from transports.idempotency import idempotency_key
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from nodes.base import Entry
+    from nodes.base import Assignments, Entry
     from terminal_service.fleet import Fleet
     from terminal_service.policy import Identity
     from transports.problems import Problem
@@ -56,10 +58,16 @@ _read_wish = msgspec.json.Decoder(_Wish).decode
 class Forwarding:
     """ASGI middleware: what belongs to another node is answered by it. Stands behind the guard and `BoundedBody`."""
 
-    def __init__(self, app: ASGIApp, *, fleet: Fleet, seconds: float = FORWARD_SECONDS) -> None:
-        """Ask `app` what this node answers itself; a node that has not answered after `seconds` is unreachable."""
+    def __init__(
+        self, app: ASGIApp, *, fleet: Fleet, assignments: Assignments, seconds: float = FORWARD_SECONDS
+    ) -> None:
+        """Ask `app` what this node answers itself; a node that has not answered after `seconds` is unreachable.
+
+        `assignments`: where all nodes agree on who carries out a creation with an Idempotency-Key.
+        """
         self._app = app
         self._fleet = fleet
+        self._assignments = assignments
         self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,11 +102,27 @@ class Forwarding:
     async def _create(self, scope: Scope, identity: Identity, receive: Receive, send: Send) -> None:
         """Have a session created by the node that it belongs to."""
         body, receive = await _read(receive)
-        node = self._fleet.place(_backend(body))
-        if node is None:
+        own = self._fleet.registry.node_id
+        node = self._fleet.place(_backend(body)) or own
+        key = idempotency_key(scope)
+        if key is not None and len(self._fleet.registry.nodes()) > 1:
+            node = await self._assign(identity.user, key, node)
+        if node == own:
             await self._app(scope, receive, send)
             return
         await self._give(node, Asked.of(scope, identity, body), send)
+
+    async def _assign(self, user: str, key: bytes, node: str) -> str:
+        """Return the node that has got a request of this key, `node` if none has: it knows what became of it."""
+        digest = hashlib.sha256(key).digest()
+        try:
+            has = await self._assignments.assign(user, digest, node)
+            if not self._fleet.registry.is_living(has):  # what it made is lost
+                has = await self._assignments.assign(user, digest, node, instead_of=has)
+        except Away as away:
+            log.warning("a repetition at another node will not be known", reason=str(away))
+            return node
+        return has
 
     async def _give(self, node: str, asked: Asked, send: Send) -> None:
         """Give a node's answer, or say why there is none."""

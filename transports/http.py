@@ -11,6 +11,8 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Scope
 
+from nodes.base import Assignments
+from nodes.memory_assignments import MemoryAssignments
 from terminal_service import __version__
 from terminal_service.errors import ServiceError
 from terminal_service.fleet import Fleet
@@ -46,6 +48,7 @@ def make_api(
     tickets: Tickets,
     fleet: Fleet | None = None,
     find: Find | None = None,
+    assignments: Assignments | None = None,
     forward_seconds: float = FORWARD_SECONDS,
 ) -> FastAPI:
     """Return the API on these sessions and the fleet's, to be mounted at "/" behind the guard (`transports.guard`).
@@ -53,7 +56,7 @@ def make_api(
     `render_metrics` gives what `/metrics` answers and its content type, and must not block. `bundle` is the web
     client, empty where none has been built; `tickets` are those that the guard redeems. It answers what
     other nodes of the fleet forward; without a fleet this node is alone. `find` finds sessions on any node, for
-    what is not forwarded; `forward_seconds` is the patience with other nodes.
+    what is not forwarded; `assignments` are those of all nodes, `forward_seconds` is the patience with them.
     """
     fleet = fleet or alone(sessions)
     finder = Finder(sessions, find)
@@ -75,14 +78,19 @@ def make_api(
         TicketRoutes(finder, tickets),
         HealthRoutes(sessions, fleet, render_metrics),
         FrontRoutes(sessions, fleet, bundle, __version__),
-        NodeRoutes(fleet),
+        NodeRoutes(sessions, fleet),
         DocsRoutes(),
     ):
         routes.add_to(api)
     _map_errors(api)
     # The last one added is the first one passed.
     api.add_middleware(Idempotency, clock=sessions.clock, is_repeatable=partial(_is_repeatable, api))
-    api.add_middleware(Forwarding, fleet=fleet, seconds=forward_seconds + sessions.settings.stop_grace_seconds)
+    api.add_middleware(
+        Forwarding,
+        fleet=fleet,
+        assignments=assignments or MemoryAssignments(),
+        seconds=forward_seconds + sessions.settings.stop_grace_seconds,
+    )
     api.add_middleware(BoundedBody)
     api.add_middleware(Failsafe)
     fleet.mail.on_call(CALL, Answering(api).answer)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from nodes.base import NodeFacts
 from terminal_service.fleet import Fleet
 from terminal_service.policy import Action
+from terminal_service.sessions import Sessions
 from transports.access import OnService
 from transports.openapi import refusals
 
@@ -28,8 +29,9 @@ class NodeView(BaseModel):
 class NodeRoutes:
     """The nodes of the service."""
 
-    def __init__(self, fleet: Fleet) -> None:
-        """Tell of these."""
+    def __init__(self, sessions: Sessions, fleet: Fleet) -> None:
+        """Tell of these; of this one with what `sessions` are now."""
+        self._sessions = sessions
         self._fleet = fleet
 
     def add_to(self, api: FastAPI) -> None:
@@ -47,16 +49,15 @@ class NodeRoutes:
 
     async def list(self) -> list[NodeView]:
         """List the nodes that live, by name. Any of them serves every session."""
-        registry = self._fleet.registry
-        return [_view_of(facts, registry.node_id) for _, facts in sorted(registry.nodes().items())]
+        return [self._view_of(facts) for _, facts in sorted(self._fleet.registry.nodes().items())]
 
-
-def _view_of(facts: NodeFacts, own: str) -> NodeView:
-    return NodeView(
-        node=facts.node_id,
-        place=facts.place,
-        state=facts.state.value,
-        backends=list(facts.backends),
-        active_sessions=facts.sessions,
-        answers=facts.node_id == own,
-    )
+    def _view_of(self, facts: NodeFacts) -> NodeView:
+        is_own = facts.node_id == self._fleet.registry.node_id
+        return NodeView(
+            node=facts.node_id,
+            place=facts.place,
+            state=facts.state.value,
+            backends=list(facts.backends),
+            active_sessions=self._sessions.living_count if is_own else facts.sessions,
+            answers=is_own,
+        )

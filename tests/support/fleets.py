@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nodes.base import Entry, NodeFacts, NodeState
 from nodes.errors import Away
+from nodes.memory_assignments import MemoryAssignments
 from nodes.memory_directory import MemoryDirectory
 from nodes.memory_mail import MemoryMail, MemoryPost
 from nodes.memory_registry import MemoryRegistry
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from terminal_service.session import Session
+    from transports.access import Find
 
 
 class Directory(MemoryDirectory):
@@ -73,17 +75,18 @@ class Company:
 
     post: MemoryPost = field(default_factory=MemoryPost)
     directory: Directory = field(default_factory=Directory)
+    assignments: MemoryAssignments = field(default_factory=MemoryAssignments)
     told: dict[str, NodeFacts] = field(default_factory=dict)
 
     @contextlib.asynccontextmanager
     async def node(
-        self, tasks: asyncio.TaskGroup, name: str, *, spreads: bool = False, **options: Any
+        self, tasks: asyncio.TaskGroup, name: str, *, spreads: bool = False, find: Find | None = None, **options: Any
     ) -> AsyncIterator[HttpService]:
         """Run a node."""
         mail = MemoryMail(self.post, name)
         backends = tuple(options.get("backends") or {"echo": None})
         registry = Registry(facts_of(name, backends), self.told)
-        around = Around(registry, self.directory, mail, spreads)
+        around = Around(registry, self.directory, mail, spreads, self.assignments, find)
         async with serve(around=around, **options) as service:
             registry.announce()
             running = tasks.create_task(mail.run(), name=f"mail of {name}")

@@ -15,6 +15,7 @@ from starlette.routing import Mount
 
 from backends.echo import EchoBackend
 from nodes.base import NodeFacts, NodeState
+from nodes.memory_assignments import MemoryAssignments
 from nodes.memory_directory import MemoryDirectory
 from nodes.memory_mail import MemoryMail
 from nodes.memory_registry import MemoryRegistry
@@ -42,9 +43,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from backends.base import Backend
-    from nodes.base import Directory, Mail, Registry
+    from nodes.base import Assignments, Directory, Mail, Registry
     from replay.store import Store
     from terminal_service.records import Records
+    from transports.access import Find
 
 NAME = "alone"
 NO_BUNDLE = Bundle()
@@ -71,6 +73,8 @@ class Around:
     directory: Directory = field(default_factory=MemoryDirectory)
     mail: Mail = field(default_factory=lambda: MemoryMail(None, NAME))
     spreads: bool = False
+    assignments: Assignments = field(default_factory=MemoryAssignments)
+    find: Find | None = None
 
     def publisher(self, settings: Settings, clock: Clock) -> Publisher:
         node, limit = self.registry.node_id, settings.max_concurrent_sessions_per_user
@@ -169,6 +173,8 @@ async def serve(
         bundle=bundle,
         tickets=tickets,
         fleet=fleet,
+        find=around.find,
+        assignments=around.assignments,
         forward_seconds=forward_seconds,
     )
     app = Guard(Starlette(routes=[Mount("/", api)]), keys=api_keys)

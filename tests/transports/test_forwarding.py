@@ -10,6 +10,7 @@ from backends.echo import EchoBackend
 from nodes.base import NodeState
 from support.fleets import Company, two_nodes
 from support.http_service import serve
+from terminal_service.errors import Unavailable
 from terminal_service.policy import Identity, Role
 from transports import forwarded
 from transports.forwarded import Answering, Asked
@@ -94,6 +95,32 @@ async def test_a_session_of_somebody_else_looks_like_none_at_every_node_whatever
             refused = await ann_at_one.get(one.path(view))
             assert (refused.status_code, refused.json()["code"]) == (503, "restarting")
             assert refused.headers["retry-after"] == "1"
+
+
+async def test_output_of_another_node_is_this_nodes_own_to_serve_and_only_to_those_who_may_know_of_it() -> None:
+    asked = []
+
+    async def find(session_id: str) -> Any:
+        asked.append(session_id)
+        raise Unavailable("a copy of the log would be begun now")
+
+    company = Company()
+    async with (
+        asyncio.TaskGroup() as tasks,
+        company.node(tasks, "one", keys=True, find=find) as one,
+        company.node(tasks, "two", keys=True) as two,
+        one.client("ann") as ann,
+        one.client("bob") as bob,
+        two.client("ann") as ann_at_two,
+    ):
+        view = (await ann_at_two.post(SESSIONS, json={})).json()
+        await company.tell(two)
+        unknown = without_times(await bob.get(f"{SESSIONS}/{'0' * 36}/output"))
+        assert without_times(await bob.get(one.path(view, "/output"))) == unknown
+        assert without_times(await bob.get(one.path(view, "/output"), params={"follow": "true"})) == unknown
+        assert (unknown[0], asked) == (404, [])
+        assert (await ann.get(one.path(view, "/output"))).status_code == 503
+        assert asked == [view["session_id"]]
 
 
 async def test_the_caller_is_whoever_the_guard_let_in_and_not_what_a_header_says() -> None:
@@ -230,6 +257,41 @@ async def test_a_new_session_goes_to_a_node_that_has_its_backend() -> None:
         refused = await ann.post(SESSIONS, json={"backend": "none"})
         assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "backend")
         assert (await ann.post(SESSIONS, json={"backend": "other", "user_id": "bob"})).status_code == 403
+
+
+async def test_a_creation_repeated_with_its_key_at_any_node_is_carried_out_once() -> None:
+    company = Company()
+    async with (
+        asyncio.TaskGroup() as tasks,
+        company.node(tasks, "one", spreads=True) as one,
+        company.node(tasks, "two", spreads=True) as two,
+        company.node(tasks, "three", spreads=True) as three,
+    ):
+        made = []
+        for number in range(6):
+            options: dict[str, Any] = {"json": {}, "headers": {"Idempotency-Key": f"key {number}".replace(" ", "-")}}
+            answers = [await node.http.post(SESSIONS, **options) for node in (one, two, three, one)]
+            assert [answer.status_code for answer in answers] == [201] * 4
+            assert len({answer.content for answer in answers}) == 1
+            assert [answer.headers.get("idempotency-replayed") for answer in answers] == [None, *["true"] * 3]
+            made.append(answers[0].json())
+            for node in (one, two, three):
+                node.fleet.registry.announce(sessions=node.sessions.living_count)
+        assert {view["node"] for view in made} == {"one", "two", "three"}
+        assert sum(node.sessions.living_count for node in (one, two, three)) == 6
+        other = await two.http.post(SESSIONS, **{**options, "json": {"name": "other"}})
+        assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+
+async def test_a_creation_whose_node_is_gone_belongs_to_another() -> None:
+    async with two_nodes() as (one, two, company):
+        options: dict[str, Any] = {"json": {}, "headers": {"Idempotency-Key": "k"}}
+        assert (await two.http.post(SESSIONS, **options)).json()["node"] == "two"
+        assert (await one.http.post(SESSIONS, **options)).json()["node"] == "two"
+        company.told["three"] = replace(company.told.pop("two"), node_id="three")
+        again = await one.http.post(SESSIONS, **options)
+        assert (again.json()["node"], "idempotency-replayed" in again.headers) == ("one", False)
+        assert (await one.http.post(SESSIONS, **options)).json() == again.json()
 
 
 async def test_the_nodes_are_listed() -> None:
