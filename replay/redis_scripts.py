@@ -33,10 +33,10 @@ _CLAIM = """
 -- Become the writer, unless a newer one is. Another history under this name makes way: who claims knows the right one.
 local log, owner, head, index = unpack(redis.call('HMGET', KEYS[2], 'log', 'owner', 'head', 'index'))
 if log == ARGV[1] and tonumber(owner) > tonumber(ARGV[2]) then return {'fenced', head, index, owner} end
-if log ~= ARGV[1] then
+if log ~= ARGV[1] then  -- in this order: a user who lacks a right is stopped in between, and it must end well later
   head, index = ARGV[3], '0'
-  redis.call('HSET', KEYS[2], 'log', ARGV[1], 'head', head, 'sub', '0', 'index', index, 'start', head)
   redis.call('DEL', KEYS[1])
+  redis.call('HSET', KEYS[2], 'log', ARGV[1], 'head', head, 'sub', '0', 'index', index, 'start', head, 'owner', ARGV[2])
 end
 redis.call('HSET', KEYS[2], 'owner', ARGV[2], 'retention', ARGV[4])
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
