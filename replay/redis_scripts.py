@@ -39,10 +39,10 @@ _CLAIM = """
 local log, owner, head, index, sealed = unpack(redis.call('HMGET', KEYS[2], 'log', 'owner', 'head', 'index', 'sealed'))
 if sealed then return {'fenced', head or '0', index or '0', owner or '0'} end
 if log == ARGV[1] and tonumber(owner) > tonumber(ARGV[2]) then return {'fenced', head, index, owner} end
-if log ~= ARGV[1] then
+if log ~= ARGV[1] then  -- in this order: a user who lacks a right is stopped in between, and it must end well later
   head, index = ARGV[3], '0'
   redis.call('DEL', KEYS[1], KEYS[2])
-  redis.call('HSET', KEYS[2], 'log', ARGV[1], 'head', head, 'sub', '0', 'index', index, 'start', head)
+  redis.call('HSET', KEYS[2], 'log', ARGV[1], 'head', head, 'sub', '0', 'index', index, 'start', head, 'owner', ARGV[2])
 end
 redis.call('HSET', KEYS[2], 'owner', ARGV[2], 'retention', ARGV[4])
 redis.call('PEXPIRE', KEYS[1], ARGV[5])

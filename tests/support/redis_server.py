@@ -152,6 +152,13 @@ class RedisServer:
                 self._process.wait(READY_SECONDS)
         self.kill()
 
+    def follow(self, primary: RedisServer) -> None:
+        """Become a replica, and wait until it has what the primary has."""
+        self.call("REPLICAOF", "127.0.0.1", primary.port)
+        poll_until(
+            lambda: self.call("ROLE")[3] == b"connected", description="a replica that follows", timeout=READY_SECONDS
+        )
+
     def find_strangers(self) -> list[str]:
         """Return the keys that would stay for ever, or are not named as ours; none of a server nobody can ask."""
         if self._process is None or self.has_ballast:
@@ -233,16 +240,34 @@ class RedisCluster:
 
     def move_slot_of(self, key: str) -> None:
         """Move the slot of a key, with all its keys, to another master, as an operator does."""
+        move = self.begin_to_move_slot_of(key)
+        while self.move_keys(move, 100):
+            pass
+        self.end_move(move)
+
+    def begin_to_move_slot_of(self, key: str) -> Move:
+        """Have two masters share a slot: keys that are not there are asked for at the other one (ASK)."""
         slot = self.servers[0].call("CLUSTER", "KEYSLOT", key)
         source = self.owner_of(key)
         target = next(server for server in self.servers if server is not source)
-        ids = {server.port: server.call("CLUSTER", "MYID").decode() for server in self.servers}
-        target.call("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[source.port])
-        source.call("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[target.port])
-        while keys := source.call("CLUSTER", "GETKEYSINSLOT", slot, 100):
-            source.call("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
-        for server in (target, source, *self.servers):
-            server.call("CLUSTER", "SETSLOT", slot, "NODE", ids[target.port])
+        target.call("CLUSTER", "SETSLOT", slot, "IMPORTING", self._id_of(source))
+        source.call("CLUSTER", "SETSLOT", slot, "MIGRATING", self._id_of(target))
+        return Move(slot, source, target)
+
+    def move_keys(self, move: Move, limit: int) -> int:
+        """Move so many keys; return how many there were."""
+        keys = move.source.call("CLUSTER", "GETKEYSINSLOT", move.slot, limit)
+        if keys:
+            move.source.call("MIGRATE", "127.0.0.1", move.target.port, "", 0, 5000, "KEYS", *keys)
+        return len(keys)
+
+    def end_move(self, move: Move) -> None:
+        """Tell everybody where the slot is now."""
+        for server in (move.target, move.source, *self.servers):
+            server.call("CLUSTER", "SETSLOT", move.slot, "NODE", self._id_of(move.target))
+
+    def _id_of(self, server: RedisServer) -> str:
+        return str(server.call("CLUSTER", "MYID").decode())
 
     def add_replica_of(self, directory: Path, master: RedisServer) -> RedisServer:
         """Start a replica of a master, and return it once it has everything; whoever asks for it stops it."""
@@ -294,6 +319,15 @@ def _says_ok(server: RedisServer, *words: str) -> bool:
         return False
 
 
+@dataclass(frozen=True)
+class Move:
+    """A slot on its way from one master to another."""
+
+    slot: int
+    source: RedisServer
+    target: RedisServer
+
+
 def _masters(server: RedisServer) -> int:
     return len({row[2][1] for row in _known(server)})
 
@@ -339,9 +373,7 @@ class RedisSentinel:
             primary.start()
             for replica in replicas:
                 replica.start()
-                replica.call("REPLICAOF", "127.0.0.1", primary.port)
-            for replica in replicas:
-                poll_until(lambda: _is_linked(replica), description="a replica that follows", timeout=READY_SECONDS)  # noqa: B023 - called in its turn
+                replica.follow(primary)
             for sentinel in self.sentinels:
                 self._start_sentinel(sentinel)
             poll_until(self._is_watched, description="sentinels that know each other", timeout=READY_SECONDS)
@@ -425,10 +457,6 @@ class Login:
     query: str = ""
     """Behind the service of the URL, with its `?`."""
     operator: dict[str, Any] = field(default_factory=dict)
-
-
-def _is_linked(replica: RedisServer) -> bool:
-    return bool(replica.call("ROLE")[3] == b"connected")
 
 
 @contextlib.contextmanager
