@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import signal
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -40,6 +42,9 @@ RESTART_SECONDS = 0.5
 MOST_RESTART_SECONDS = 10.0
 _GOOD_SECONDS = 30.0
 """Who has lived so long begins with the short time again."""
+_TOLD = (-signal.SIGINT, -signal.SIGTERM, -1, 130)
+"""How a process ends that is told to before it can listen: by SIGINT, SIGTERM, SIGHUP, by KeyboardInterrupt."""
+_HEAR_SECONDS = 0.5
 _LOOK_SECONDS = 0.02
 _ANSWER_SECONDS = 3.0
 """How long workers may take to say how many sessions they have; whoever asked waits ten."""
@@ -71,6 +76,7 @@ async def main(
     logs.configure(settings.log_level, settings.log_format)
     if settings.ignored:
         log.warning("settings without effect", names=list(settings.ignored))
+    gc.enable()  # it was not while code was loaded
     with contextlib.ExitStack() as stack:
         lock = stack.enter_context(state.open_lock(settings.state_dir))
         asked = stack.enter_context(heard_signals(stops_sessions=settings.stop_sessions_on_exit))
@@ -181,41 +187,46 @@ class _Parent:
 
     async def _keep(self, number: int) -> None:
         """Have a worker there, one process after the other."""
-        loop = asyncio.get_running_loop()
         pause = RESTART_SECONDS
         while not self._over.is_set():
-            began = loop.time()
-            code = await self._run(number)
+            began = asyncio.get_running_loop().time()
+            code, has_served = await self._run(number)
+            if code in _TOLD and not has_served:
+                await self._over_within(_HEAR_SECONDS)  # the same signal may be on its way to us
+                code = 0
             if self._over.is_set():
-                if code and not self._is_hurried:
+                if code and has_served and not self._is_hurried:
                     self._failure = self._failure or EndError(f"worker {number} has ended with {_cause(code)}")
                 return
             if not self._ready[number].is_set() and not self._may_retry:
                 self._fail(f"worker {number} cannot start: it has ended with {_cause(code)}")
                 return
-            if not self._alone.is_set():
-                await self._either(self._alone, self._over)
-                continue
-            pause = RESTART_SECONDS if loop.time() - began > _GOOD_SECONDS else pause
-            log.error("a worker has ended and is started again", worker=number, cause=_cause(code), seconds=pause)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._over.wait()
-            pause = min(2 * pause, MOST_RESTART_SECONDS)
+            if self._alone.is_set():
+                lived = asyncio.get_running_loop().time() - began
+                pause = RESTART_SECONDS if lived > _GOOD_SECONDS else pause
+                log.error("a worker has ended and is started again", worker=number, cause=_cause(code), seconds=pause)
+                await self._over_within(pause)
+                pause = min(2 * pause, MOST_RESTART_SECONDS)
+            await self._either(self._alone, self._over)
+
+    async def _over_within(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._over.wait()
 
     @property
     def _may_retry(self) -> bool:
         """Whether it is no wonder that a worker cannot start: a killed predecessor's still has its place."""
         return self._predecessor is not None and self._predecessor.is_gone
 
-    async def _run(self, number: int) -> int:
-        """Run one process of a worker; return its exit code."""
+    async def _run(self, number: int) -> tuple[int, bool]:
+        """Run one process of a worker; return its exit code, and whether it has served."""
         replaces = self._predecessor is not None and not self._lock.is_ours
         try:
             worker = await WorkerProcess.start(self._plan, number, replaces=replaces)
         except OSError as error:
             log.exception("a worker cannot be started", worker=number, reason=str(error))
-            return 1
+            return 1, False
         self._workers[number] = worker
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -224,7 +235,7 @@ class _Parent:
                     worker.stop(self._asked.stop.result())
                 code = await worker.run()
                 noting.cancel()
-            return code
+            return code, worker.ready.is_set()
         finally:
             del self._workers[number]
 
