@@ -193,7 +193,6 @@ class _Parent:
             code, has_served = await self._run(number)
             if code in _TOLD and not has_served:
                 await self._over_within(_HEAR_SECONDS)  # the same signal may be on its way to us
-                code = 0
             if self._over.is_set():
                 if code and has_served and not self._is_hurried:
                     self._failure = self._failure or EndError(f"worker {number} has ended with {_cause(code)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import socket
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,6 +19,7 @@ from support.wait import wait_until
 from terminal_service.asked import INSISTING_SECONDS
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -208,3 +210,23 @@ async def test_a_second_ctrl_c_ends_stubborn_programs_at_once(tmp_path: Path, re
         crew.send_signal(signal.SIGINT)
         assert await crew.wait() == 0
         assert is_gone(session["pid"])
+
+
+async def test_ctrl_c_in_a_window_while_they_start_leaves_no_trace(
+    tmp_path: Path, redis_url: str, rng: random.Random
+) -> None:
+    crew = Crew(tmp_path, redis_url, prefix=("setsid",))
+    lock = crew.state / "lock"
+    for moment in (rng.uniform(0, 0.4), rng.uniform(0.4, 1.2)):
+        lock.unlink(missing_ok=True)
+        process = await crew.start_command("run.py")
+        await wait_until(lock.exists, description="it to begin")  # before that it is Python that starts
+        await asyncio.sleep(moment)  # what this is about
+        os.killpg(process.pid, signal.SIGINT)  # a window tells all of its programs
+        async with asyncio.timeout(END_SECONDS):
+            _, err = await process.communicate()
+        assert process.returncode in (0, 130), err
+        assert b"Traceback" not in err
+        with pytest.raises(ProcessLookupError):
+            os.killpg(process.pid, 0)
+    assert not list(crew.state.glob("workers/*/holder/holder.sock"))

@@ -15,6 +15,7 @@ from support.service import Service
 from support.wait import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 class Crew(Service):
     """A service of several processes. Each request has a connection of its own, so any worker may answer it."""
 
-    def __init__(self, directory: Path, redis_url: str, workers: int = 2, **settings: str) -> None:
-        super().__init__(directory)
+    def __init__(
+        self, directory: Path, redis_url: str, workers: int = 2, *, prefix: Sequence[str] = (), **settings: str
+    ) -> None:
+        super().__init__(directory, prefix=prefix)
         self._settings = {"WORKERS": str(workers), "REDIS_URL": redis_url, **settings}
 
     def _make_http(self) -> httpx.AsyncClient:
