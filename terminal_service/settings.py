@@ -338,17 +338,20 @@ def _check_workers(settings: Settings) -> None:
     if workers == 1:
         return
     if sys.platform == "win32":
-        raise SettingsError(f"WORKERS={workers} does not work on Windows; allowed: 1")
+        raise SettingsError(f"WORKERS={workers} is wrong; allowed: 1 on Windows")
     if settings.redis_url is None:
-        raise SettingsError(f"WORKERS={workers} needs REDIS_URL: processes share their sessions through Redis only")
+        raise SettingsError(
+            f"WORKERS={workers} is wrong; allowed: 1, or more with REDIS_URL, through which processes share sessions"
+        )
     if settings.holder not in ("on", "off"):
         raise SettingsError(
-            f"WORKERS={workers} needs HOLDER=on or off: the holder in {_quoted(settings.holder)} obeys one process only"
+            f"HOLDER={_quoted(settings.holder)} is wrong; allowed: on or off with WORKERS={workers}, for a holder obeys "
+            "one process only"
         )
     if metrics and metrics + workers - 1 > _LAST_PORT:
         raise SettingsError(
-            f"PROMETHEUS_PORT={metrics} is wrong; allowed with WORKERS={workers}, of which each has the next port: "
-            f"at most {_LAST_PORT - workers + 1}"
+            f"PROMETHEUS_PORT={metrics} is wrong; allowed: at most {_LAST_PORT - workers + 1} with WORKERS={workers}, "
+            "each of which has the next port"
         )
 
 
