@@ -345,8 +345,8 @@ def _check_workers(settings: Settings) -> None:
         )
     if settings.holder not in ("on", "off"):
         raise SettingsError(
-            f"HOLDER={_quoted(settings.holder)} is wrong; allowed: on or off with WORKERS={workers}, for a holder obeys "
-            "one process only"
+            f"HOLDER={_quoted(settings.holder)} is wrong; allowed: on or off with WORKERS={workers}, for a holder "
+            "obeys one process only"
         )
     if metrics and metrics + workers - 1 > _LAST_PORT:
         raise SettingsError(

@@ -120,7 +120,7 @@ def wait_for_the_last(settings: Settings) -> None:
         deadline = time.monotonic() + patience(settings)
         while not crew.try_to_join(alone=True):
             if time.monotonic() > deadline:
-                raise StateError(f"workers of an earlier service in {str(directory)!r} do not end")
+                raise StateError(still_there(settings))
             time.sleep(_LOOK_SECONDS)
     finally:
         crew.close()
@@ -129,3 +129,10 @@ def wait_for_the_last(settings: Settings) -> None:
 def patience(settings: Settings) -> float:
     """Return how many seconds a worker may take to end."""
     return 2 * settings.stop_grace_seconds + _EXTRA_SECONDS
+
+
+def still_there(settings: Settings) -> str:
+    """Say which workers keep a start from beginning. Raises OSError."""
+    left = [str(number) for number, place in places(settings) if not state.is_free(place.state_dir)]
+    which = f"{', '.join(left) or 'some'} of an earlier service"
+    return f"workers ({which}) in STATE_DIR={str(settings.state_dir)!r} do not end"

@@ -120,8 +120,7 @@ class WorkerProcess:
                     self._note(decode(line))
             return await self._process.wait()
         finally:
-            if self._process.returncode is None:
-                self._process.kill()
+            self.kill()
             self.sessions.cancel()
             self._writer.close()
 
@@ -133,8 +132,13 @@ class WorkerProcess:
         """Have it end at once."""
         if self.ready.is_set():
             self._tell(hurry=True)
-        elif self._process.returncode is None:
-            self._process.kill()  # it may not even have begun to listen
+        else:
+            self.kill()  # it may not even have begun to listen
+
+    def kill(self) -> None:
+        """Have it end without a word; its shells go on."""
+        if self._process.returncode is None:
+            self._process.kill()
 
     def _tell(self, **message: Any) -> None:
         self._writer.write(encode(message))

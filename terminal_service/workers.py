@@ -27,7 +27,7 @@ from terminal_service.listeners import ListenError
 from terminal_service.predecessor import Predecessor
 from terminal_service.shared_port import listen_together
 from terminal_service.state import StateError
-from terminal_service.worker_places import WORKERS_DIR, Crew, patience
+from terminal_service.worker_places import WORKERS_DIR, Crew, patience, still_there
 from terminal_service.worker_process import Plan, WorkerProcess
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ _GOOD_SECONDS = 30.0
 _TOLD = (-signal.SIGINT, -signal.SIGTERM, -1, 130)
 """How a process ends that is told to before it can listen: by SIGINT, SIGTERM, SIGHUP, by KeyboardInterrupt."""
 _HEAR_SECONDS = 0.5
+_HURRY_SECONDS = 5.0
+"""How long a worker may take to end at once."""
 _LOOK_SECONDS = 0.02
 _ANSWER_SECONDS = 3.0
 """How long workers may take to say how many sessions they have; whoever asked waits ten."""
@@ -105,7 +107,7 @@ async def _join(crew: Crew, asked: Asked, settings: Settings, *, alone: bool) ->
             log.warning("waiting for the workers of a parent that was killed")
             waits = True
         if asyncio.get_running_loop().time() > deadline or asked.stop.done():
-            raise StateError(f"workers of an earlier service in STATE_DIR={str(settings.state_dir)!r} do not end")
+            raise StateError(still_there(settings))
         await asyncio.sleep(_LOOK_SECONDS)
 
 
@@ -126,7 +128,6 @@ class _Parent:
         self._alone.set()
         """Cleared while a successor is about to take the workers' places."""
         self._failure: WorkersError | EndError | None = None
-        self._is_hurried = False
 
     async def run(self, announce: Callable[[str], None]) -> None:
         """Start all, keep them, end with them. Raises WorkersError, EndError."""
@@ -194,8 +195,10 @@ class _Parent:
             if code in _TOLD and not has_served:
                 await self._over_within(_HEAR_SECONDS)  # the same signal may be on its way to us
             if self._over.is_set():
-                if code and has_served and not self._is_hurried:
-                    self._failure = self._failure or EndError(f"worker {number} has ended with {_cause(code)}")
+                if code == -signal.SIGKILL or (code and has_served):
+                    self._failure = self._failure or EndError(
+                        f"worker {number} has ended with {_cause(code)}; terminal-service stop --all ends what it has left"
+                    )
                 return
             if not self._ready[number].is_set() and not self._may_retry:
                 self._fail(f"worker {number} cannot start: it has ended with {_cause(code)}")
@@ -266,9 +269,14 @@ class _Parent:
 
     def _hurry(self) -> None:
         log.warning("ending at once")
-        self._is_hurried = True
         for worker in self._workers.values():
             worker.hurry()
+        asyncio.get_running_loop().call_later(_HURRY_SECONDS, self._kill)
+
+    def _kill(self) -> None:
+        for number, worker in self._workers.items():
+            log.error("a worker does not answer and is killed", worker=number, pid=worker.pid)
+            worker.kill()
 
     def _let_go(self) -> None:
         """Give free what the next parent needs; all workers have ended."""
