@@ -197,7 +197,7 @@ class _Parent:
             if self._over.is_set():
                 if code == -signal.SIGKILL or (code and has_served):
                     self._failure = self._failure or EndError(
-                        f"worker {number} has ended with {_cause(code)}; terminal-service stop --all ends what it has left"
+                        f"worker {number} has ended with {_cause(code)}; `stop --all` ends what it has left"
                     )
                 return
             if not self._ready[number].is_set() and not self._may_retry:
