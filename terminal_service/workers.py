@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 RESTART_SECONDS = 0.5
 """Until a worker that has ended is started again; twice as long each time, up to the next:"""
-MOST_RESTART_SECONDS = 10.0
+MOST_RESTART_SECONDS = 5.0
+"""Less than the eight seconds after which other nodes take it for dead, and end its sessions."""
 _GOOD_SECONDS = 30.0
 """Who has lived so long begins with the short time again."""
 _TOLD = (-signal.SIGINT, -signal.SIGTERM, -1, 130)

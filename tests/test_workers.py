@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -74,10 +75,22 @@ def assert_free(address: tuple[str, int]) -> None:
         pass
 
 
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+@pytest.fixture
+def redis_url(tmp_path: Path) -> Iterator[str]:
+    with RedisServer(tmp_path) as server:
         yield server.url
+
+
+@contextlib.contextmanager
+def busy_behind_a_free_one() -> Iterator[int]:
+    """Give a port that can be had, while the next one cannot."""
+    with contextlib.ExitStack() as stack:
+        while True:
+            with socket.create_server(("127.0.0.1", 0)) as free, contextlib.suppress(OSError):
+                port: int = free.getsockname()[1]
+                stack.enter_context(socket.create_server(("127.0.0.1", port + 1)))
+                break
+        yield port
 
 
 async def test_without_redis_more_than_one_is_refused_with_one_line(tmp_path: Path) -> None:
@@ -151,14 +164,13 @@ async def test_a_replacement_refuses_nobody_and_may_add_workers(tmp_path: Path, 
 
 
 async def test_a_replacement_that_fails_leaves_all_as_it_was(tmp_path: Path, redis_url: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as busy:
-        second = busy.getsockname()[1]  # worker 1 could have the port before it, worker 2 cannot have this one
+    with busy_behind_a_free_one() as port:
         async with Crew(tmp_path, redis_url) as crew:
             sessions = await crew.create_everywhere(2)
             for settings, words in (
                 ({"WORKERS": "1", "REDIS_URL": ""}, "WORKERS"),
                 ({"DEFAULT_SHELL": "no-such-shell"}, "DEFAULT_SHELL"),
-                ({"PROMETHEUS_PORT": str(second - 1)}, "worker 2 cannot start"),
+                ({"PROMETHEUS_PORT": str(port)}, "worker 2 cannot start"),
             ):
                 code, said = await try_to_replace(crew, **settings)
                 assert (code, words in said) == (2, True), said
