@@ -101,7 +101,7 @@ async def test_without_redis_more_than_one_is_refused_with_one_line(tmp_path: Pa
     assert not (tmp_path / "state").exists()
 
 
-async def test_all_serve_sigterm_keeps_the_shells_of_all_and_ctrl_c_ends_them(tmp_path: Path, redis_url: str) -> None:
+async def test_all_serve_sigterm_keeps_the_shells_of_all_and_stop_all_ends_them(tmp_path: Path, redis_url: str) -> None:
     async with Crew(tmp_path, redis_url, 3, STOP_SESSIONS_ON_EXIT="false", LOG_FORMAT="json") as crew:
         pids = [worker.pid for worker in crew.workers()]
         assert len(pids) == 3
@@ -123,13 +123,11 @@ async def test_all_serve_sigterm_keeps_the_shells_of_all_and_ctrl_c_ends_them(tm
             refused = await run(crew, WORKERS=workers)
             assert (refused.code, f"WORKERS={workers}" in refused.err, left in refused.err) == (2, True, True), refused
 
-        await crew.start()
-        for session in sessions.values():
-            assert await crew.pid_of(session) == session["pid"]
-        pids = [worker.pid for worker in crew.workers()]
-        crew.send_signal(signal.SIGINT)
-        assert await crew.wait() == 0
-        assert are_gone(pids + [session["pid"] for session in sessions.values()])
+        count = len(list(crew.state.glob("workers/*/sessions/*")))
+        ended = await run(crew, "stop", "--all")
+        assert (ended.code, ended.err) == (0, ""), ended
+        assert f"Sessions ended: {count}.\n" in ended.out
+        assert are_gone([session["pid"] for session in sessions.values()])
         assert not list(crew.state.glob("workers/*/holder/holder.sock"))
 
 
@@ -184,7 +182,6 @@ async def test_workers_end_with_a_parent_that_is_killed_and_their_shells_go_on(t
     async with Crew(tmp_path, redis_url) as crew:
         sessions = await crew.create_everywhere(2)
         shells = [session["pid"] for session in sessions.values()]
-        count = len(list(crew.state.glob("workers/*/sessions/*")))
         port = crew.address[1]
         await crew.kill()
         crew._settings["PORT"] = str(port)
@@ -192,11 +189,10 @@ async def test_workers_end_with_a_parent_that_is_killed_and_their_shells_go_on(t
         for session in sessions.values():
             assert await crew.pid_of(session) == session["pid"]
         workers = [worker.pid for worker in crew.workers()]
-        await crew.kill()
-        ended = await run(crew, "stop", "--all")
-        assert (ended.code, ended.err) == (0, ""), ended
-        assert f"Sessions ended: {count}.\n" in ended.out
+        crew.send_signal(signal.SIGINT)
+        assert await crew.wait() == 0
         assert are_gone(workers + shells)
+        assert not list(crew.state.glob("workers/*/holder/holder.sock"))
         assert_free(("127.0.0.1", port))
 
 
