@@ -97,7 +97,7 @@ class Worker:
         try:
             self._channel.send(encode(message))  # a line and another one in all: they fit
         except OSError as error:
-            log.warning("the parent process cannot be told", reason=str(error))
+            log.debug("the parent process cannot be told", reason=str(error))
 
     def _listen(self, asked: Asked) -> None:
         try:

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
@@ -16,12 +17,15 @@ import pytest
 from support.callers import Callers
 from support.crew import Crew
 from support.redis_server import RedisServer
+from support.restarts import find_port
 from support.wait import wait_until
 from terminal_service.asked import INSISTING_SECONDS
+from terminal_service.caller import Caller
+from terminal_service.control import Refused
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from support.service import Service
@@ -238,3 +242,46 @@ async def test_ctrl_c_in_a_window_while_they_start_leaves_no_trace(
         with pytest.raises(ProcessLookupError):
             os.killpg(process.pid, 0)
     assert not list(crew.state.glob("workers/*/holder/holder.sock"))
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+async def test_whoever_is_killed_during_a_replacement_the_shells_go_on(
+    tmp_path: Path, redis_url: str, size: Callable[[int, int], int], rng: random.Random
+) -> None:
+    async with Crew(tmp_path, redis_url, PORT=str(find_port())) as crew:
+        sessions = await crew.create_everywhere(2)
+        for _ in range(size(1, 40)):
+            old, new = crew.process, await crew.start_successor()
+            victim = rng.choice([old, new])
+            await asyncio.sleep(rng.uniform(0, 4))  # the moment is what this is about
+            with contextlib.suppress(ProcessLookupError):
+                victim.kill()
+            await victim.wait()
+            if victim is old:
+                await crew.become(new)
+            else:
+                await wait_until(partial(has_decided, crew), description="the old one to end or to go on")
+                if old.returncode is not None:
+                    assert await crew.wait() == 0
+                    await crew.start()
+            for session in sessions.values():
+                assert await crew.pid_of(session) == session["pid"]
+            await wait_until(lambda: len(crew.workers()) == 2, description="both workers")
+
+
+async def has_decided(crew: Crew) -> bool:
+    """Tell whether a parent without its successor has ended, or can be replaced again."""
+    return crew.process.returncode is not None or await asyncio.to_thread(can_be_replaced, crew)
+
+
+def can_be_replaced(crew: Crew) -> bool:
+    with contextlib.suppress(Refused, OSError):
+        caller = Caller.call(crew.state)
+        if caller is None:
+            return False
+        with caller:
+            for each in caller.ask("replace", pid=os.getpid(), workers=2).sockets:
+                each.close()
+            return True
+    return False
