@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from terminal_service.sessions import Sessions
     from terminal_service.settings import Settings
     from terminal_service.state import Lock
+    from terminal_service.worker import Worker
     from transports.bundle import Bundle
     from transports.server import Server
 
@@ -67,19 +68,26 @@ log = structlog.get_logger()
 
 
 async def main(
-    settings: Settings, environment: Mapping[str, str], *, announce: Callable[[str], None], replaces: bool = False
+    settings: Settings,
+    environment: Mapping[str, str],
+    *,
+    announce: Callable[[str], None],
+    replaces: bool = False,
+    worker: Worker | None = None,
 ) -> None:
     """Run the service until it is told to stop; `announce` is called with its URL once it serves.
 
-    `replaces`: take the place of the one that runs, if one does. Raises StateError, StartError, ListenError, Refused
-    (that one goes on) or OSError where it cannot start.
+    `replaces`: take the place of the one that runs, if one does. `worker`: be one of several. Raises StateError,
+    StartError, ListenError, Refused (that one goes on) or OSError where it cannot start.
     """
     logs.configure(settings.log_level, settings.log_format)
-    if settings.ignored:
+    if settings.ignored and worker is None:
         log.warning("settings without effect", names=list(settings.ignored))
     with contextlib.ExitStack() as stack:
         lock = stack.enter_context(state.open_lock(settings.state_dir))
         asked = stack.enter_context(heard_signals(stops_sessions=settings.stop_sessions_on_exit))
+        if worker is not None:
+            stack.enter_context(worker.heard(asked))
         predecessor = None
         if replaces:
             predecessor = await Predecessor.find(settings.state_dir, holder=settings.holder_dir)
@@ -88,7 +96,9 @@ async def main(
         else:
             stack.callback(predecessor.close)
         inherit = predecessor.socket_at if predecessor is not None else lambda _: None
-        listeners = stack.enter_context(listen(settings, environment, inherit))
+        listeners = stack.enter_context(listen(settings, environment, worker.inherit(inherit) if worker else inherit))
+        if worker is not None:
+            listeners[0].give_away()  # its name is the parent's
         service = _Service(settings, environment, lock, listeners, asked)
         await service.check()
         if predecessor is not None:
@@ -225,6 +235,7 @@ class _Service:
 
     async def _begin_to_stop(self, stop: Stop) -> None:
         log.info("stopping", cause=stop.cause, sessions="end" if stop.ends_all else "go on")
+        self._asked.on_begin(self._sessions.living_count)
         self._asked.on_hurry = self._hurry
         if not stop.ends_all:
             await asyncio.gather(*(server.drain(DRAIN_SECONDS) for server in self._servers))
@@ -277,7 +288,7 @@ class _Service:
             log.warning("cannot be asked to stop or to make way, only signalled", reason=str(error))
             return None
 
-    def stop(self, *, end_all: bool) -> dict[str, Any]:
+    async def stop(self, *, end_all: bool) -> dict[str, Any]:
         """Begin to end; see `control.Owner`."""
         ends_all = end_all or self._settings.stop_sessions_on_exit
         if not self._asked.to_stop(Stop("stop --all" if end_all else "stop", ends_all=ends_all)):
@@ -291,6 +302,8 @@ class _Service:
             raise Refused("it is ending already")
         if own is None and self._sessions.living_count:
             raise Refused("it has no holder (HOLDER=off), so its sessions would end")
+        if request.get("workers", 1) != 1:
+            raise Refused("it is one process, which several (WORKERS) cannot replace: stop it first")
         if request.get("holder") != (str(own) if own else None) and self._sessions.living_count:
             raise Refused("its sessions are in another holder (HOLDER)")
         return self._listeners
@@ -299,6 +312,9 @@ class _Service:
         """Begin to let go; see `control.Owner`."""
         if not self._asked.to_stop(Stop(f"replaced by process {pid}", ends_all=False, successor=pid)):
             raise Refused("it is ending already")
+
+    def go_on(self) -> None:
+        """Nothing has changed; see `control.Owner`."""
 
 
 def _make_redis_parts(settings: Settings, node_id: str) -> RedisParts | None:

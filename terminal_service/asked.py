@@ -29,6 +29,8 @@ class Asked:
     def __init__(self) -> None:
         """Begin with no wish."""
         self.stop: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
+        self.on_begin: Callable[[int], None] = lambda _: None
+        """Called with the number of living sessions when the end begins."""
         self.on_hurry: Callable[[], None] = lambda: None
         self._asked_at = 0.0
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from typing import TYPE_CHECKING
 
 from backends.base import BackendError
+from terminal_service.descriptors import raise_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,7 +33,7 @@ def make_backends(settings: Settings, environment: Mapping[str, str]) -> dict[st
         from backends.forkers import HolderForker, OwnForker
         from backends.posix import Limits, PosixBackend
 
-        before, limit = _raise_descriptor_limit()
+        before, limit = raise_limit()
         reserve = min(RESERVED_DESCRIPTORS, max(0, limit) // RESERVED_SHARE)  # without limit, none
         directory = settings.holder_dir
         forker = OwnForker() if directory is None else HolderForker(directory, starts=settings.holder == "on")
@@ -69,15 +69,3 @@ async def check_shell(settings: Settings, backend: Backend) -> None:
     found = await backend.shells()
     if wanted not in found:
         raise StartError(f"DEFAULT_SHELL={wanted!r} is wrong; allowed: {', '.join(found) or 'none: there is no shell'}")
-
-
-def _raise_descriptor_limit() -> tuple[int, int]:
-    """Take all descriptors the system allows (a session needs three); return the limit that was, and the one now."""
-    if sys.platform == "win32":
-        raise AssertionError("there is no such limit")
-    import resource
-
-    before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):  # macOS says "unlimited" and then refuses that
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return before, resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -9,7 +9,7 @@ op       fields                answer: {ok: true, pid, ...} or {ok: false, reaso
 stop     end_all               sessions: how many live now; ends_all: whether they end. Then nothing until
                                {done: true}, when it has let go of everything, and the end of the connection, when
                                the process ends.
-replace  pid, holder           places, and in the same message the listening sockets in that order. The successor
+replace  pid, holder, workers  places, and in the same message the listening sockets in that order. The successor
                                says {ready: true} when it can take over at once; until then nothing has changed.
                                Then this process lets go, and the successor finds the lock free.
 ======== ===================== ===================================================================================
@@ -52,7 +52,7 @@ class Refused(Exception):
 class Owner(Protocol):
     """The service, as this socket knows it."""
 
-    def stop(self, *, end_all: bool) -> dict[str, Any]:
+    async def stop(self, *, end_all: bool) -> dict[str, Any]:
         """Begin to end; return what becomes of the sessions. Raises Refused: it ends already."""
         ...
 
@@ -62,6 +62,10 @@ class Owner(Protocol):
 
     def make_way(self, pid: int) -> None:
         """Begin to let go, for the process that is ready to take over. Raises Refused: it ends already."""
+        ...
+
+    def go_on(self) -> None:
+        """Learn that the process which has been offered something is gone, or was never ready."""
         ...
 
 
@@ -121,7 +125,7 @@ class Control:
         try:
             match request.get("op"):
                 case "stop":
-                    told = self._owner.stop(end_all=bool(request.get("end_all")))
+                    told = await self._owner.stop(end_all=bool(request.get("end_all")))
                     self._waiting.append(channel)
                     channel.send(encode({"ok": True, "pid": os.getpid(), **told}))
                     return True
@@ -142,8 +146,11 @@ class Control:
         try:
             answer = {"ok": True, "pid": os.getpid(), "places": [listener.place for listener in listeners]}
             send_with(channel, encode(answer), [listener.socket for listener in listeners])
-            await _hear(channel, READY_SECONDS)
+            await _hear(channel, READY_SECONDS * int(request.get("workers", 1)))
             self._owner.make_way(int(request["pid"]))
+        except BaseException:
+            self._owner.go_on()
+            raise
         finally:
             self._is_offered = False
         self._waiting.append(channel)

@@ -31,6 +31,7 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 DAY = 86400.0
 _YEARS_10 = 3650 * DAY
 _SHOWN_CHARACTERS = 80
+_LAST_PORT = 65535
 _WILDCARDS = frozenset({"0.0.0.0", "::"})
 
 # Variables of the service this one replaces that mean nothing here. Setting one is no error, but whoever did
@@ -83,11 +84,11 @@ class Settings:
         "Address to listen on. Beyond loopback API_KEYS must be set.",
         section="Listening",
     )
-    port: int = _setting(8081, whole(0, 65535), "Port to listen on; 0 takes any free one and prints it.")
+    port: int = _setting(8081, whole(0, _LAST_PORT), "Port to listen on; 0 takes any free one and prints it.")
     unix_socket: Path | None = _setting(  # noqa: RUF009  (a dataclass field)
         None, values.SOCKET_PATH, "Listen on this Unix socket instead of HOST and PORT."
     )
-    workers: int = _setting(1, whole(1, 1024), "Processes that serve; only 1 for now: more need Redis.")
+    workers: int = _setting(1, whole(1, 128), "Processes that serve, behind one port; more than 1 need REDIS_URL.")
     default_shell: str | None = _setting(
         None, values.WORD, "Shell of a session that names none; empty: the first one found."
     )
@@ -220,7 +221,7 @@ class Settings:
         "auto", choice("auto", "console", "json"), "How logs look; auto: console on a terminal, else json."
     )
     prometheus_port: int | None = _setting(
-        None, whole(0, 65535), "Serve /metrics on this port of loopback too; empty: only on PORT."
+        None, whole(0, _LAST_PORT), "Serve /metrics on this port of loopback too; empty: only on PORT."
     )
 
     ignored: tuple[str, ...] = ()
@@ -230,6 +231,7 @@ class Settings:
         """Refuse what is wrong in combination, however the object was made."""
         _check_exposure(self)
         _check_os_users(self)
+        _check_workers(self)
         _check_sizes(self)
 
     @property
@@ -331,12 +333,29 @@ def _check_os_users(settings: Settings) -> None:
         )
 
 
-def _check_sizes(settings: Settings) -> None:
-    if settings.workers != 1:
+def _check_workers(settings: Settings) -> None:
+    workers, metrics = settings.workers, settings.prometheus_port
+    if workers == 1:
+        return
+    if sys.platform == "win32":
+        raise SettingsError(f"WORKERS={workers} is wrong; allowed: 1 on Windows")
+    if settings.redis_url is None:
         raise SettingsError(
-            f"WORKERS={settings.workers} is wrong; allowed: 1, because sessions are shared between processes "
-            "through Redis only, which this version cannot use yet"
+            f"WORKERS={workers} is wrong; allowed: 1, or more with REDIS_URL, through which processes share sessions"
         )
+    if settings.holder not in ("on", "off"):
+        raise SettingsError(
+            f"HOLDER={_quoted(settings.holder)} is wrong; allowed: on or off with WORKERS={workers}, for a holder "
+            "obeys one process only"
+        )
+    if metrics and metrics + workers - 1 > _LAST_PORT:
+        raise SettingsError(
+            f"PROMETHEUS_PORT={metrics} is wrong; allowed: at most {_LAST_PORT - workers + 1} with WORKERS={workers}, "
+            "each of which has the next port"
+        )
+
+
+def _check_sizes(settings: Settings) -> None:
     if settings.max_retention_bytes < settings.retention_bytes:
         raise SettingsError(
             f"RETENTION_BYTES={settings.retention_bytes} is wrong; "

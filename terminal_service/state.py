@@ -95,10 +95,10 @@ def open_lock(directory: Path) -> Iterator[Lock]:
             lock.release()
 
 
-def is_free(directory: Path) -> bool:
+def is_free(directory: Path, name: str = LOCK_FILE) -> bool:
     """Tell whether no service is using a directory, which need not exist. Raises OSError."""
     try:
-        with (directory / LOCK_FILE).open("r+", encoding="ascii") as file:
+        with (directory / name).open("r+", encoding="ascii") as file:
             return _lock(file)  # and given back at once
     except FileNotFoundError:
         return True
