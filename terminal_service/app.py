@@ -52,7 +52,7 @@ CLOSING_SECONDS = 5
 """How long clients may take to close their side once everything else has ended."""
 LEAVING_SECONDS = 1
 """The same where the sessions go on: whoever starts the next process waits for the end of this one."""
-DRAIN_SECONDS = 0.5
+ANSWER_SECONDS = 0.5
 """How long requests may take that came before the sessions are let go."""
 
 BUNDLE = Path(__file__).parent / "static"
@@ -220,7 +220,9 @@ class _Service:
                 gc.enable()
                 gc.freeze()  # or each full collection would look at all of this again: every terminal waits 60 ms then
                 await self._say_where(announce)
+                draining = tasks.create_task(self._stop_when_drained(), name="drain")
                 stop = await self._asked.stop
+                draining.cancel()
                 await self._begin_to_stop(stop)
                 await asyncio.wait([work])
                 await self._leave_others()
@@ -233,12 +235,16 @@ class _Service:
         if self._control is not None:
             self._control.finish()
 
+    async def _stop_when_drained(self) -> None:
+        await self._sessions.draining.over(lambda: self._sessions.living_count)
+        self._asked.to_stop(Stop("drained", ends_all=self._settings.stop_sessions_on_exit))
+
     async def _begin_to_stop(self, stop: Stop) -> None:
         log.info("stopping", cause=stop.cause, sessions="end" if stop.ends_all else "go on")
         self._asked.on_begin(self._sessions.living_count)
         self._asked.on_hurry = self._hurry
         if not stop.ends_all:
-            await asyncio.gather(*(server.drain(DRAIN_SECONDS) for server in self._servers))
+            await asyncio.gather(*(server.drain(ANSWER_SECONDS) for server in self._servers))
         if self._node is not None:
             self._node.send_away()
         self._sessions.stop(end_all=stop.ends_all)
@@ -295,11 +301,21 @@ class _Service:
             raise Refused("it is ending already")
         return {"sessions": self._sessions.living_count, "ends_all": ends_all}
 
+    def drain(self, seconds: float | None) -> dict[str, Any]:
+        """Begin to drain; see `control.Owner`."""
+        if self._asked.stop.done():
+            raise Refused("it is ending already")
+        deadline = self._sessions.drain(self._settings.drain_seconds if seconds is None else seconds)
+        ends_all = self._settings.stop_sessions_on_exit
+        return {"sessions": self._sessions.living_count, "deadline": deadline, "ends_all": ends_all}
+
     def offer(self, request: dict[str, Any]) -> Sequence[Listener]:
         """Return what a successor goes on with; see `control.Owner`."""
         own = self._settings.holder_dir
         if self._asked.stop.done():
             raise Refused("it is ending already")
+        if self._sessions.draining.is_on:
+            raise Refused("it is draining")
         if own is None and self._sessions.living_count:
             raise Refused("it has no holder (HOLDER=off), so its sessions would end")
         if request.get("workers", 1) != 1:

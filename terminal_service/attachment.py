@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from replay.errors import Trimmed
-from terminal_service import wire
+from terminal_service import draining, wire
 from terminal_service.entry import line_start
 from terminal_service.wish import key_of
 
@@ -279,10 +279,13 @@ class Attachment:
     def _tell_replay_end(self) -> None:
         self._replay_told = True
         self.outlet.send(wire.ReplayEnd(seq=self.position, sha256=self._replayed.hexdigest()))
+        standing = self._log.last_event(draining.EVENT, self.position)
+        if standing is not None and standing.position < self._start and standing.fields["deadline"] is not None:
+            self.outlet.send(draining.message_of(standing))  # it was told before this viewer came
 
     def _tell_skipped_events(self, target: int) -> None:
         """Tell what holds at `target` and began in the bytes that are skipped: the size, and where the log is kept."""
-        last = [self._log.last_event(kind, target) for kind in ("resize", "storage")]
+        last = [self._log.last_event(kind, target) for kind in ("resize", "storage", draining.EVENT)]
         unknown = [e for e in last if e is not None and e.index >= self._event_index and e.position < target]
         for event in sorted(unknown, key=lambda event: event.index):
             self._tell_event(event)
@@ -301,6 +304,8 @@ class Attachment:
             )
         elif event.kind == "storage":
             self.outlet.send(wire.StorageState(durable=fields["durable"] is True, reason=str(fields["reason"])))
+        elif event.kind == draining.EVENT:
+            self.outlet.send(draining.message_of(event))
         elif event.kind == "gap":
             self.outlet.send(wire.Gap(first=event.position, last=event.position, lost_bytes=0, reason="torn"))
             self._host.told_gap("torn", 0)

@@ -1,4 +1,4 @@
-"""The command line: reads the settings, runs the service or stops it, says what to do next."""
+"""The command line: reads the settings, runs the service, drains or stops it, says what to do next."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from terminal_service.control import Refused
 from terminal_service.listeners import ListenError
 from terminal_service.settings import Settings, SettingsError
 from terminal_service.state import StateError
-from terminal_service.stopping import stop
+from terminal_service.stopping import drain, stop
 from terminal_service.worker import Worker
 from terminal_service.worker_places import check_nobody_is_left, places, wait_for_the_last
 
@@ -39,13 +39,15 @@ NEXT_STEPS = """
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; return the exit code.
 
-    0: stopped as told; 1: `stop` could not, or a worker has not ended well; 2: a configuration that cannot be used, or
-    a place that is taken; 130: interrupted before there was anything to stop.
+    0: stopped as told; 1: `stop` or `drain` could not, or a worker has not ended well; 2: a configuration that cannot
+    be used, or a place that is taken; 130: interrupted before there was anything to stop.
     """
     options = _parse(arguments)
     try:
         settings = Settings.from_environment(os.environ, options.env_file)  # noqa: TID251 - handed to settings, its one reader
         environment = dict(os.environ)  # noqa: TID251 - what shells may inherit is chosen from it by the backend
+        if options.command == "drain":
+            return drain(settings, seconds=options.seconds, say=_say)
         return _stop(options, settings, environment) if options.command else _serve(options, settings, environment)
     except (SettingsError, StateError, ListenError, Refused, StartError) as error:
         return _fail(str(error))
@@ -121,6 +123,16 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     stopping.add_argument(
         "--timeout", type=float, metavar="SECONDS", help="how long to wait (default: twice STOP_GRACE_SECONDS, and 30)"
+    )
+    draining = commands.add_parser(
+        "drain",
+        help="take no new sessions, stop the service once those it has have ended",
+        description="Have the service that uses STATE_DIR refuse new sessions, tell its clients, wait until its "
+        "sessions have ended or the time is over, and stop as `stop` does. Again: another time, 0 is now.",
+        epilog="Ending this command does not end the draining. Exit codes: as for `stop`.",
+    )
+    draining.add_argument(
+        "--seconds", type=float, metavar="SECONDS", help="how long to wait at most (default: DRAIN_SECONDS)"
     )
     return parser.parse_args(arguments)
 

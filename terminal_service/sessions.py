@@ -9,6 +9,7 @@ import structlog
 
 from backends.base import BackendError
 from terminal_service.closings import Closings
+from terminal_service.draining import Draining
 from terminal_service.errors import Restarting, SessionOver, Unavailable, UnknownSession
 from terminal_service.launcher import Launcher
 from terminal_service.nowhere import Nowhere
@@ -57,6 +58,7 @@ class Sessions:
         self.counters = counters
         self.ready = asyncio.Event()
         self.clock = clock
+        self.draining = Draining(clock)
         self._storage = Storage(store, records, clock=clock)
         self._launcher = Launcher(
             settings=settings, backends=backends, storage=self._storage, clock=clock, counters=counters
@@ -116,6 +118,7 @@ class Sessions:
                 log.error("session cannot go on", session_id=session.session_id, reason=str(error))  # noqa: TRY400 - no bug of ours to trace
                 session.end_reason = f"could not go on after a restart: {error}"
             else:
+                self.draining.lift(session)
                 self._start_task(self._watch(session), f"watch session {session.session_id}")
                 if session.state is State.ENDING:
                     self._closings.start(session)
@@ -183,6 +186,10 @@ class Sessions:
         except TimeoutError:
             return False
 
+    def drain(self, seconds: float) -> float:
+        """Refuse new sessions, and tell those that there are that they have so long; return when, by the wall clock."""
+        return self.draining.begin(seconds, self.all())
+
     def stop(self, *, end_all: bool = True) -> None:
         """Refuse new sessions and end all, or only those that cannot go on without this process.
 
@@ -205,17 +212,19 @@ class Sessions:
     async def create(self, spec: SessionSpec, owner: str) -> Session:
         """Start a session.
 
-        Raises InvalidRequest (with the field), LimitReached, Unavailable, SessionOver (ended while it was being
-        started); nothing is left behind then.
+        Raises InvalidRequest (with the field), LimitReached, Draining, Unavailable, SessionOver (ended while it was
+        being started); nothing is left behind then.
         """
         if self._tasks is None or self.is_stopping:
             raise Unavailable("the service is shutting down")
+        self.draining.check()
         self._launcher.check_limits(owner, self._sessions.values())
         session = self._launcher.make_session(spec, owner)
         self._sessions[session.session_id] = session
         try:
             await self._publisher.claim(session)
             await self._launcher.start(session)
+            self.draining.tell(session)
             self._start_task(self._watch(session), f"watch session {session.session_id}")
             saved = self._start_task(self._storage.save(session), f"save session {session.session_id}")
         except BaseException:

@@ -113,6 +113,12 @@ class Settings:
         "Patience after HUP, and again after TERM, before a shell is killed, in seconds.",
     )
 
+    drain_seconds: float = _setting(
+        3600.0,
+        seconds(0, 30 * DAY),
+        "How long `terminal-service drain` waits for sessions to end before it stops the service, in seconds.",
+    )
+
     state_dir: Path = _setting(  # noqa: RUF009  (a dataclass field)
         None,
         values.PATH,

@@ -25,6 +25,7 @@ class Health(BaseModel):
     """Whether the service can serve."""
 
     status: Literal["healthy", "unhealthy"]
+    state: Literal["active", "draining"]
     active_sessions: int = Field(description="Of this node.")
     nodes: int = Field(description="How many nodes there are, this one too.")
     timestamp: float
@@ -51,7 +52,7 @@ class HealthRoutes:
         for prefix, name in (("", ""), ("/api/v1", "V1")):
             self._add_health(api, prefix + "/health", self.health, f"health{name}", unhealthy=True)
             self._add_health(api, prefix + "/health/live", self.live, f"live{name}", unhealthy=False)
-            self._add_health(api, prefix + "/health/ready", self.health, f"ready{name}", unhealthy=True)
+            self._add_health(api, prefix + "/health/ready", self.ready, f"ready{name}", unhealthy=True)
         api.add_api_route(
             "/metrics",
             self.metrics,
@@ -87,6 +88,16 @@ class HealthRoutes:
             response.status_code = 503
         return health
 
+    async def ready(self, response: Response) -> Health:
+        """Tell whether the service takes new sessions: 200, or 503 with the checks that failed.
+
+        What drains does not, and serves those it has.
+        """
+        health = await self.health(response)
+        if health.state == "draining":
+            response.status_code = 503
+        return health
+
     async def live(self) -> Live:
         """Tell that the process answers; whether it can serve is what `ready` tells."""
         return Live()
@@ -103,6 +114,7 @@ def health_of(sessions: Sessions, fleet: Fleet) -> Health:
     can_serve = all(check.status != "failed" for check in checks.values())
     return Health(
         status="healthy" if can_serve else "unhealthy",
+        state="draining" if sessions.draining.is_on else "active",
         active_sessions=sessions.living_count,
         nodes=len(fleet.registry.nodes()),
         timestamp=sessions.clock.wall(),
@@ -115,6 +127,8 @@ def _check_sessions(sessions: Sessions) -> Check:
         return Check(status="failed", detail="the service is shutting down")
     if not sessions.ready.is_set():
         return Check(status="failed", detail="the service is starting")
+    if sessions.draining.is_on:
+        return Check(status="degraded", detail=f"draining: no new sessions, {sessions.living_count} left")
     living, limit = sessions.living_count, sessions.settings.max_sessions
     # Full is no failure: those that exist are served, and taking the service away would harm them.
     return Check(status="degraded" if living >= limit else "ok", detail=f"{living} of {limit}")
