@@ -19,13 +19,12 @@ import asyncio
 import contextlib
 import gc
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from nodes.base import NodeState
 from terminal_service import logs, state
 from terminal_service.asked import Asked, Stop
 from terminal_service.backends_app import StartError, check_backends, check_shell, close_backends, make_backends
@@ -33,6 +32,7 @@ from terminal_service.control import Control, Refused
 from terminal_service.heard import heard_signals
 from terminal_service.listeners import ListenError, listen
 from terminal_service.predecessor import Predecessor
+from terminal_service.threads import start_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -58,8 +58,6 @@ ANSWER_SECONDS = 0.5
 BUNDLE = Path(__file__).parent / "static"
 """Where the web client is, if it has been built."""
 
-WORKER_THREADS = 4
-"""Threads for file operations; all are started with the service, so that none can be missing later."""
 
 SESSIONS_DIR = "sessions"
 """Of the state directory: the logs and records of sessions."""
@@ -115,7 +113,7 @@ async def end_all(settings: Settings, environment: Mapping[str, str]) -> int:
     logs.configure("WARNING", settings.log_format)
     with state.open_lock(settings.state_dir) as lock:
         lock.take()
-        _start_threads()
+        start_threads()
         backends = make_backends(settings, environment)
         await check_backends(backends.values())
         node_id = state.read_node_id(settings.state_dir)
@@ -157,7 +155,7 @@ class _Service:
         from transports.application import make_application, make_metrics_application
         from transports.server import Server
 
-        _start_threads()
+        start_threads()
         self._settings = settings
         self._lock = lock
         self._listeners = listeners
@@ -166,7 +164,9 @@ class _Service:
         node_id = state.read_node_id(settings.state_dir)
         self._parts = parts = _make_redis_parts(settings, node_id)
         self._sessions = sessions = _make_sessions(settings, self._backends, parts, node_id)
-        self._node = self._join(parts)
+        self._node = node = self._join(parts)
+        if node is not None:
+            sessions.draining.on_begin = lambda: node.announce(NodeState.DRAINING)
         self._control: Control | None = None
         metrics = Metrics(self._sessions)
         applications = [
@@ -221,6 +221,7 @@ class _Service:
                 gc.freeze()  # or each full collection would look at all of this again: every terminal waits 60 ms then
                 await self._say_where(announce)
                 draining = tasks.create_task(self._stop_when_drained(), name="drain")
+                self._asked.on_drain = self._drain
                 stop = await self._asked.stop
                 draining.cancel()
                 await self._begin_to_stop(stop)
@@ -234,6 +235,11 @@ class _Service:
                 self._control.leave()
         if self._control is not None:
             self._control.finish()
+
+    def _drain(self, seconds: float) -> int:
+        """Begin to drain, as the parent of several says; return how many sessions live."""
+        self._sessions.drain(seconds)
+        return self._sessions.living_count
 
     async def _stop_when_drained(self) -> None:
         await self._sessions.draining.over(lambda: self._sessions.living_count)
@@ -301,7 +307,7 @@ class _Service:
             raise Refused("it is ending already")
         return {"sessions": self._sessions.living_count, "ends_all": ends_all}
 
-    def drain(self, seconds: float | None) -> dict[str, Any]:
+    async def drain(self, seconds: float | None) -> dict[str, Any]:
         """Begin to drain; see `control.Owner`."""
         if self._asked.stop.done():
             raise Refused("it is ending already")
@@ -382,18 +388,3 @@ def _read_bundle() -> Bundle:
     except (OSError, BundleTooLarge) as error:
         log.warning("web client left out", reason=str(error))
         return Bundle()
-
-
-def _start_threads() -> None:
-    """Start the threads that file operations are done in. Raises StartError."""
-    threads = ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="files")
-    started = threading.Barrier(WORKER_THREADS + 1)
-    try:
-        for _ in range(WORKER_THREADS):
-            threads.submit(started.wait)
-    except RuntimeError as error:
-        started.abort()
-        threads.shutdown()
-        raise StartError(f"no threads: {error}") from error
-    started.wait()
-    asyncio.get_running_loop().set_default_executor(threads)

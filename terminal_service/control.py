@@ -60,7 +60,7 @@ class Owner(Protocol):
         """Begin to end; return what becomes of the sessions. Raises Refused: it ends already."""
         ...
 
-    def drain(self, seconds: float | None) -> dict[str, Any]:
+    async def drain(self, seconds: float | None) -> dict[str, Any]:
         """Begin to drain, for so long or as long as the setting says; return until when. Raises Refused: it ends."""
         ...
 
@@ -138,7 +138,7 @@ class Control:
                     channel.send(encode({"ok": True, "pid": os.getpid(), **told}))
                     return True
                 case "drain":
-                    told = self._owner.drain(_seconds(request.get("seconds")))
+                    told = await self._owner.drain(_seconds(request.get("seconds")))
                     self._waiting.append(channel)
                     channel.send(encode({"ok": True, "pid": os.getpid(), **told}))
                     return True

@@ -115,5 +115,7 @@ class Worker:
             message = decode(line)
             if "stop" in message:
                 asked.to_stop(Stop(message["stop"], ends_all=message["ends_all"]))
+            elif "drain" in message:
+                self._tell(draining=asked.on_drain(message["drain"]))
             elif "hurry" in message:
                 asked.on_hurry()

@@ -75,7 +75,7 @@ class WorkerProcess:
         """See `start`."""
         self.ready = asyncio.Event()
         self.sessions: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        """How many lived when it began to end; cancelled if it never says so."""
+        """How many lived when it began to end, or to drain; cancelled if it never says so."""
         self._process = process
         self._reader, self._writer = reader, writer
 
@@ -128,6 +128,10 @@ class WorkerProcess:
         """Ask it to end."""
         self._tell(stop=stop.cause, ends_all=stop.ends_all)
 
+    def drain(self, seconds: float) -> None:
+        """Have it take no new sessions, and end when it has none any more, or after so long."""
+        self._tell(drain=seconds)
+
     def hurry(self) -> None:
         """Have it end at once."""
         if self.ready.is_set():
@@ -146,5 +150,5 @@ class WorkerProcess:
     def _note(self, message: dict[str, Any]) -> None:
         if "ready" in message:
             self.ready.set()
-        elif "stopping" in message and not self.sessions.done():
-            self.sessions.set_result(int(message["stopping"]))
+        elif not self.sessions.done():
+            self.sessions.set_result(int(message.get("stopping", message.get("draining", 0))))

@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import gc
 import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -128,6 +129,9 @@ class _Parent:
         self._alone = asyncio.Event()
         self._alone.set()
         """Cleared while a successor is about to take the workers' places."""
+        self._drains = False
+        self._drained: set[int] = set()
+        """The workers that have ended because they were told to drain: they are not started again."""
         self._failure: WorkersError | EndError | None = None
 
     async def run(self, announce: Callable[[str], None]) -> None:
@@ -200,6 +204,11 @@ class _Parent:
                     self._failure = self._failure or EndError(
                         f"worker {number} has ended with {_cause(code)}; `stop --all` ends what it has left"
                     )
+                return
+            if self._drains and code == 0:
+                self._drained.add(number)
+                if self._drained == set(self._ready):
+                    self._asked.to_stop(Stop("drained", ends_all=self._plan.settings.stop_sessions_on_exit))
                 return
             if not self._ready[number].is_set() and not self._may_retry:
                 self._fail(f"worker {number} cannot start: it has ended with {_cause(code)}")
@@ -296,11 +305,19 @@ class _Parent:
         ends_all = end_all or self._plan.settings.stop_sessions_on_exit
         if not self._asked.to_stop(Stop("stop --all" if end_all else "stop", ends_all=ends_all)):
             raise Refused("it is ending already")
-        counts = [worker.sessions for worker in workers]
-        if counts:
-            await asyncio.wait(counts, timeout=_ANSWER_SECONDS)
-        known = [count.result() for count in counts if count.done() and not count.cancelled()]
-        return {"sessions": sum(known), "ends_all": ends_all}
+        return {"sessions": await _count(workers), "ends_all": ends_all}
+
+    async def drain(self, seconds: float | None) -> dict[str, Any]:
+        """Have all workers drain; see `control.Owner`. It ends when the last of them has."""
+        if self._asked.stop.done():
+            raise Refused("it is ending already")
+        settings, workers = self._plan.settings, list(self._workers.values())
+        seconds = settings.drain_seconds if seconds is None else seconds
+        self._drains = True
+        for worker in workers:
+            worker.drain(seconds)
+        deadline = time.time() + seconds
+        return {"sessions": await _count(workers), "deadline": deadline, "ends_all": settings.stop_sessions_on_exit}
 
     def offer(self, request: dict[str, Any]) -> Sequence[Listener]:
         """Return what a successor goes on with; see `control.Owner`."""
@@ -320,6 +337,14 @@ class _Parent:
     def go_on(self) -> None:
         """Start again what the successor has replaced before it was gone; see `control.Owner`."""
         self._alone.set()
+
+
+async def _count(workers: Sequence[WorkerProcess]) -> int:
+    """Return how many sessions those have that say so in time."""
+    counts = [worker.sessions for worker in workers]
+    if counts:
+        await asyncio.wait(counts, timeout=_ANSWER_SECONDS)
+    return sum(count.result() for count in counts if count.done() and not count.cancelled())
 
 
 def _cause(code: int) -> str:
