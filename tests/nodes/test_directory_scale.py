@@ -8,11 +8,17 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 from nodes.redis_directory import RedisDirectory
 from replay.redis_address import RedisAddress
 from support.entries import make_entry
+from support.size import is_full
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nodes.base import Entry
     from support.redis_server import RedisServer
 
 SESSIONS = 10_000
@@ -22,6 +28,7 @@ SAVE_CPU_SECONDS = 0.1
 """For so many saves: a tenth of a core, if so many sessions change each second."""
 
 
+@pytest.mark.full
 async def test_ten_thousand_sessions_are_listed_and_saved_fast(plain: RedisServer) -> None:
     rng = random.Random(1)
     entries = [
@@ -34,23 +41,36 @@ async def test_ten_thousand_sessions_are_listed_and_saved_fast(plain: RedisServe
         for start in range(0, SESSIONS, 1000):
             await directory.save(entries[start : start + 1000])
         entries.sort(key=lambda entry: (entry.created_at, entry.session_id))
+        # At best of some tries: the machine may have other things to do. What Redis and the network add to a thousand
+        # at once is measured where nothing else runs.
         for limit in (100, 1000):
-            took, found, after = [], [], None
-            while len(found) < SESSIONS:
-                begun = time.perf_counter()
-                page = await directory.page(after=after, user=None, limit=limit)
-                took.append(time.perf_counter() - begun)
-                found += page
-                after = (page[-1].created_at, page[-1].session_id)
-            assert found == entries
-            print(f"page of {limit}: {statistics.median(took) * 1000:.1f} ms")
-            assert statistics.median(took) <= PAGE_SECONDS
+            for left in (2, 1, 0):
+                wall, cpu = await page_seconds(directory, entries, limit)
+                if (wall if limit == 100 or is_full() else cpu) <= PAGE_SECONDS:
+                    break
+                assert left, f"a page of {limit} took {wall} s, {cpu} s of CPU"
         costs = []
         for _ in range(3):
             begun = time.process_time()
             await directory.save(entries[:SAVES])
             costs.append(time.process_time() - begun)
-        print(f"{SAVES} saves: {min(costs) * 1000:.0f} ms of CPU")
         assert min(costs) <= SAVE_CPU_SECONDS
     finally:
         await directory.close()
+
+
+async def page_seconds(directory: RedisDirectory, expected: Sequence[Entry], limit: int) -> tuple[float, float]:
+    """List all; return what the page in the middle took, by the clock and of the processor."""
+    wall: list[float] = []
+    cpu: list[float] = []
+    found: list[Entry] = []
+    after = None
+    while len(found) < len(expected):
+        begun = time.perf_counter(), time.process_time()
+        page = await directory.page(after=after, user=None, limit=limit)
+        wall.append(time.perf_counter() - begun[0])
+        cpu.append(time.process_time() - begun[1])
+        found += page
+        after = (page[-1].created_at, page[-1].session_id)
+    assert found == expected
+    return statistics.median(wall), statistics.median(cpu)
