@@ -64,6 +64,7 @@ _LABELLED = {
     "pty_failures": ("pty_failures", ["shell_type", "error_type"], "Programs that could not be started."),
     "gaps": ("gaps", ["reason"], "Times a viewer was told that output is missing."),
     "gap_bytes": ("gap_bytes", ["reason"], "Output that viewers were told is missing, in bytes."),
+    "requests_forwarded": ("requests_forwarded", ["outcome"], "Requests that other nodes were asked to answer."),
     "websocket_messages_received": ("messages_received", ["message_type"], "Messages of clients."),
 }
 """Metric: (field of `Counters`, labels, meaning)."""
