@@ -180,7 +180,7 @@ class RedisServer:
     ) -> None:
         strangers = self.find_strangers() if error is None else []
         self.kill()
-        assert not strangers
+        assert not strangers, strangers
 
 
 def find_strangers() -> list[str]:
@@ -281,7 +281,7 @@ class RedisCluster:
     ) -> None:
         strangers = [key for server in self.servers for key in server.find_strangers()] if error is None else []
         self.kill()
-        assert not strangers
+        assert not strangers, strangers
 
 
 @dataclass(frozen=True)
@@ -408,7 +408,7 @@ class RedisSentinel:
     ) -> None:
         strangers = [key for server in self.servers for key in server.find_strangers()] if error is None else []
         self.kill()
-        assert not strangers
+        assert not strangers, strangers
 
 
 @dataclass(frozen=True)
