@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CALLS = 300
 ADD = "redis.call('XADD', KEYS[1], '1-0', 'word', ARGV[1]) return redis.call('PEXPIRE', KEYS[1], 60000)"
+CALL_SECONDS = 0.01
+"""About what a call takes."""
 AT_ONCE = 20  # a client has at most 100 connections
 
 
@@ -28,18 +30,15 @@ async def call_and_cancel(ask: Callable[[str], Awaitable[None]], rng: random.Ran
     """Ask for unique words, cancel half of it at any moment, and return what went wrong with the rest."""
     places = asyncio.Semaphore(AT_ONCE)
 
+    loop = asyncio.get_running_loop()
+
     async def ask_in_turn(word: str) -> None:
         async with places:
+            if rng.random() < 0.5 and (task := asyncio.current_task()):
+                loop.call_later(rng.uniform(0, CALL_SECONDS), task.cancel)
             await ask(word)
 
-    loop = asyncio.get_running_loop()
-    tasks = []
-    for number in range(CALLS):
-        tasks.append(asyncio.ensure_future(ask_in_turn(f"word{number}")))
-        if rng.random() < 0.5:
-            loop.call_later(rng.uniform(0, 0.01), tasks[-1].cancel)
-        if number % 10 == 0:
-            await asyncio.sleep(0.001)
+    tasks = [asyncio.ensure_future(ask_in_turn(f"word{number}")) for number in range(CALLS)]
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert any(isinstance(result, asyncio.CancelledError) for result in results), "nothing was cancelled"
     assert any(result is None for result in results), "all were cancelled"
