@@ -158,7 +158,7 @@ class _Service:
         store, self._persister = _make_store(settings)
         self._sessions = _make_sessions(settings, self._backends, store)
         self._control: Control | None = None
-        metrics = Metrics(self._sessions)
+        metrics = Metrics(self._sessions, self._persister.figures if self._persister else None)
         applications = [
             make_application(
                 settings,
