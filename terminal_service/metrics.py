@@ -64,6 +64,7 @@ _LABELLED = {
     "pty_failures": ("pty_failures", ["shell_type", "error_type"], "Programs that could not be started."),
     "gaps": ("gaps", ["reason"], "Times a viewer was told that output is missing."),
     "gap_bytes": ("gap_bytes", ["reason"], "Output that viewers were told is missing, in bytes."),
+    "requests_forwarded": ("requests_forwarded", ["outcome"], "Requests that other nodes were asked to answer."),
     "websocket_messages_received": ("messages_received", ["message_type"], "Messages of clients."),
 }
 """Metric: (field of `Counters`, labels, meaning)."""
@@ -88,14 +89,34 @@ class Observed(Protocol):
         ...
 
 
+class Copied(Protocol):
+    """What was counted where output is copied to Redis."""
+
+    stored_bytes: int
+    commits: int
+    gap_bytes: int
+
+    @property
+    def failures(self) -> Mapping[str, int]:
+        """Return how many commits failed, by the kind of error: a name of the client's, of which there are few."""
+        ...
+
+    @property
+    def ended(self) -> Mapping[str, int]:
+        """Return how many logs are copied no more, by what became of them."""
+        ...
+
+
 class Metrics:
     """The metrics of one service, in a registry of their own."""
 
-    def __init__(self, sessions: Observed) -> None:
-        """Begin to look at sessions and their counters."""
+    def __init__(self, sessions: Observed, copied: Copied | None = None) -> None:
+        """Begin to look at sessions and their counters, and at what is copied to Redis, if anything is."""
         self._refusals: Counter[str] = Counter()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_ServiceCollector(sessions, self._refusals))
+        if copied is not None:
+            self._registry.register(_RedisCollector(copied))
 
     def count_refusal(self, code: str) -> None:
         """Count a request that the guard refused with the problem `code`."""
@@ -122,6 +143,23 @@ class _ServiceCollector(Collector):
         yield _labelled("requests_refused", "Requests the guard refused.", ["code"], self._refusals)
         yield _durations(counters.session_seconds)
         yield from _gauges(list(self._sessions.all()))
+
+
+class _RedisCollector(Collector):
+    def __init__(self, copied: Copied) -> None:
+        self._copied = copied
+
+    def collect(self) -> Iterator[Metric]:
+        copied = self._copied
+        for name, meaning, value in (
+            ("redis_stored_bytes", "Output that Redis has acknowledged, in bytes.", copied.stored_bytes),
+            ("redis_commits", "Batches that were sent to Redis.", copied.commits),
+            ("redis_gap_bytes", "Output lost before it reached Redis, in bytes.", copied.gap_bytes),
+        ):
+            yield CounterMetricFamily(PREFIX + name, meaning, value=value)
+        meaning = "Batches Redis did not take; they are sent again."
+        yield _labelled("redis_failures", meaning, ["error_type"], copied.failures)
+        yield _labelled("redis_copies_ended", "Logs that are copied to Redis no more.", ["reason"], copied.ended)
 
 
 def _sent(counters: Counters) -> Iterator[Metric]:

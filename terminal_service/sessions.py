@@ -288,6 +288,11 @@ class Sessions:
         """How many sessions have something that is not stored: output in memory only, or an outdated record."""
         return sum(self._storage.is_behind(session) for session in self.all())
 
+    @property
+    def unstored_since(self) -> float | None:
+        """Since when something is not stored, in wall-clock seconds, as far as it was seen."""
+        return self._storage.behind_since
+
     # -- changing
 
     async def update(
@@ -318,6 +323,7 @@ class Sessions:
 
     def tick(self) -> None:
         """Expire what is over, forget what ended long ago, and tell where storage has failed."""
+        self._storage.watch(self.all())
         for session in list(self._sessions.values()):
             self._storage.tell_trouble(session)
             if session.is_living:

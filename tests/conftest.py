@@ -50,7 +50,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _runs_here(item: pytest.Item) -> bool:
-    """Tell whether the test is for this platform; one that never can run here is not a skip."""
+    """Tell whether the test is for this platform, and this size; one that never can run here is not a skip."""
+    full = item.get_closest_marker("full")
+    if full is not None and full.kwargs.get("only") and not is_full():
+        return False
     marker = item.get_closest_marker("platform")
     return marker is None or sys.platform in marker.args
 

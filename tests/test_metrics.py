@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.parser import text_string_to_metric_families
 
 from replay.memory import MemoryStore
+from replay.redis_lane import Figures
 from terminal_service.clock import Clock
 from terminal_service.counters import Counters, Durations
 from terminal_service.metrics import Metrics
@@ -235,3 +236,16 @@ async def test_two_services_in_one_process_do_not_share_metrics() -> None:
     one.counters.sessions_created = 7
     assert scraped(Metrics(one))["terminal_sessions_created_total"] == 7
     assert scraped(Metrics(other))["terminal_sessions_created_total"] == 0
+
+
+async def test_what_is_copied_to_redis_is_counted_where_it_is() -> None:
+    figures = Figures(stored_bytes=5, commits=4, gap_bytes=3)
+    figures.failures["ReadOnlyError"] += 2
+    figures.ended["fenced"] += 1
+    samples = scraped(Metrics(House(), figures))
+    assert samples["terminal_redis_stored_bytes_total"] == 5
+    assert samples["terminal_redis_commits_total"] == 4
+    assert samples["terminal_redis_gap_bytes_total"] == 3
+    assert samples["terminal_redis_failures_total{error_type=ReadOnlyError}"] == 2
+    assert samples["terminal_redis_copies_ended_total{reason=fenced}"] == 1
+    assert not any("redis" in name for name in scraped(Metrics(House())))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from nodes.base import Assignments, Entry
+    from terminal_service.counters import Counters
     from terminal_service.fleet import Fleet
     from terminal_service.policy import Identity
     from transports.problems import Problem
@@ -59,7 +60,13 @@ class Forwarding:
     """ASGI middleware: what belongs to another node is answered by it. Stands behind the guard and `BoundedBody`."""
 
     def __init__(
-        self, app: ASGIApp, *, fleet: Fleet, assignments: Assignments, seconds: float = FORWARD_SECONDS
+        self,
+        app: ASGIApp,
+        *,
+        fleet: Fleet,
+        assignments: Assignments,
+        counters: Counters,
+        seconds: float = FORWARD_SECONDS,
     ) -> None:
         """Ask `app` what this node answers itself; a node that has not answered after `seconds` is unreachable.
 
@@ -68,6 +75,7 @@ class Forwarding:
         self._app = app
         self._fleet = fleet
         self._assignments = assignments
+        self._counters = counters
         self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -128,9 +136,11 @@ class Forwarding:
         """Give a node's answer, or say why there is none."""
         answer = await self._ask(node, asked)
         if isinstance(answer, Answer):
+            self._counters.requests_forwarded["answered"] += 1
             await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
             await send({"type": "http.response.body", "body": answer.body})
         else:
+            self._counters.requests_forwarded["failed"] += 1
             await problems.send_problem(answer, send)
 
     async def _ask(self, node: str, asked: Asked) -> Answer | Problem:

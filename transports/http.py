@@ -89,6 +89,7 @@ def make_api(
         Forwarding,
         fleet=fleet,
         assignments=assignments or MemoryAssignments(),
+        counters=sessions.counters,
         seconds=forward_seconds + sessions.settings.stop_grace_seconds,
     )
     api.add_middleware(BoundedBody)

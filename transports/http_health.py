@@ -1,6 +1,7 @@
 """The routes that tell how the service is: health and metrics."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from fastapi import Depends, FastAPI
@@ -137,5 +138,7 @@ def _check_sessions(sessions: Sessions) -> Check:
 def _check_storage(sessions: Sessions) -> Check:
     unstored = sessions.unstored_count
     if unstored:
-        return Check(status="degraded", detail=f"{unstored} sessions are not kept as they should be")
+        since = sessions.unstored_since
+        begun = "" if since is None else f" since {datetime.fromtimestamp(since, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return Check(status="degraded", detail=f"{unstored} sessions are not kept as they should be{begun}")
     return Check(status="ok", detail="output is kept")

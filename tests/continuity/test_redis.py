@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,7 @@ async def test_without_redis_a_program_waits_when_the_spool_is_full_and_everybod
         health = (await service.http.get("/health")).json()
         assert health["status"] == "healthy"
         assert health["checks"]["storage"]["status"] == "degraded"
+        assert re.search(r"since 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$", health["checks"]["storage"]["detail"])
         info = await service.info(session)
         assert info["storage"]["durable"] is False
         assert "Redis" in info["storage"]["reason"]
@@ -107,6 +109,8 @@ async def test_without_redis_a_program_waits_when_the_spool_is_full_and_everybod
             await wait_until(lambda: _ends_with(redis.url, session, b"DONE\r\n"), description="all of it in Redis")
             metrics = (await service.http.get("/metrics")).text
             assert "terminal_log_backlog_bytes 0.0" in metrics
+            assert re.search(r"(?m)^terminal_redis_failures_total{error_type=\"ConnectionError\"} [1-9]", metrics)
+            assert f"terminal_redis_stored_bytes_total {float(BEYOND_SPOOL + len(b'DONE..'))}" in metrics
         finally:
             redis.kill()
 

@@ -226,19 +226,20 @@ class TestOverRedis(Contract):
             assert found is not None
             assert (found.view, found.is_living) == (b"gone", False)
 
-    async def test_every_key_is_refreshed_by_saving(self, server: RedisServer | RedisCluster) -> None:
-        async with redis_directory(server.url, ttl_seconds=1.0, ended_seconds=1.0) as directory:
-            entries = [make_entry(f"s{number}") for number in range(3)]
-            await directory.claim("s0", "ann", **FREE)
-            begun = asyncio.get_running_loop().time()
-            while asyncio.get_running_loop().time() < begun + 1.5:
-                await directory.save(entries)
-                await asyncio.sleep(0.1)
-                assert_all_end(server)
-            expected = {SESSIONS, LIVING, user_key("ann", "sessions"), user_key("ann", "living")}
-            expected |= {node_key("one", "sessions"), *(session_key(entry.session_id) for entry in entries)}
-            assert dict(keys_with_life(server)).keys() == expected
-            assert await pages(directory, None, 2) == entries
+
+async def test_every_key_is_refreshed_by_saving(plain: RedisServer) -> None:
+    async with redis_directory(plain.url, ttl_seconds=1.0, ended_seconds=1.0) as directory:
+        entries = [make_entry(f"s{number}") for number in range(3)]
+        await directory.claim("s0", "ann", **FREE)
+        begun = asyncio.get_running_loop().time()
+        while asyncio.get_running_loop().time() < begun + 1.5:
+            await directory.save(entries)
+            await asyncio.sleep(0.1)
+            assert_all_end(plain)
+        expected = {SESSIONS, LIVING, user_key("ann", "sessions"), user_key("ann", "living")}
+        expected |= {node_key("one", "sessions"), *(session_key(entry.session_id) for entry in entries)}
+        assert dict(keys_with_life(plain)).keys() == expected
+        assert await pages(directory, None, 2) == entries
 
 
 async def test_a_directory_whose_redis_is_away_says_so() -> None:

@@ -16,54 +16,18 @@ import pytest
 from nodes.base import NodeState
 from nodes.errors import Away, NameTaken
 from nodes.memory_registry import MemoryRegistry
-from nodes.redis_registry import Pace, RedisRegistry, _Looks
+from nodes.redis_registry import Pace, _Looks
 from nodes.redis_scripts import node_key
-from replay.redis_address import RedisAddress
 from support.lone_node import FAST, make_facts
 from support.redis_keys import flush
 from support.redis_server import RedisCluster, RedisServer
+from support.registries import Node, living, running
 from support.wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 DEATH_SECONDS = FAST.lease + FAST.turn + FAST.missing
-
-
-class Node:
-    """A registry that runs, and what it has told."""
-
-    def __init__(self, url: str, node_id: str, *, home: str = "", pace: Pace = FAST) -> None:
-        self.registry = RedisRegistry(RedisAddress.parse(url), make_facts(node_id), home=home, pace=pace)
-        self.lost: list[str] = []
-        self.own: list[list[str] | None] = []
-        self.registry.on_lost(self.lost.append)
-        self.registry.on_own_loss(lambda sessions: self.own.append(None if sessions is None else list(sessions)))
-
-    def sees(self, *node_ids: str) -> bool:
-        return self.registry.nodes().keys() == set(node_ids)
-
-
-@asynccontextmanager
-async def running(*nodes: Node) -> AsyncIterator[Node]:
-    async with asyncio.TaskGroup() as group:
-        for node in nodes:
-            group.create_task(node.registry.run())
-        try:
-            yield nodes[0]
-        finally:
-            for node in nodes:
-                node.registry.stop()
-
-
-@asynccontextmanager
-async def living(url: str, *node_ids: str, pace: Pace = FAST) -> AsyncIterator[list[Node]]:
-    nodes = [Node(url, node_id, pace=pace) for node_id in node_ids]
-    async with running(*nodes):
-        for node in nodes:
-            await wait_until(node.registry.ready.is_set, description="it to be known")
-        await wait_until(lambda: all(node.sees(*node_ids) for node in nodes), description="all to see each other")
-        yield nodes
 
 
 @asynccontextmanager
@@ -129,8 +93,8 @@ async def test_nodes_see_each_other_and_what_they_say(server: RedisServer | Redi
             assert not node.registry.is_living("two")
 
 
-async def test_one_that_does_not_renew_is_dead_to_all_in_time(server: RedisServer | RedisCluster) -> None:
-    async with living(server.url, "one", "two", "three") as (one, two, three):
+async def test_one_that_does_not_renew_is_dead_to_all_in_time(plain: RedisServer) -> None:
+    async with living(plain.url, "one", "two", "three") as (one, two, three):
         three.registry.stop()
         begun = asyncio.get_running_loop().time()
         for node in (one, two):
@@ -223,7 +187,7 @@ async def test_one_whose_name_is_taken_is_told_and_ends(plain: RedisServer) -> N
 async def test_one_that_was_stopped_for_too_long_learns_what_it_has_lost(plain: RedisServer) -> None:
     async with process(plain.url, "two") as stopped:
         assert await stopped.heard() == ["ready"]
-        async with living(plain.url, "one") as (one,):
+        async with running(Node(plain.url, "one")) as one:
             await wait_until(lambda: one.sees("one", "two"), description="to be seen")
             stopped.signal(signal.SIGSTOP)
             await wait_until(lambda: one.lost == ["two"], description="to be told", timeout=20)

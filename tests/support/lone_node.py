@@ -17,7 +17,7 @@ from nodes.errors import NameTaken
 from nodes.redis_registry import Pace, RedisRegistry
 from replay.redis_address import RedisAddress
 
-FAST = Pace(lease=1.0, turn=0.1, retry=0.05, limit=1.0, missing=1.5)
+FAST = Pace(lease=0.6, turn=0.1, retry=0.05, limit=1.0, missing=1.2)
 
 
 def make_facts(node_id: str, *, sessions: int = 0) -> NodeFacts:

@@ -37,12 +37,12 @@ def adapt(text: str, *, port: int, nodes: Sequence[tuple[str, int]], changes: Ma
     for name, (host, number) in zip(NODES, nodes, strict=True):
         text, count = re.subn(rf"(server )(?:{re.escape(name)})(?= )", rf"\g<1>{host}:{number}", text)
         assert count == 2, name
-    every = {"listen": f"127.0.0.1:{port}", "pid": "nginx.pid", "access_log": "off", **changes}
+    every = {"listen": f"127.0.0.1:{port}", "pid": "nginx.pid", "access_log": "off"}
+    every |= {f"{name}_temp_path": name for name in TEMPORARY} | dict(changes)
     for directive, value in every.items():
-        text, count = re.subn(rf"(?m)^(\s*){directive} [^;]+;", rf"\g<1>{directive} {value};", text)
+        text, count = re.subn(rf"(?m)^(\s*){directive} +[^;]+;", rf"\g<1>{directive} {value};", text)
         assert count == 1, directive
-    places = "".join(f"    {name}_temp_path {name};\n" for name in TEMPORARY)
-    return "daemon off;\n" + text.replace("http {\n", "http {\n" + places, 1)
+    return "daemon off;\n" + text
 
 
 class Nginx:

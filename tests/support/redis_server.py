@@ -183,7 +183,7 @@ class RedisServer:
     ) -> None:
         strangers = self.find_strangers() if error is None else []
         self.kill()
-        assert not strangers
+        assert not strangers, strangers
 
 
 def find_strangers() -> list[str]:
@@ -309,7 +309,7 @@ class RedisCluster:
     ) -> None:
         strangers = [key for server in self.servers for key in server.find_strangers()] if error is None else []
         self.kill()
-        assert not strangers
+        assert not strangers, strangers
 
 
 def _says_ok(server: RedisServer, *words: str) -> bool:
@@ -443,7 +443,7 @@ class RedisSentinel:
     ) -> None:
         strangers = [key for server in self.servers for key in server.find_strangers()] if error is None else []
         self.kill()
-        assert not strangers
+        assert not strangers, strangers
 
 
 @dataclass(frozen=True)

@@ -187,6 +187,8 @@ async def test_a_node_that_does_not_answer_is_told_with_what_may_have_happened()
             assert (answer.status_code, answer.json()["code"]) == (503, "node_unreachable")
             assert answer.headers["retry-after"] == "1"
             assert word in answer.json()["detail"]
+        told = (await one.http.get("/metrics")).text
+        assert 'terminal_requests_forwarded_total{outcome="failed"} 3.0' in told
         company.post.release("two")
         again = {"json": {"name": "c"}, "headers": {"Idempotency-Key": "k"}}
         assert (await one.http.patch(one.path(view), **again)).json()["name"] == "c"  # type: ignore[arg-type]
