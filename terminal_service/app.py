@@ -168,7 +168,7 @@ class _Service:
         if node is not None:
             sessions.draining.on_begin = lambda: node.announce(NodeState.DRAINING)
         self._control: Control | None = None
-        metrics = Metrics(self._sessions, self._persister.figures if self._persister else None)
+        metrics = Metrics(sessions, parts.persister.figures if parts else None)
         applications = [
             make_application(
                 settings,

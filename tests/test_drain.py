@@ -6,9 +6,12 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import psutil
 import pytest
 
+from support.crew import Crew
+from support.redis_server import RedisServer
 from support.service import Service
 from support.wait import wait_until
 
@@ -127,3 +130,26 @@ async def test_a_draining_service_is_stopped_as_any_and_replaced_by_none(tmp_pat
         assert (code, out) == (1, "Not drained: seconds are 0 to 2592000.\n")
         assert await service.stop() == 0
         assert (await end_of(draining))[0] == 0
+
+
+async def test_several_workers_drain_as_one_service(tmp_path: Path) -> None:
+    with RedisServer(tmp_path / "redis") as redis:
+        async with Crew(tmp_path, redis.url, STOP_SESSIONS_ON_EXIT="true") as crew:
+            made = await crew.create_everywhere(2)
+            process = await drain(crew, "--seconds", LONG)
+            await wait_until(lambda: _is_refused(crew), description="no worker takes a session")
+            for session in made.values():
+                assert (await crew.http.delete(f"/api/v1/sessions/{session['session_id']}")).status_code == 204
+            code, out, _ = await end_of(process)
+            assert code == 0
+            assert "those that live" in out
+            async with asyncio.timeout(END_SECONDS):
+                assert await crew.process.wait() == 0
+
+
+async def _is_refused(crew: Crew) -> bool:
+    answers = [await crew.http.post("/api/v1/sessions", json={}) for _ in range(4)]
+    for answer in answers:
+        if answer.status_code == httpx.codes.CREATED:
+            await crew.http.delete(f"/api/v1/sessions/{answer.json()['session_id']}")
+    return all(answer.status_code == httpx.codes.SERVICE_UNAVAILABLE for answer in answers)
