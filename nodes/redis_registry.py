@@ -264,6 +264,7 @@ class _Looks:
         self._gone: set[str] = set()
         """Those that said that they leave."""
         self._dead: set[str] = set()
+        self._forgotten: set[str] = set()
         self._last_look: float | None = None
 
     def candidates(self) -> tuple[str, ...]:
@@ -275,7 +276,8 @@ class _Looks:
         self._missing.clear()
 
     def forget_dead(self, *, keep: AbstractSet[str]) -> None:
-        """Look no more for the dead of whom nothing is left."""
+        """Look no more for the dead of whom nothing is left; what a look that is under way shows of them is nothing."""
+        self._forgotten = self._dead - keep
         self._dead &= keep
         candidates = self.candidates()
         self.places = {node_id: place for node_id, place in self.places.items() if node_id in candidates}
@@ -290,6 +292,8 @@ class _Looks:
             self.forget_missing()  # this process was stopped, and so may have been the others
         self._last_look = now
         for node_id, lease in found.items():
+            if node_id in self._forgotten and lease is None:
+                continue
             if isinstance(lease, BaseException):
                 self._missing.pop(node_id, None)
             elif lease is None:

@@ -138,7 +138,8 @@ async def test_several_workers_drain_as_one_service(tmp_path: Path) -> None:
             made = await crew.create_everywhere(2)
             process = await drain(crew, "--seconds", LONG)
             await wait_until(lambda: _is_refused(crew), description="no worker takes a session")
-            for session in made.values():
+            assert made.keys() == {1, 2}
+            for session in (await crew.http.get("/api/v1/sessions")).json():
                 assert (await crew.http.delete(f"/api/v1/sessions/{session['session_id']}")).status_code == 204
             code, out, _ = await end_of(process)
             assert code == 0
