@@ -140,7 +140,8 @@ async def test_several_workers_drain_as_one_service(tmp_path: Path) -> None:
             await wait_until(lambda: _is_refused(crew), description="no worker takes a session")
             assert made.keys() == {1, 2}
             for session in (await crew.http.get("/api/v1/sessions")).json():
-                assert (await crew.http.delete(f"/api/v1/sessions/{session['session_id']}")).status_code == 204
+                ended = await crew.http.delete(f"/api/v1/sessions/{session['session_id']}")
+                assert ended.status_code == httpx.codes.NO_CONTENT, ended.text
             code, out, _ = await end_of(process)
             assert code == 0
             assert "those that live" in out
