@@ -72,7 +72,7 @@ def make_api(
     api.settings = sessions.settings
     for routes in (
         SessionRoutes(sessions, finder, fleet),
-        OptionRoutes(sessions),
+        OptionRoutes(sessions, fleet),
         TerminalRoutes(sessions, finder),
         OutputRoutes(sessions, finder),
         TicketRoutes(finder, tickets),
