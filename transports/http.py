@@ -72,7 +72,7 @@ def make_api(
     api.settings = sessions.settings
     for routes in (
         SessionRoutes(sessions, finder, fleet),
-        OptionRoutes(sessions),
+        OptionRoutes(sessions, fleet),
         TerminalRoutes(sessions, finder),
         OutputRoutes(sessions, finder),
         TicketRoutes(finder, tickets),
@@ -90,7 +90,7 @@ def make_api(
         fleet=fleet,
         assignments=assignments or MemoryAssignments(),
         counters=sessions.counters,
-        seconds=forward_seconds + sessions.settings.stop_grace_seconds,
+        seconds=forward_seconds + 2 * sessions.settings.stop_grace_seconds,  # after HUP, and after TERM
     )
     api.add_middleware(BoundedBody)
     api.add_middleware(Failsafe)

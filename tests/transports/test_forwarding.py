@@ -256,6 +256,8 @@ async def test_a_new_session_goes_to_a_node_that_has_its_backend() -> None:
         assert answer.headers["location"] == one.path(answer.json())
         assert two.sessions.has(answer.json()["session_id"])
         assert (await ann.post(SESSIONS, json={})).json()["node"] == "one"
+        offered = (await ann.get("/api/v1/options")).json()["backends"]
+        assert offered == [{"name": "echo", "shells": ["echo"]}, {"name": "other", "shells": []}]
         refused = await ann.post(SESSIONS, json={"backend": "none"})
         assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "backend")
         assert (await ann.post(SESSIONS, json={"backend": "other", "user_id": "bob"})).status_code == 403
