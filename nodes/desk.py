@@ -69,6 +69,7 @@ class Desk:
         self._waiting_bytes = 0
         self._running: set[asyncio.Task[None]] = set()
         self._tasks: asyncio.TaskGroup | None = None
+        self._is_over = False
 
     # -- handlers
 
@@ -94,6 +95,8 @@ class Desk:
     async def call(self, to: str, kind: str, body: bytes, *, seconds: float) -> bytes:
         """Ask and wait for the answer. Raises Unreachable, CallFailed and ValueError."""
         check_body(body)
+        if self._is_over:
+            raise Unreachable(to)
         number = next(self._numbers)
         asked = _Asked(to, kind, asyncio.get_running_loop().create_future())
         self._asked[number] = asked
@@ -212,6 +215,7 @@ class Desk:
                     for task in self._running:
                         task.cancel()
         finally:
+            self._is_over = True
             for asked in self._asked.values():  # no answer is read any more
                 if not asked.answer.done():
                     asked.answer.set_exception(Unreachable(asked.to))

@@ -239,6 +239,7 @@ class RedisMail:
                 channel.failed(now)
                 self.figures.failures[type(error).__name__] += 1
         if self._outbox.trouble is not None:
+            self._read[:0] = read  # removing twice is harmless
             self._doubt()
         return self._outbox.trouble is None
 

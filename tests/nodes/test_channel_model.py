@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from nodes.channel import PACKET_BYTES, WINDOW_BYTES, Channel, Message
+from nodes.channel import NOTHING, PACKET_BYTES, WINDOW_BYTES, Channel, Message
 from nodes.letter import Letter, What
 from support.size import size
 
@@ -71,6 +71,25 @@ class MailMachine(RuleBasedStateMachine):
         return self.sides["b" if side.node_id == "a" else "a"]
 
     # -- what nodes do
+
+    @initialize()
+    def meet(self) -> None:
+        """Faults before the two know each other are a small part of all; `kill` brings them back."""
+        self.put("a", 0)
+        self.go_on(6)
+
+    @rule(rounds=st.integers(1, 6))
+    def go_on(self, rounds: int) -> None:
+        """Nothing goes wrong for a while."""
+        for _ in range(rounds):
+            self.settle()
+
+    @rule(sender=SENDERS, count=st.integers(2, 6), length=SIZES)
+    def put_in_turn(self, sender: str, count: int, length: int) -> None:
+        """Several messages, one after the other."""
+        for _ in range(count):
+            self.put(sender, length)
+            self.write(sender)
 
     @rule(sender=SENDERS, length=SIZES)
     def put(self, sender: str, length: int) -> None:
@@ -202,7 +221,7 @@ class MailMachine(RuleBasedStateMachine):
 
 
 TestMail = MailMachine.TestCase
-TestMail.settings = settings(max_examples=size(150, 20_000), stateful_step_count=50, deadline=None)
+TestMail.settings = settings(max_examples=size(100, 20_000), stateful_step_count=50, deadline=None)
 
 
 def test_no_more_than_the_window_is_in_an_inbox_that_is_not_read() -> None:
@@ -231,3 +250,32 @@ def test_a_letter_taken_back_in_time_is_not_sent() -> None:
     assert one.backlog_bytes == 0
     assert one.due() is None
     assert one.take(10.0) == []
+
+
+def test_what_an_earlier_process_wrote_changes_nothing_when_it_comes_late() -> None:
+    one, other, heir = Channel("a", dead_seconds=600), Channel("b", dead_seconds=600), Channel("b", dead_seconds=600)
+
+    def note(channel: Channel, body: bytes) -> None:
+        channel.put(Letter(What.NOTE, "n", 0, body), 0.0)
+
+    def go_on(left: Channel, right: Channel) -> list[tuple[bool, list[bytes]]]:
+        """Let both say all they have; return what came of it on the left side."""
+        arrivals = []
+        for _ in range(6):
+            arrivals += [left.receive(message, 0.0) for message in right.take(0.0)]
+            for message in left.take(0.0):
+                right.receive(message, 0.0)
+        return [(each.is_reset, [letter.body for letter in each.letters]) for each in arrivals if each is not NOTHING]
+
+    note(other, b"1")
+    assert go_on(one, other) == [(False, [b"1"])]
+    note(other, b"2")
+    late = other.take(0.0)
+    note(heir, b"3")
+    came = go_on(one, heir)
+    assert [is_reset for is_reset, _ in came].count(True) == 1
+    assert [body for _, bodies in came for body in bodies] == [b"3"]
+    for message in late:
+        assert one.receive(message, 0.0) is NOTHING
+    note(heir, b"4")
+    assert go_on(one, heir) == [(False, [b"4"])]
