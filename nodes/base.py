@@ -125,7 +125,10 @@ class Directory(Protocol):
         ...
 
     async def forget(self, session_id: str, user: str) -> None:
-        """Remove a session of this node, living or not; it is counted no more. Twice is harmless."""
+        """Remove a session of this node, living or not; it is counted no more, and does not come back by `save`.
+
+        Twice is harmless.
+        """
         ...
 
     async def find(self, session_id: str) -> Entry | None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from nodes.base import Entry
 
+FORGOTTEN_LIMIT = 10_000
+
 
 class MemoryDirectory:
     """As many entries as the node has sessions; each is there until it is forgotten."""
@@ -23,6 +25,8 @@ class MemoryDirectory:
         self._places: list[tuple[float, str]] = []
         self._counted: dict[str, str] = {}
         """The user of each session that counts."""
+        self._forgotten: dict[str, None] = {}
+        """The last ones: one that is saved late must not come back."""
         self._users: Counter[str] = Counter()
 
     async def claim(self, session_id: str, user: str, *, limit_all: int, limit_user: int) -> None:
@@ -38,6 +42,8 @@ class MemoryDirectory:
     async def save(self, entries: Sequence[Entry]) -> Sequence[str]:
         """Take these as they are now; none is ever lost."""
         for entry in entries:
+            if entry.session_id in self._forgotten:
+                continue
             if entry.session_id not in self._entries:
                 insort(self._places, (entry.created_at, entry.session_id))
             self._entries[entry.session_id] = entry
@@ -52,6 +58,9 @@ class MemoryDirectory:
         if entry is not None:
             self._places.remove((entry.created_at, session_id))
         self._uncount(session_id)
+        self._forgotten[session_id] = None
+        if len(self._forgotten) > FORGOTTEN_LIMIT:
+            del self._forgotten[next(iter(self._forgotten))]
 
     async def find(self, session_id: str) -> Entry | None:
         """Return what is known of a session."""

@@ -37,6 +37,7 @@ ENDED_SECONDS = 600.0
 CLAIM_SECONDS = 60.0
 """How long a session counts that was claimed and not saved."""
 FIELDS = ("node", "user", "at", "living", "record", "view")
+FORGOTTEN_LIMIT = 10_000
 WORDS_LIMIT = 500
 """Members in one command."""
 
@@ -70,6 +71,10 @@ class RedisDirectory:
         self._index_ms = max(self._ttl_ms, self._ended_ms)
         self._refresh_seconds = ttl_seconds / 4
         self._known: dict[str, _Known] = {}
+        self._forgotten: dict[str, str] = {}
+        """Users of the sessions forgotten last: one that is saved late, or at the same time, must not come back."""
+        self._unsaid: set[str] = set()
+        """Those of them of which Redis may still have something."""
 
     async def close(self) -> None:
         """Close the connections."""
@@ -82,6 +87,7 @@ class RedisDirectory:
 
         Twice is harmless. Raises Full, Away.
         """
+        await self._say_forgotten()
         if not await self._claim(user_key(user, "living"), session_id, limit_user):
             raise Full("sessions of a user", limit_user)
         if not await self._claim(LIVING, session_id, limit_all):
@@ -114,8 +120,18 @@ class RedisDirectory:
     async def save(self, entries: Sequence[Entry]) -> Sequence[str]:
         """Write entries, and the indexes where they have to be; return the sessions that were lost. Raises Away.
 
-        One round trip if nothing began or ended. An entry that Redis has forgotten is new again.
+        One round trip if nothing began or ended. An entry that Redis has lost is new again; one that was forgotten here
+        stays so.
         """
+        entries = [entry for entry in entries if entry.session_id not in self._forgotten]
+        try:
+            lost = await self._save(entries)
+        finally:
+            self._unsaid.update(entry.session_id for entry in entries if entry.session_id in self._forgotten)
+        await self._say_forgotten()
+        return lost
+
+    async def _save(self, entries: Sequence[Entry]) -> Sequence[str]:
         replies = await self._link.ask([self._entry(entry) for entry in entries])
         now = asyncio.get_running_loop().time()
         lost: list[str] = []
@@ -185,16 +201,34 @@ class RedisDirectory:
         ]
 
     async def forget(self, session_id: str, user: str) -> None:
-        """Remove a session, living or not; it is counted no more. Twice is harmless. Raises Away."""
+        """Remove a session, living or not; it is counted no more. Twice is harmless.
+
+        Raises Away: it is tried again with whatever is claimed or saved next.
+        """
         self._known.pop(session_id, None)
+        self._forgotten[session_id] = user
+        self._unsaid.add(session_id)
+        if len(self._forgotten) > FORGOTTEN_LIMIT:
+            oldest = next(iter(self._forgotten))
+            del self._forgotten[oldest]
+            self._unsaid.discard(oldest)
+        await self._say_forgotten()
+
+    async def _say_forgotten(self) -> None:
+        said = {session_id: self._forgotten[session_id] for session_id in self._unsaid}
         await self._link.ask(
             [
-                ("DEL", session_key(session_id)),
-                ("ZREM", SESSIONS, session_id),
-                ("ZREM", user_key(user, "sessions"), session_id),
-                *self._removal(session_id, user),
+                command
+                for session_id, user in said.items()
+                for command in (
+                    ("DEL", session_key(session_id)),
+                    ("ZREM", SESSIONS, session_id),
+                    ("ZREM", user_key(user, "sessions"), session_id),
+                    *self._removal(session_id, user),
+                )
             ]
         )
+        self._unsaid.difference_update(said)
 
     # -- all sessions
 

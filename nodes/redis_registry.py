@@ -42,7 +42,7 @@ class Pace:
     `missing` is more than `limit + retry`, within which each node has renewed its lease once Redis is back.
     """
 
-    lease: float = 5.0
+    lease: float = 4.5
     turn: float = 1.0
     """Between two renewals, which are looks too."""
     retry: float = 0.3

@@ -16,13 +16,15 @@ from nodes.redis_scripts import LIVING, SESSIONS, node_key, session_key, user_ke
 from replay.redis_address import RedisAddress
 from support.entries import make_entry
 from support.redis_keys import assert_all_end, flush, keys_with_life
+from support.redis_server import RedisServer
 from support.wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
 
     from nodes.base import Directory, Entry
-    from support.redis_server import RedisCluster, RedisServer
+    from support.redis_server import RedisCluster
 
 FREE = {"limit_all": 1000, "limit_user": 1000}
 
@@ -107,12 +109,19 @@ class Contract:
         with pytest.raises(Full):
             await directory.claim("c", "ann", limit_all=9, limit_user=2)
 
-    async def test_what_is_forgotten_is_nowhere(self, directory: Directory) -> None:
+    async def test_what_is_forgotten_is_nowhere_and_stays_so(self, directory: Directory) -> None:
         await directory.save([make_entry("a")])
         await directory.forget("a", "ann")
+        assert not await directory.save([make_entry("a")])
         assert await directory.find("a") is None
         assert not await directory.page(after=None, user=None, limit=9)
         assert not await directory.page(after=None, user="ann", limit=9)
+
+
+async def forget_after(directory: Directory, session_id: str, turns: int) -> None:
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await directory.forget(session_id, "ann")
 
 
 async def pages(directory: Directory, user: str | None, limit: int) -> Sequence[Entry]:
@@ -215,6 +224,19 @@ class TestOverRedis(Contract):
             with pytest.raises(Full):
                 await directory.claim("c", "ann", limit_all=2, limit_user=9)
 
+    async def test_one_forgotten_while_it_is_saved_does_not_come_back(self, server: RedisServer | RedisCluster) -> None:
+        async with redis_directory(server.url) as directory:
+            entries = [make_entry(f"s{number}") for number in range(50)]
+            await directory.find("s0")  # connected
+            for turn in range(20):
+                entry = make_entry(f"t{turn}")
+                await asyncio.gather(directory.save([entry, *entries]), forget_after(directory, f"t{turn}", turn))
+                await directory.save([entry])  # late
+            assert await pages(directory, None, 100) == sorted(entries, key=lambda entry: entry.session_id)
+            with pytest.raises(Full):
+                await directory.claim("new", "ann", limit_all=50, limit_user=99)
+            await directory.claim("new", "ann", limit_all=51, limit_user=51)
+
     async def test_one_that_a_reaper_has_found_lost_is_told_and_stays_as_the_reaper_left_it(
         self, server: RedisServer | RedisCluster
     ) -> None:
@@ -254,3 +276,15 @@ async def test_a_directory_whose_redis_is_away_says_so() -> None:
             await directory.page(after=None, user=None, limit=1)
         with pytest.raises(Away):
             await directory.forget("a", "ann")
+
+
+async def test_what_could_not_be_forgotten_while_redis_was_away_is_forgotten_then(tmp_path: Path) -> None:
+    with RedisServer(tmp_path, "--appendonly", "yes", "--appendfsync", "always") as server:
+        async with redis_directory(server.url) as directory:
+            await directory.save([make_entry("a"), make_entry("b")])
+            server.kill()
+            with pytest.raises(Away):
+                await directory.forget("a", "ann")
+            await asyncio.to_thread(server.start)
+            await directory.claim("c", "ann", limit_all=2, limit_user=2)
+            assert await pages(directory, None, 5) == [make_entry("b")]

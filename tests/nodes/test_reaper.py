@@ -12,7 +12,6 @@ import pytest
 
 from nodes.errors import Full
 from nodes.redis_directory import RedisDirectory
-from nodes.redis_reaper import Reaper
 from nodes.redis_registry import Pace
 from nodes.redis_scripts import LIVING, NODES, node_key, session_key
 from replay.log import Event
@@ -20,10 +19,9 @@ from replay.redis_address import RedisAddress
 from replay.redis_copy import State as CopyState
 from replay.redis_seal import seal
 from support.entries import make_entry
-from support.lone_node import FAST
 from support.redis_keys import keys_with_life
 from support.redis_node import RedisNode, read_all
-from support.registries import Node
+from support.registries import Member, members
 from support.wait import wait_until
 from terminal_service.clock import Clock
 from terminal_service.recovery import restore_session
@@ -33,50 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from nodes.base import Entry
     from support.redis_server import RedisCluster, RedisServer
-
-
-class Member(Node):
-    """A node with a directory and a reaper."""
-
-    def __init__(self, url: str, node_id: str, *, pace: Pace = FAST, seal: Any = seal) -> None:
-        super().__init__(url, node_id, pace=pace)
-        address = RedisAddress.parse(url)
-        self.directory = RedisDirectory(address, node_id)
-        self.reaper = Reaper(address, seal=seal, name_node=self.registry.place)
-        self.registry.on_lost(self.reaper.reap)
-
-    async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.registry.run())
-            group.create_task(self.reaper.run())
-
-    def stop(self) -> None:
-        self.registry.stop()
-        self.reaper.stop()
-
-    async def find(self, session_id: str) -> Entry:
-        found = await self.directory.find(session_id)
-        assert found is not None
-        return found
-
-
-@asynccontextmanager
-async def members(url: str, *node_ids: str, pace: Pace = FAST) -> AsyncIterator[list[Member]]:
-    made = [Member(url, node_id, pace=pace) for node_id in node_ids]
-    async with asyncio.TaskGroup() as group:
-        for member in made:
-            group.create_task(member.run())
-        try:
-            await wait_until(
-                lambda: all(member.sees(*node_ids) for member in made), description="all to see each other"
-            )
-            yield made
-        finally:
-            for member in made:
-                member.stop()
-                await member.directory.close()
 
 
 async def test_what_a_dead_node_had_is_lost_once_and_its_logs_end(

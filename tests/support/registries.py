@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from nodes.redis_directory import RedisDirectory
+from nodes.redis_reaper import Reaper
 from nodes.redis_registry import Pace, RedisRegistry
 from replay.redis_address import RedisAddress
+from replay.redis_seal import seal
 from support.lone_node import FAST, make_facts
 from support.wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from nodes.base import Entry
 
 
 class Node:
@@ -49,3 +54,45 @@ async def living(url: str, *node_ids: str, pace: Pace = FAST) -> AsyncIterator[l
             await wait_until(node.registry.ready.is_set, description="it to be known")
         await wait_until(lambda: all(node.sees(*node_ids) for node in nodes), description="all to see each other")
         yield nodes
+
+
+class Member(Node):
+    """A node with a directory and a reaper."""
+
+    def __init__(self, url: str, node_id: str, *, pace: Pace = FAST, seal: Any = seal) -> None:
+        super().__init__(url, node_id, pace=pace)
+        address = RedisAddress.parse(url)
+        self.directory = RedisDirectory(address, node_id)
+        self.reaper = Reaper(address, seal=seal, name_node=self.registry.place)
+        self.registry.on_lost(self.reaper.reap)
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.registry.run())
+            group.create_task(self.reaper.run())
+
+    def stop(self) -> None:
+        self.registry.stop()
+        self.reaper.stop()
+
+    async def find(self, session_id: str) -> Entry:
+        found = await self.directory.find(session_id)
+        assert found is not None
+        return found
+
+
+@asynccontextmanager
+async def members(url: str, *node_ids: str, pace: Pace = FAST) -> AsyncIterator[list[Member]]:
+    made = [Member(url, node_id, pace=pace) for node_id in node_ids]
+    async with asyncio.TaskGroup() as group:
+        for member in made:
+            group.create_task(member.run())
+        try:
+            await wait_until(
+                lambda: all(member.sees(*node_ids) for member in made), description="all to see each other"
+            )
+            yield made
+        finally:
+            for member in made:
+                member.stop()
+                await member.directory.close()
