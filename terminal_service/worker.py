@@ -8,7 +8,10 @@ from      message                      meaning
 ========= ============================ ============================================================================
 parent    {stop: cause, ends_all}      end
 parent    {hurry: true}                end now
+parent    {drain: seconds}             take no new sessions, and end when the parent says so
 worker    {ready: url}                 it serves
+worker    {draining: sessions}         it drains, with so many living sessions
+worker    {drained: true}              they have ended, or the time is over
 worker    {stopping: sessions}         it has begun to end, with so many living sessions
 ========= ============================ ============================================================================
 
@@ -83,6 +86,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         structlog.contextvars.bind_contextvars(worker=self.number)
         asked.on_begin = lambda sessions: self._tell(stopping=sessions)
+        asked.on_drained = lambda _: self._tell(drained=True)
         loop.add_reader(self._channel, self._listen, asked)
         try:
             yield

@@ -76,6 +76,8 @@ class WorkerProcess:
         self.ready = asyncio.Event()
         self.sessions: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         """How many lived when it began to end, or to drain; cancelled if it never says so."""
+        self.is_drained = False
+        """Whether it has drained, and waits to be told to end."""
         self._process = process
         self._reader, self._writer = reader, writer
 
@@ -150,5 +152,7 @@ class WorkerProcess:
     def _note(self, message: dict[str, Any]) -> None:
         if "ready" in message:
             self.ready.set()
+        elif "drained" in message:
+            self.is_drained = True
         elif not self.sessions.done():
             self.sessions.set_result(int(message.get("stopping", message.get("draining", 0))))

@@ -50,6 +50,8 @@ _HEAR_SECONDS = 0.5
 _HURRY_SECONDS = 5.0
 """How long a worker may take to end at once."""
 _LOOK_SECONDS = 0.02
+_LATE_SECONDS = 5.0
+"""How much later than the deadline workers may have drained: one may just be starting again."""
 _ANSWER_SECONDS = 3.0
 """How long workers may take to say how many sessions they have; whoever asked waits ten."""
 
@@ -129,9 +131,8 @@ class _Parent:
         self._alone = asyncio.Event()
         self._alone.set()
         """Cleared while a successor is about to take the workers' places."""
-        self._drains = False
-        self._drained: set[int] = set()
-        """The workers that have ended because they were told to drain: they are not started again."""
+        self._drains = asyncio.Event()
+        self._drain_until = 0.0
         self._failure: WorkersError | EndError | None = None
 
     async def run(self, announce: Callable[[str], None]) -> None:
@@ -140,9 +141,11 @@ class _Parent:
             async with asyncio.TaskGroup() as tasks:
                 keeping = tasks.create_task(self._keep_all(), name="workers")
                 tasks.create_task(self._wait_for_end(), name="end")
+                draining = tasks.create_task(self._wait_until_drained(), name="drain")
                 controlling = tasks.create_task(self._open(announce), name="control")
                 await asyncio.wait([keeping])
                 controlling.cancel()
+                draining.cancel()
                 self._let_go()
         finally:
             if self._control is not None:
@@ -205,11 +208,6 @@ class _Parent:
                         f"worker {number} has ended with {_cause(code)}; `stop --all` ends what it has left"
                     )
                 return
-            if self._drains and code == 0:
-                self._drained.add(number)
-                if self._drained == set(self._ready):
-                    self._asked.to_stop(Stop("drained", ends_all=self._plan.settings.stop_sessions_on_exit))
-                return
             if not self._ready[number].is_set() and not self._may_retry:
                 self._fail(f"worker {number} cannot start: it has ended with {_cause(code)}")
                 return
@@ -255,6 +253,8 @@ class _Parent:
         await worker.ready.wait()
         log.info("worker is ready", worker=number, pid=worker.pid)
         self._ready[number].set()
+        if self._drains.is_set():
+            worker.drain(max(0.0, self._drain_until - asyncio.get_running_loop().time()))
 
     async def _either(self, one: asyncio.Event, other: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -276,6 +276,16 @@ class _Parent:
         self._asked.on_hurry = self._hurry
         for worker in self._workers.values():
             worker.stop(stop)
+
+    async def _wait_until_drained(self) -> None:
+        """End all together once all have drained: as long as the port is open, connections come to each of them."""
+        await self._drains.wait()
+        now = asyncio.get_running_loop().time
+        while now() < self._drain_until + _LATE_SECONDS:
+            if len(self._workers) == len(self._ready) and all(each.is_drained for each in self._workers.values()):
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
+        self._asked.to_stop(Stop("drained", ends_all=self._plan.settings.stop_sessions_on_exit))
 
     def _hurry(self) -> None:
         log.warning("ending at once")
@@ -311,9 +321,10 @@ class _Parent:
         """Have all workers drain; see `control.Owner`. It ends when the last of them has."""
         if self._asked.stop.done():
             raise Refused("it is ending already")
-        settings, workers = self._plan.settings, list(self._workers.values())
+        settings, workers = self._plan.settings, [each for each in self._workers.values() if each.ready.is_set()]
         seconds = settings.drain_seconds if seconds is None else seconds
-        self._drains = True
+        self._drain_until = asyncio.get_running_loop().time() + seconds
+        self._drains.set()
         for worker in workers:
             worker.drain(seconds)
         deadline = time.time() + seconds
@@ -324,6 +335,8 @@ class _Parent:
         count = self._plan.settings.workers
         if self._asked.stop.done():
             raise Refused("it is ending already")
+        if self._drains.is_set():
+            raise Refused("it is draining")
         if not isinstance(request.get("workers"), int) or request["workers"] < max(2, count):
             raise Refused(f"it has {count} workers, which fewer (WORKERS) cannot replace: stop it first")
         self._alone.clear()

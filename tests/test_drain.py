@@ -6,7 +6,6 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import psutil
 import pytest
 
@@ -132,26 +131,29 @@ async def test_a_draining_service_is_stopped_as_any_and_replaced_by_none(tmp_pat
         assert (await end_of(draining))[0] == 0
 
 
-async def test_several_workers_drain_as_one_service(tmp_path: Path) -> None:
-    with RedisServer(tmp_path / "redis") as redis:
-        async with Crew(tmp_path, redis.url, STOP_SESSIONS_ON_EXIT="true") as crew:
-            made = await crew.create_everywhere(2)
+async def test_workers_drain_together_and_end_together(tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as redis:
+        async with Crew(tmp_path, redis.url, HOLDER="off") as crew:
+            sessions = await crew.create_everywhere(2)
+            first, second = (session["session_id"] for session in sessions.values())
+            pids = [worker.pid for worker in crew.workers()]
             process = await drain(crew, "--seconds", LONG)
-            await wait_until(lambda: _is_refused(crew), description="no worker takes a session")
-            assert made.keys() == {1, 2}
-            for session in (await crew.http.get("/api/v1/sessions")).json():
-                ended = await crew.http.delete(f"/api/v1/sessions/{session['session_id']}")
-                assert ended.status_code == httpx.codes.NO_CONTENT, ended.text
-            code, out, _ = await end_of(process)
-            assert code == 0
-            assert "those that live" in out
-            async with asyncio.timeout(END_SECONDS):
-                assert await crew.process.wait() == 0
+            await wait_until(lambda: all_refuse(crew), description="all workers to refuse new sessions")
+            psutil.Process(pids[0]).kill()  # it is started again, and drains too; its sessions are lost
+            await wait_until(lambda: len(crew.workers()) == 2, description="a new worker")
+            await wait_until(lambda: all_refuse(crew), description="the new worker to drain")
+            refused = [(await crew.http.post("/api/v1/sessions", json={})).json() for _ in range(6)]
+            assert {answer["code"] for answer in refused} == {"draining"}
+            for session_id in (first, second):
+                await crew.delete(session_id, missing_ok=True)
+            code, out, err = await end_of(process)
+            assert (code, err) == (0, ""), out
+            assert "no new sessions; those that live" in out
+            assert out.endswith("Stopped.\n")
+            assert await crew.wait() == 0
 
 
-async def _is_refused(crew: Crew) -> bool:
-    answers = [await crew.http.post("/api/v1/sessions", json={}) for _ in range(4)]
-    for answer in answers:
-        if answer.status_code == httpx.codes.CREATED:
-            await crew.http.delete(f"/api/v1/sessions/{answer.json()['session_id']}")
-    return all(answer.status_code == httpx.codes.SERVICE_UNAVAILABLE for answer in answers)
+async def all_refuse(crew: Crew) -> bool:
+    """Tell whether each of many connections, which come to all workers, says so."""
+    states = [(await crew.http.get("/health")).json()["state"] for _ in range(12)]
+    return set(states) == {"draining"}

@@ -11,6 +11,7 @@ import socket
 import subprocess
 from typing import TYPE_CHECKING, Self
 
+import psutil
 import pytest
 
 from support.restarts import find_port
@@ -74,6 +75,13 @@ class Nginx:
 
     def _command(self, *options: str) -> list[str]:
         return [self.program, "-p", str(self.directory), "-e", "stderr", "-c", "nginx.conf", *options]
+
+    def connections_to(self, address: tuple[str, int]) -> int:
+        """Return how many connections it has to a node."""
+        assert self._process is not None
+        workers = psutil.Process(self._process.pid).children()
+        open_ones = [each for worker in workers for each in worker.net_connections("tcp")]
+        return sum(tuple(each.raddr) == address and each.status == psutil.CONN_ESTABLISHED for each in open_ones)
 
     def check(self) -> str:
         """Return what nginx says of the configuration; it is not started."""
