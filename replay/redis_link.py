@@ -210,7 +210,7 @@ class Link:
             await self._subscriber.leave(leaving, self.manner)
             if self._pinged_at is None and now - self._heard_at > PING_SECONDS:
                 self._pinged_at = now
-                await self._subscriber.ping()
+                await self._subscriber.join(tuple(self._followers)[:1], self.manner)  # again: it is answered
             elif self._pinged_at is not None and self._heard_at > self._pinged_at:
                 self._pinged_at = None
             elif self._pinged_at is not None and now - self._pinged_at > PONG_SECONDS:
