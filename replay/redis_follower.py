@@ -44,7 +44,6 @@ class Follower:
         """Why there is no log, once `ready` is set."""
         self.ready = asyncio.Event()
         self.is_over = False
-        self.is_queued = False
         self.heard_at = 0.0
         self.look_at = 0.0
         self.refresh_at = 0.0

@@ -65,7 +65,8 @@ class Link:
         self._deliver = deliver
         self._on_trouble = on_trouble
         self._followers: dict[bytes, Follower] = {}
-        self._urgent: deque[Follower] = deque()
+        self._urgent: dict[Follower, None] = {}
+        """In the order they came."""
         self._looks: deque[Follower] = deque()
         self._joining: set[bytes] = set()
         self._leaving: set[bytes] = set()
@@ -90,7 +91,6 @@ class Link:
         self._joining.add(follower.channel)
         self._looks.append(follower)
         follower.refresh_at = 0.0
-        follower.is_queued = False
         self._queue(follower)
 
     def remove(self, follower: Follower) -> None:
@@ -106,9 +106,8 @@ class Link:
         return self._followers.get(follower.channel) is follower and not follower.is_over
 
     def _queue(self, follower: Follower) -> None:
-        if not follower.is_queued:
-            follower.is_queued = True
-            self._urgent.append(follower)
+        if self._has(follower):
+            self._urgent[follower] = None
             self._work.set()
 
     # -- life
@@ -210,7 +209,7 @@ class Link:
             await self._subscriber.leave(leaving, self.manner)
             if self._pinged_at is None and now - self._heard_at > PING_SECONDS:
                 self._pinged_at = now
-                await self._subscriber.ping()
+                await self._subscriber.join(tuple(self._followers)[:1], self.manner)  # again: it is answered
             elif self._pinged_at is not None and self._heard_at > self._pinged_at:
                 self._pinged_at = None
             elif self._pinged_at is not None and now - self._pinged_at > PONG_SECONDS:
@@ -255,9 +254,9 @@ class Link:
         taken: list[Follower] = []
         cost, now = 0, asyncio.get_running_loop().time()
         while self._urgent and cost < BATCH_COST:
-            follower = self._urgent.popleft()
-            follower.is_queued = False
-            if self._has(follower) and follower not in taken:
+            follower = next(iter(self._urgent))
+            del self._urgent[follower]
+            if self._has(follower):
                 taken.append(follower)
                 cost += READ_COST if follower.wants_reading else 1
         while self._looks and cost < BATCH_COST and self._looks[0].look_at <= now:
@@ -267,7 +266,7 @@ class Link:
             follower.look_at = now + LOOK_SECONDS
             self._looks.append(follower)
             is_quiet = now - follower.heard_at >= LOOK_SECONDS
-            if (is_quiet or now >= follower.refresh_at) and not follower.is_queued and follower not in taken:
+            if (is_quiet or now >= follower.refresh_at) and follower not in taken:
                 taken.append(follower)
                 cost += READ_COST if follower.wants_reading else 1
         return taken
@@ -303,8 +302,8 @@ class Link:
             return [error] * len(commands)
 
     async def _settle(self, follower: Follower, replies: Sequence[Any], now: float) -> None:
-        if follower.is_over:
-            return
+        if not self._has(follower):
+            return  # it is over, or another link's now
         try:
             if await follower.settle(replies, now):
                 self._queue(follower)
@@ -319,6 +318,8 @@ class Link:
                 self._queue(follower)
 
     def _fail(self, follower: Follower, error: Exception) -> None:
+        if not self._has(follower):
+            return
         follower.tries += 1
         if follower.ready.is_set() or (isinstance(error, ELSEWHERE) and follower.tries < TRIES):
             self._queue(follower)

@@ -35,8 +35,6 @@ class Heard(Enum):
     JOINED = 2
     LEFT = 3
     """At our wish, or because the server has the channel's slot no more."""
-    ALIVE = 4
-    """Nothing; but the server is there."""
 
 
 _KINDS = {
@@ -89,10 +87,6 @@ class Subscriber:
         """Ask for no more of it. Raises TROUBLE."""
         await self._say([(_prefix(manner) + "UNSUBSCRIBE", channel) for channel in channels])
 
-    async def ping(self) -> None:
-        """Ask for a sign of life. Raises TROUBLE."""
-        await self._say([("PING",)])
-
     async def _say(self, commands: list[tuple[str | bytes, ...]]) -> None:
         # A channel each: those of one command would have to be of one slot.
         if self._connection is not None and commands:
@@ -108,10 +102,7 @@ class Subscriber:
             if "unknown command" in str(error):
                 raise NotSharded from None
             raise
-        kind = _KINDS.get(reply[0], Heard.ALIVE)
-        if kind is Heard.ALIVE:
-            return kind, b"", b""
-        return kind, reply[1], reply[2]
+        return _KINDS[reply[0]], reply[1], reply[2]
 
 
 def _prefix(manner: Manner) -> str:

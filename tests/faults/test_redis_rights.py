@@ -14,6 +14,7 @@ from redis.exceptions import NoPermissionError
 
 from replay.errors import LogMissing
 from replay.redis_persister import Durability
+from support.redis_following import FollowingNode, wait_level
 from support.redis_node import RETENTION_BYTES, RedisNode, assert_same
 from support.redis_server import KINDS, RedisCluster, RedisSentinel, RedisServer, serving
 from support.wait import wait_until
@@ -21,10 +22,12 @@ from support.wait import wait_until
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 
+    from replay.log import Log
+
 T = TypeVar("T")
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "redis.md"
-NAME, KEY = "session/main", "ts:{session}:main:out"
+NAME, OTHER, KEY = "session/main", "session/other", "ts:{session}:main:out"
 BACK_SECONDS = 5.0
 
 
@@ -43,7 +46,9 @@ CLUSTERED = list(rights())
 
 
 def let_in(server: RedisServer, allowed: Sequence[str]) -> None:
-    server.call("ACL", "SETUSER", "app", "reset", "on", ">secret", *allowed)
+    if server.call("INFO", "server")["redis_version"].startswith("6."):
+        allowed = [re.sub(r"^\+s((un)?subscribe|publish)$", r"+\1", right) for right in allowed]
+    server.call("ACL", "SETUSER", "app", "reset", "resetchannels", "on", ">secret", *allowed)
 
 
 def refused(servers: Sequence[RedisServer]) -> set[str]:
@@ -68,6 +73,7 @@ async def live(group: Group, directory: Path, *, level: str) -> None:
         log.add_event("resize", {"rows": 1, "cols": 2, "client_id": "c"}, 1.0)
         await node.settle()
         await when_allowed(lambda: assert_same(url, log, NAME))
+        await follow(url, node, log)
     with moving(group) if isinstance(group, RedisCluster) else contextlib.nullcontext():
         async with RedisNode(url, directory / "one", durability=Durability(level)) as node:
             log = await node.open(NAME)  # proves that it is the same
@@ -79,6 +85,24 @@ async def live(group: Group, directory: Path, *, level: str) -> None:
         log.close()
         await asyncio.to_thread(node.store.delete, NAME)
         await wait_until(lambda: not node.persister._copies, description="deleted")
+
+
+async def follow(url: str, node: RedisNode, log: Log) -> None:
+    """Follow two logs as another node does, and one of them no more."""
+    other = await node.create(OTHER)
+    await node.settle()
+    async with FollowingNode(url, linger_seconds=0.0) as followers:
+        left = await when_allowed(lambda: followers.follow(OTHER))
+        followed = await when_allowed(lambda: followers.follow(NAME))
+        log.append(b"followed")
+        await wait_level(followed.log, log)
+        left.release()
+        await wait_until(lambda: left._follower.is_over, description="it is left")
+        log.append(b"followed alone")
+        await wait_level(followed.log, log)
+    other.close()
+    await asyncio.to_thread(node.store.delete, OTHER)
+    await wait_until(lambda: OTHER not in node.persister._copies, description="deleted")
 
 
 @contextlib.contextmanager

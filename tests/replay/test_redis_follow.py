@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from replay.errors import LogMissing
+from replay.log import Event
+from replay.redis_address import RedisAddress
 from replay.redis_connection import TROUBLE, connect, disconnect
-from replay.redis_scripts import Keys
+from replay.redis_scripts import APPEND, CLAIM, Call, Keys
 from support.redis_following import (
     FollowingNode,
     Mischief,
@@ -238,6 +240,33 @@ async def test_a_follower_held_up_for_too_long_goes_on_behind_a_gap(url: str, na
         assert_mirrors(followed.log, log)
         assert len(reader.gaps) <= 2
         assert [event.fields for event in reader.events] == [{"rows": 1}], "it left the stream, and is known"
+
+
+async def test_a_gap_of_the_owner_is_one_here(url: str, name: str) -> None:
+    client = connect(RedisAddress.parse(url))
+    keys, epoch = Keys.of(name), "0123456789abcdef"
+
+    async def send(base: int, *items: str | bytes | int) -> None:
+        call = Call(APPEND, keys, (epoch, 1, 0, 60_000, base, *items))
+        assert (await client.execute_command(*call.words(whole=True)))[0] == b"stored"
+
+    try:
+        claim = Call(CLAIM, keys, (epoch, 1, 0, 64 * 1024, 60_000))
+        await client.execute_command(*claim.words(whole=True))
+        async with FollowingNode(url) as followers:
+            await send(0, "d", 1, b"0123456789", "g", 1, 1_000_000, "d", 1, b"early")
+            followed = await followers.follow(name)
+            assert (followed.log.first, followed.log.head) == (1_000_000, 1_000_005)
+            reader = Reader(followed.log)
+            reader.stop()  # it sleeps through what comes
+            await send(1_000_005, "g", 1, 3_000_000, "e", 1, b'[1,2999999,"resize",{"rows":1},1.5]', "d", 1, b"late")
+            await wait_until(lambda: followed.log.head == 3_000_004, description="it is here")
+            reader.read()
+            assert reader.gaps == [(1_000_005, 3_000_000)]
+            assert bytes(reader.data) == b"earlylate"
+            assert reader.events == [Event(1, 2_999_999, "resize", {"rows": 1}, 1.5)]
+    finally:
+        await disconnect(client)
 
 
 async def test_who_asks_while_redis_is_away_is_told() -> None:

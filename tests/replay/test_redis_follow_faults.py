@@ -76,8 +76,7 @@ async def test_redis_is_away_for_a_while(server: RedisServer, tmp_path: Path, wa
         await wait_until(lambda: followed.trouble is None, description="no trouble", timeout=BACK_SECONDS)
 
 
-async def test_a_subscriber_that_hears_nothing_finds_out(server: RedisServer, tmp_path: Path) -> None:
-    """Its connection is there, and nothing comes over it: a peer that vanished."""
+async def test_whoever_writes_is_asked_again_to_publish(server: RedisServer, tmp_path: Path) -> None:
     async with RedisNode(server.url, tmp_path) as node, FollowingNode(server.url) as followers:
         log = await node.create(NAME, RETENTION_BYTES)
         await node.settle()
@@ -90,9 +89,8 @@ async def test_a_subscriber_that_hears_nothing_finds_out(server: RedisServer, tm
         )
 
 
-async def test_a_slot_moves_and_a_primary_fails_over(tmp_path: Path, rng: random.Random) -> None:
+async def test_its_slot_moves_to_another_primary(tmp_path: Path, rng: random.Random) -> None:
     with RedisCluster(tmp_path) as cluster:
-        owner = cluster.owner_of(Keys.of(NAME).stream)
         async with RedisNode(cluster.url, tmp_path) as node, FollowingNode(cluster.url) as followers:
             log = await node.create(NAME, RETENTION_BYTES)
             log.append(b"before")
@@ -100,21 +98,15 @@ async def test_a_slot_moves_and_a_primary_fails_over(tmp_path: Path, rng: random
             followed = await followers.follow(NAME)
             reader = Reader(followed.log)
             followed.changed = lambda: pytest.fail("it goes on")
-            await asyncio.to_thread(cluster.move_slot_of, Keys.of(NAME).stream)
-            new = cluster.owner_of(Keys.of(NAME).stream)
-            assert new is not owner
-            log.append(rng.randbytes(100_000))
-            await wait_level(followed.log, log, seconds=BACK_SECONDS)
-            with await asyncio.to_thread(cluster.add_replica_of, tmp_path, new) as replica:
-                await asyncio.to_thread(cluster.fail_over, replica)
-                new.kill()
+            for _ in range(2):
+                await asyncio.to_thread(cluster.move_slot_of, Keys.of(NAME).stream)
                 log.append(rng.randbytes(100_000))
-                await wait_level(followed.log, log, seconds=2 * BACK_SECONDS)
-                await wait_until(lambda: followed.trouble is None, description="no trouble")
+                await wait_level(followed.log, log, seconds=BACK_SECONDS)
+                new = cluster.owner_of(Keys.of(NAME).stream)
                 await wait_until(
-                    lambda: replica.call("PUBSUB", "SHARDNUMSUB", Keys.of(NAME).live)[1] == 1, description="it is heard"
+                    lambda new=new: new.call("PUBSUB", "SHARDNUMSUB", Keys.of(NAME).live)[1] == 1,  # type: ignore[misc]
+                    description="it is heard from the new one",
                 )
-                log.append(b"after")
-                await wait_level(followed.log, log)
-        assert_mirrors(followed.log, log)
-        assert bytes(reader.data) == log.read_range(0, log.head)
+                await wait_until(lambda: followed.trouble is None, description="no trouble")
+            assert_mirrors(followed.log, log)
+            assert bytes(reader.data) == log.read_range(0, log.head)
