@@ -243,7 +243,7 @@ class _Service:
 
     async def _stop_when_drained(self) -> None:
         await self._sessions.draining.over(lambda: self._sessions.living_count)
-        self._asked.to_stop(Stop("drained", ends_all=self._settings.stop_sessions_on_exit))
+        self._asked.on_drained(Stop("drained", ends_all=self._settings.stop_sessions_on_exit))
 
     async def _begin_to_stop(self, stop: Stop) -> None:
         log.info("stopping", cause=stop.cause, sessions="end" if stop.ends_all else "go on")

@@ -33,6 +33,8 @@ class Asked:
         """Called with the number of living sessions when the end begins."""
         self.on_drain: Callable[[float], int] = lambda _: 0
         """Called with how many seconds to wait, where a parent process says it; returns how many sessions live."""
+        self.on_drained: Callable[[Stop], object] = self.to_stop
+        """Called when that is over."""
         self.on_hurry: Callable[[], None] = lambda: None
         self._asked_at = 0.0
 

@@ -7,8 +7,11 @@ the socket to listen on, and a channel. One line of JSON each way, as on the con
 from      message                      meaning
 ========= ============================ ============================================================================
 parent    {stop: cause, ends_all}      end
+parent    {drain: seconds}             take no new sessions; answer `drained` when it has none, or after so long
 parent    {hurry: true}                end now
 worker    {ready: url}                 it serves
+worker    {draining: sessions}         it takes no new sessions, and has so many living ones
+worker    {drained: true}              that is over; it serves on, for connections come to it as to the others
 worker    {stopping: sessions}         it has begun to end, with so many living sessions
 ========= ============================ ============================================================================
 
@@ -83,6 +86,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         structlog.contextvars.bind_contextvars(worker=self.number)
         asked.on_begin = lambda sessions: self._tell(stopping=sessions)
+        asked.on_drained = lambda _: self._tell(drained=True)
         loop.add_reader(self._channel, self._listen, asked)
         try:
             yield

@@ -74,6 +74,7 @@ class WorkerProcess:
     def __init__(self, process: asyncio.subprocess.Process, reader: StreamReader, writer: StreamWriter) -> None:
         """See `start`."""
         self.ready = asyncio.Event()
+        self.drained = asyncio.Event()
         self.sessions: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         """How many lived when it began to end, or to drain; cancelled if it never says so."""
         self._process = process
@@ -129,7 +130,10 @@ class WorkerProcess:
         self._tell(stop=stop.cause, ends_all=stop.ends_all)
 
     def drain(self, seconds: float) -> None:
-        """Have it take no new sessions, and end when it has none any more, or after so long."""
+        """Have it take no new sessions, and say when it has none any more, or after so long.
+
+        It serves on until it is told to stop: connections come to it as to the others.
+        """
         self._tell(drain=seconds)
 
     def hurry(self) -> None:
@@ -150,5 +154,7 @@ class WorkerProcess:
     def _note(self, message: dict[str, Any]) -> None:
         if "ready" in message:
             self.ready.set()
+        elif "drained" in message:
+            self.drained.set()
         elif not self.sessions.done():
             self.sessions.set_result(int(message.get("stopping", message.get("draining", 0))))

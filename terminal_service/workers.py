@@ -129,9 +129,8 @@ class _Parent:
         self._alone = asyncio.Event()
         self._alone.set()
         """Cleared while a successor is about to take the workers' places."""
-        self._drains = False
-        self._drained: set[int] = set()
-        """The workers that have ended because they were told to drain: they are not started again."""
+        self._drains_until: float | None = None
+        """When all workers end that have been told to drain, by the monotonic clock."""
         self._failure: WorkersError | EndError | None = None
 
     async def run(self, announce: Callable[[str], None]) -> None:
@@ -205,11 +204,6 @@ class _Parent:
                         f"worker {number} has ended with {_cause(code)}; `stop --all` ends what it has left"
                     )
                 return
-            if self._drains and code == 0:
-                self._drained.add(number)
-                if self._drained == set(self._ready):
-                    self._asked.to_stop(Stop("drained", ends_all=self._plan.settings.stop_sessions_on_exit))
-                return
             if not self._ready[number].is_set() and not self._may_retry:
                 self._fail(f"worker {number} cannot start: it has ended with {_cause(code)}")
                 return
@@ -242,7 +236,7 @@ class _Parent:
         self._workers[number] = worker
         try:
             async with asyncio.TaskGroup() as tasks:
-                noting = tasks.create_task(self._note_ready(number, worker), name=f"worker {number} ready")
+                noting = tasks.create_task(self._note(number, worker), name=f"worker {number} is heard")
                 if self._over.is_set():
                     worker.stop(self._asked.stop.result())
                 code = await worker.run()
@@ -251,10 +245,21 @@ class _Parent:
         finally:
             del self._workers[number]
 
-    async def _note_ready(self, number: int, worker: WorkerProcess) -> None:
+    async def _note(self, number: int, worker: WorkerProcess) -> None:
         await worker.ready.wait()
         log.info("worker is ready", worker=number, pid=worker.pid)
         self._ready[number].set()
+        if self._drains_until is not None:  # it has been started again
+            worker.drain(max(0, self._drains_until - time.monotonic()))
+        await worker.drained.wait()
+        if self._drains_until is None:
+            worker.stop(self._when_drained)  # somebody has asked this one alone; it is started again
+        elif len(self._workers) == len(self._ready) and all(each.drained.is_set() for each in self._workers.values()):
+            self._asked.to_stop(self._when_drained)
+
+    @property
+    def _when_drained(self) -> Stop:
+        return Stop("drained", ends_all=self._plan.settings.stop_sessions_on_exit)
 
     async def _either(self, one: asyncio.Event, other: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -313,7 +318,7 @@ class _Parent:
             raise Refused("it is ending already")
         settings, workers = self._plan.settings, list(self._workers.values())
         seconds = settings.drain_seconds if seconds is None else seconds
-        self._drains = True
+        self._drains_until = time.monotonic() + seconds
         for worker in workers:
             worker.drain(seconds)
         deadline = time.time() + seconds
@@ -326,6 +331,8 @@ class _Parent:
             raise Refused("it is ending already")
         if not isinstance(request.get("workers"), int) or request["workers"] < max(2, count):
             raise Refused(f"it has {count} workers, which fewer (WORKERS) cannot replace: stop it first")
+        if self._drains_until is not None:
+            raise Refused("it is draining")
         self._alone.clear()
         return self._plan.listeners
 
