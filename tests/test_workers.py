@@ -213,6 +213,28 @@ async def test_stop_all_counts_and_ends_the_sessions_of_all(tmp_path: Path, redi
         assert not list(crew.state.glob("workers/*/holder/holder.sock"))
 
 
+async def test_a_worker_that_has_drained_serves_until_the_last_one_has(tmp_path: Path, redis_url: str) -> None:
+    async with Crew(tmp_path, redis_url) as crew:
+        await crew.create_everywhere(2)
+        first, second = ([path.name for path in crew.state.glob(f"workers/{k}/sessions/*")] for k in (1, 2))
+        draining = await crew.start_command("run.py", "drain", "--seconds", "600")
+        for session in first:
+            await crew.delete(session)
+        await wait_until(lambda: '"drained", "worker": 1' in by_worker(crew), description="the first to have drained")
+        assert len(await crew.spread(20)) == 2
+        for session in second:
+            await crew.delete(session)
+        assert await crew.wait() == 0
+        out, err = await draining.communicate()
+        assert (draining.returncode, err) == (0, b""), out
+
+
+def by_worker(crew: Crew) -> str:
+    """Return the log, each event followed by whose it is."""
+    events = [json.loads(line) for line in crew.log().splitlines() if line.startswith("{")]
+    return "\n".join(json.dumps({name: event.get(name) for name in ("event", "worker")}) for event in events)
+
+
 async def test_a_second_ctrl_c_ends_stubborn_programs_at_once(tmp_path: Path, redis_url: str) -> None:
     async with Crew(tmp_path, redis_url, STOP_GRACE_SECONDS="300") as crew:
         session = await crew.create_session(command=["sh", "-c", STUBBORN])
