@@ -290,8 +290,8 @@ class Sessions:
 
     @property
     def unstored_since(self) -> float | None:
-        """Since when something is not stored, in wall-clock seconds, as far as it was seen."""
-        return self._storage.behind_since
+        """Since when something is not stored, in wall-clock seconds, as far as it was seen; None: all is stored."""
+        return self._storage.behind_since(self.all())
 
     # -- changing
 
@@ -323,7 +323,7 @@ class Sessions:
 
     def tick(self) -> None:
         """Expire what is over, forget what ended long ago, and tell where storage has failed."""
-        self._storage.watch(self.all())
+        self._storage.behind_since(self.all())  # whoever asks later learns when it began
         for session in list(self._sessions.values()):
             self._storage.tell_trouble(session)
             if session.is_living:

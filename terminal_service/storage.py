@@ -121,15 +121,11 @@ class Storage:
         output = self._logs.get(session.session_id)
         return session.session_id in self._unsaved or (output is not None and output.shortcoming is not None)
 
-    def watch(self, sessions: Iterable[Session]) -> None:
-        """Note since when which of these sessions are behind."""
+    def behind_since(self, sessions: Iterable[Session]) -> float | None:
+        """Return since when some of all sessions are behind, in wall-clock seconds, as far as was asked before."""
         now = self._clock.wall()
         behind = [session.session_id for session in sessions if self.is_behind(session)]
         self._behind_since = {session_id: self._behind_since.get(session_id, now) for session_id in behind}
-
-    @property
-    def behind_since(self) -> float | None:
-        """Since when something is not stored, in wall-clock seconds; None: all is, or nobody has looked yet."""
         return min(self._behind_since.values(), default=None)
 
     def _is_degraded(self, session: Session) -> bool:

@@ -75,9 +75,14 @@ async def test_what_a_crash_made_redis_forget_it_is_given_again(
         async with RedisNode(server.url, tmp_path / "logs", heartbeat_seconds=0.5) as node:
             log = await node.create(retention_bytes=RETAINED)
             async with printing(log, rng):
+                forgotten = 0
                 for _ in range(size(10, 100)):
                     await asyncio.sleep(rng.uniform(0, 0.2))
+                    acknowledged = log.stored
                     await asyncio.to_thread(crash, server, rng)
+                    head = await asyncio.to_thread(server.call, "HGET", HASH, "head")
+                    forgotten += int(head or 0) < acknowledged
+                assert forgotten, "no crash made it forget anything"
             await node.settle()
             assert node.persister.figures.gap_bytes == 0
             await assert_same(server.url, log)
