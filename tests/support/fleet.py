@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import signal
 import sys
 from pathlib import Path
@@ -25,6 +24,7 @@ from support.wait import wait_until
 from support.weather import Plan
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
 
