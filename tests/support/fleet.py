@@ -19,17 +19,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from support.chaos import ChaosProxy
+from support.redis_server import RedisServer
 from support.restarts import Restarts
+from support.shared import process
 from support.wait import wait_until
 from support.weather import Plan
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
     from types import TracebackType
 
     from support.client import Client
     from support.service import Service
+    from support.shared import SharedService
 
 STREAM = Path(__file__).parent / "stream.py"
 ECHO = ("sh", "-c", "stty raw -echo; printf READY; exec cat")
@@ -70,13 +73,8 @@ class Fleet:
         return len(await nodes_seen_by(node)) == len(self.nodes)
 
     def entrance(self, plan: Plan | None = None, *, dice: random.Random | None = None) -> ChaosProxy:
-        """Return a way in for who does not choose: each connection goes to a node by chance, or to all in turn."""
-
-        def choose(number: int) -> tuple[str, int]:
-            node = dice.choice(self.nodes) if dice else self.nodes[number % len(self.nodes)]
-            return node.address
-
-        return ChaosProxy(choose, plan or Plan(0))
+        """See `entrance`."""
+        return entrance(self.nodes, plan, dice=dice)
 
     async def __aenter__(self) -> Self:
         """Start all at once."""
@@ -96,6 +94,29 @@ class Fleet:
             with contextlib.suppress(AssertionError, ProcessLookupError):
                 node.send_signal(signal.SIGCONT)
         await self.each(lambda node: node.__aexit__(kind, error, trace))
+
+
+def entrance(nodes: Sequence[Service], plan: Plan | None = None, *, dice: random.Random | None = None) -> ChaosProxy:
+    """Return a way in for who does not choose: each connection goes to a node by chance, or to all in turn."""
+
+    def choose(number: int) -> tuple[str, int]:
+        node = dice.choice(nodes) if dice else nodes[number % len(nodes)]
+        return node.address
+
+    return ChaosProxy(choose, plan or Plan(0))
+
+
+@contextlib.contextmanager
+def processes(directory: Path, *, count: int = 2, **settings: str) -> Iterator[list[SharedService]]:
+    """Run nodes for many tests, on a Redis of their own; see `support.shared`."""
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(RedisServer(directory)).url
+        services = []
+        for number in range(count):
+            home = directory / f"node-{number}"
+            home.mkdir()
+            services.append(stack.enter_context(process(home, REDIS_URL=url, **settings)))
+        yield services
 
 
 async def nodes_seen_by(node: Service) -> list[dict[str, Any]]:
