@@ -224,9 +224,8 @@ async def test_a_viewer_at_another_node_that_never_reads_holds_up_nobody(nodes: 
     """It does not read: the program and the others go on, and neither node's memory grows with what it misses."""
     one, other = nodes
     size = f"head -c {SLOW_BYTES} /dev/zero | tr '\\0' x"
-    session = (
-        await one.create_session(command=["sh", "-c", f"stty raw -echo; read go; {size}; printf DONE; exec cat"])
-    )["session_id"]
+    command = ["sh", "-c", f"stty raw -echo; read go; {size}; printf DONE; exec cat"]
+    session = (await one.create_session(command=command, retention_bytes=1 << 20))["session_id"]
     async with (
         await Raw.open(other.address[1], limit=4096) as slow,
         one.client(session, keep=False) as near,
