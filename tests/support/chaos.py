@@ -192,6 +192,8 @@ class _Link:
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)
 
     async def _carry(self, server: socket.socket) -> End:
+        if self._end.done():  # cut while it connected
+            return self._end.result()
         up = _Stream(Way.UP, self._fate, self._statistics)
         down = _Stream(Way.DOWN, self._fate, self._statistics)
         steps = [up.read(self._client), up.write(server), down.read(server), down.write(self._client)]

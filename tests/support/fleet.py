@@ -27,7 +27,7 @@ from support.weather import Plan
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from support.client import Client
@@ -43,20 +43,30 @@ DEAD_SECONDS = 10.0
 class Fleet:
     """Nodes that know each other once this is entered.
 
-    `urls`: the Redis of each node, where they do not all reach it by the same address. A session of a node that is
-    stopped, killed or frozen here ends with the test: each node ends its own, and the holder of each ends the rest.
+    `urls`: the Redis of each node, where they do not all reach it by the same address. `programs`: what runs some of
+    them instead of `run.py`, by number. Sessions go on without their node, and are ended with the test.
     """
 
     def __init__(
-        self, directory: Path, url: str = "", *, count: int = 2, urls: Sequence[str] = (), **settings: str
+        self,
+        directory: Path,
+        url: str = "",
+        *,
+        count: int = 2,
+        urls: Sequence[str] = (),
+        programs: Mapping[int, Sequence[str]] | None = None,
+        **settings: str,
     ) -> None:
-        own = {"STOP_SESSIONS_ON_EXIT": "true", **settings}
         self.nodes = [
-            Restarts(directory / f"node-{number}", REDIS_URL=url, **own)
+            Restarts(
+                directory / f"node-{number}",
+                program=(programs or {}).get(number, ("run.py",)),
+                **{"REDIS_URL": url, "STOP_GRACE_SECONDS": "0.3", **settings},
+            )
             for number, url in enumerate(urls or [url] * count)
         ]
 
-    async def each(self, do: Callable[[Service], Awaitable[Any]]) -> None:
+    async def each(self, do: Callable[[Restarts], Awaitable[Any]]) -> None:
         """Do something with all nodes at once."""
         await asyncio.gather(*(do(node) for node in self.nodes))
 
@@ -93,6 +103,8 @@ class Fleet:
         for node in self.nodes:
             with contextlib.suppress(AssertionError, ProcessLookupError):
                 node.send_signal(signal.SIGCONT)
+        if error is None:
+            await self.each(end_sessions)
         await self.each(lambda node: node.__aexit__(kind, error, trace))
 
 
@@ -117,6 +129,13 @@ def processes(directory: Path, *, count: int = 2, **settings: str) -> Iterator[l
             home.mkdir()
             services.append(stack.enter_context(process(home, REDIS_URL=url, **settings)))
         yield services
+
+
+async def end_sessions(node: Restarts) -> None:
+    """End what a node has, if it runs."""
+    if node._process is not None:
+        for session in (await node.http.get("/api/v1/sessions")).json():
+            await node.http.delete(f"/api/v1/sessions/{session['session_id']}")
 
 
 async def nodes_seen_by(node: Service) -> list[dict[str, Any]]:
