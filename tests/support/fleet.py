@@ -127,7 +127,7 @@ def processes(directory: Path, *, count: int = 2, **settings: str) -> Iterator[l
         for number in range(count):
             home = directory / f"node-{number}"
             home.mkdir()
-            services.append(stack.enter_context(process(home, REDIS_URL=url, **settings)))
+            services.append(stack.enter_context(process(home, headers=None, REDIS_URL=url, **settings)))
         yield services
 
 
