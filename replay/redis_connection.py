@@ -45,8 +45,12 @@ _SENTINEL, _NAMED = re.compile(r"<redis.*?host=([^,]+),port=([0-9]+).*?\)>\)>\)>
 
 Client: TypeAlias = "Redis | RedisCluster"
 
-TROUBLE = (RedisError, RedisClusterException, OSError)
-"""What a command raises when Redis cannot be reached, or does not do now what it is asked."""
+TROUBLE = (RedisError, RedisClusterException, OSError, RuntimeError)
+"""What a command raises when Redis cannot be reached, or does not do now what it is asked.
+
+RuntimeError: uvloop raises it for what is written to a connection that the peer has just reset, and redis-py hands
+it on.
+"""
 
 ELSEWHERE = (MovedError, AskError, TryAgainError, ClusterDownError)
 """What a server of a cluster answers that does not have the key (any more, or yet)."""
