@@ -180,6 +180,14 @@ class Mail(Protocol):
     Handlers are set before `run`.
     """
 
+    async def run(self) -> None:
+        """Carry messages until `stop`."""
+        ...
+
+    def stop(self) -> None:
+        """Have `run` return soon, once what was sent is written, and calls are answered, if that can be done now."""
+        ...
+
     def send(self, to: str, kind: str, body: bytes) -> None:
         """Send a note to a node, this one too. Never blocks; the bound is the caller's: `backlog_bytes`.
 

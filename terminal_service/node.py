@@ -59,7 +59,7 @@ class Surroundings:
     """Follow a log of another node by its name; raises LogMissing, or one of `troubles`."""
     troubles: tuple[type[Exception], ...]
     components: Sequence[Component]
-    """What has to run meanwhile: of all these what does."""
+    """What has to run beside the mail."""
     close: Callable[[], Awaitable[None]]
     """Close connections, at the end."""
 
@@ -83,6 +83,7 @@ class Node:
             clock=sessions.clock,
             counters=sessions.counters,
         )
+        self._carrying: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         around.registry.on_lost(self._bury)
         around.registry.on_own_loss(self._lose)
@@ -106,6 +107,7 @@ class Node:
         """Be one of the nodes until `stop`: not before the sessions are known, or others would find them missing."""
         await self._sessions.ready.wait()
         async with asyncio.TaskGroup() as tasks:
+            self._carrying = tasks.create_task(self._around.mail.run(), name="mail")
             for component in self._around.components:
                 tasks.create_task(component.run(), name=f"nodes {type(component).__name__}")
             while not self._stopping.is_set():
@@ -115,6 +117,7 @@ class Node:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(TICK_SECONDS):
                         await self._stopping.wait()
+            self._around.mail.stop()
             for component in self._around.components:
                 component.stop()
         await self._around.close()
@@ -124,7 +127,13 @@ class Node:
         self._shadows.close()
 
     async def leave(self, away_seconds: float) -> None:
-        """Tell the others to wait so long for the next process of this node, 0: not to; then stop."""
+        """Tell the others to wait so long for the next process of this node, 0: not to; then stop.
+
+        What they have asked before is answered first: of a node that has gone they expect nothing.
+        """
+        self._around.mail.stop()
+        if self._carrying is not None:
+            await asyncio.wait([self._carrying])
         try:
             await self._around.registry.leave(away_seconds)
         except Away as away:

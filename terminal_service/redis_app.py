@@ -83,7 +83,7 @@ class RedisParts:
             reaper=reaper,
             follow=followers.follow,
             troubles=TROUBLE,
-            components=(mail, followers, registry, reaper),
+            components=(followers, registry, reaper),
             close=self._close,
         )
 
