@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nodes.base import Directory, Mail, NodeState, Registry
     from terminal_service.session import Session
     from terminal_service.sessions import Sessions
-    from terminal_service.shadows import Followed, Shadow
+    from terminal_service.shadow import Followed, Shadow
 
 TICK_SECONDS = 1.0
 
@@ -88,9 +88,9 @@ class Node:
         around.registry.on_lost(self._bury)
         around.registry.on_own_loss(self._lose)
 
-    async def find(self, session_id: str) -> Session | Shadow:
-        """Return a session, wherever it is. Raises UnknownSession, Restarting, Unavailable."""
-        return await self._shadows.find(session_id)
+    async def find(self, session_id: str, may_know: Callable[[str], bool]) -> Session | Shadow:
+        """Return a session, wherever it is; see `Shadows.find`."""
+        return await self._shadows.find(session_id, may_know)
 
     @property
     def node_id(self) -> str:

@@ -9,13 +9,14 @@ from terminal_service.errors import Forbidden, Restarting, UnknownSession
 from terminal_service.policy import Action, Decision, Identity, decide
 from terminal_service.session import Session
 from terminal_service.sessions import Sessions
-from terminal_service.shadows import Shadow
+from terminal_service.shadow import Shadow
 from transports.accepted import wants_page
 from transports.heads import Head
 
 ONLY_HERE = "only_here"
 """Key in `scope["state"]`: true if no other node has the session, or this one was asked by another. Not a client's."""
-Find: TypeAlias = Callable[[str], Awaitable[Session | Shadow]]
+Find: TypeAlias = Callable[[str, Callable[[str], bool]], Awaitable[Session | Shadow]]
+"""Finds a session by its id on any node, for somebody who may know of sessions of the users that a function says."""
 
 SessionId = Annotated[
     str, Path(description="A session's id, from its creation.", examples=["1c2f7c52-7c1e-4a4e-9d0c-3a2f0f9c8b11"])
@@ -30,6 +31,11 @@ def identity_of(request: Request) -> Identity | None:
 def prefers_page(request: Request) -> bool:
     """Tell whether a browser asks, for a page to show; the guard asks the same."""
     return wants_page(Head.of(request.scope).listed("accept"))
+
+
+def knows(identity: Identity | None) -> Callable[[str], bool]:
+    """Return what tells whether somebody may know of sessions of a user."""
+    return lambda user: decide(identity, Action.READ, user) is Decision.ALLOW
 
 
 class OnService:
@@ -61,7 +67,7 @@ class Finder:
         """Return it. Raises UnknownSession, Restarting, Unavailable."""
         if self._elsewhere is None or getattr(request.state, ONLY_HERE, False):
             return self._sessions.get(session_id)
-        return await self._elsewhere(session_id)
+        return await self._elsewhere(session_id, knows(identity_of(request)))
 
 
 class OnSession:

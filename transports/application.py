@@ -13,6 +13,8 @@ from transports.http import make_api
 from transports.websocket import TerminalSocket
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.requests import Request
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from terminal_service.session import Session
     from terminal_service.sessions import Sessions
     from terminal_service.settings import Settings
-    from terminal_service.shadows import Shadow
+    from terminal_service.shadow import Shadow
     from terminal_service.tickets import Tickets
     from transports.access import Find
     from transports.bundle import Bundle
@@ -46,7 +48,7 @@ def make_application(
     nodes. Without these this node is alone.
     """
 
-    async def find_here(session_id: str) -> Session | Shadow:
+    async def find_here(session_id: str, _: Callable[[str], bool]) -> Session | Shadow:
         return sessions.get(session_id)
 
     api = make_api(

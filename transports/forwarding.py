@@ -17,9 +17,8 @@ import structlog
 from nodes.base import NodeState
 from nodes.errors import Away, NodesError
 from terminal_service.errors import Restarting, Unavailable
-from terminal_service.policy import Action, Decision, decide
 from transports import problems, refusals
-from transports.access import ONLY_HERE
+from transports.access import ONLY_HERE, knows
 from transports.forwarded import CALL, Answer, Asked, decode_answer, encode
 from transports.idempotency import idempotency_key
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from nodes.base import Assignments, Entry
+    from nodes.base import Assignments
     from terminal_service.counters import Counters
     from terminal_service.fleet import Fleet
     from terminal_service.policy import Identity
@@ -98,7 +97,7 @@ class Forwarding:
         except Unavailable as error:
             await problems.send_problem(refusals.of_service_error(error), send)
             return
-        if entry is None or not _may_know(identity, entry):
+        if entry is None or not knows(identity)(entry.user):
             # It is not here, and that is all that is told: nobody learns by an error or a delay that it is elsewhere.
             await self._app({**scope, "state": {**scope["state"], ONLY_HERE: True}}, receive, send)
         elif _is_forwarded(scope) and self._fleet.lives(entry):
@@ -169,11 +168,6 @@ def _session_id(scope: Scope) -> str | None:
 def _is_forwarded(scope: Scope) -> bool:
     """Whether the node that has the session answers: for output, which any node has a copy of, it does not."""
     return scope["method"] != "GET" or not scope["path"].endswith("/output")
-
-
-def _may_know(identity: Identity, entry: Entry) -> bool:
-    """Ask the policy, which its own node asks again."""
-    return decide(identity, Action.READ, entry.user) is Decision.ALLOW
 
 
 def _backend(body: bytes) -> str | None:

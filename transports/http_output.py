@@ -11,7 +11,7 @@ from terminal_service.errors import LimitReached
 from terminal_service.policy import Action
 from terminal_service.session import Session
 from terminal_service.sessions import Sessions
-from terminal_service.shadows import Shadow
+from terminal_service.shadow import Shadow
 from transports import problems, ranges
 from transports.access import Finder, FoundAnywhere, OnSession
 from transports.follower import Follower

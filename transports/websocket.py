@@ -15,12 +15,13 @@ from terminal_service.policy import Decision, Role, attach_action, decide
 from terminal_service.recovery import TERMINAL_ID
 from terminal_service.wish import Wish
 from transports import problems
+from transports.access import knows
 from transports.channel import EXTENSION
 from transports.codecs import SUBPROTOCOLS, SharedFrame, make_codec
 from transports.connection import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
 
     from starlette.types import Receive, Scope, Send
 
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from terminal_service.policy import Identity
     from terminal_service.session import Session
     from terminal_service.settings import Settings
-    from terminal_service.shadows import Shadow
+    from terminal_service.shadow import Shadow
+    from transports.access import Find
     from transports.channel import Channel
     from transports.codecs import Codec
     from transports.problems import Problem
@@ -101,7 +103,7 @@ class TerminalSocket:
     a browser shows its page neither the status nor the body of a failed handshake.
     """
 
-    def __init__(self, find: Callable[[str], Awaitable[Session | Shadow]], settings: Settings, clock: Clock) -> None:
+    def __init__(self, find: Find, settings: Settings, clock: Clock) -> None:
         """Serve the terminals of the sessions that `find` finds, on this node or another."""
         self._find_session = find
         self._settings = settings
@@ -128,7 +130,7 @@ class TerminalSocket:
 
     async def _attach(self, channel: Channel, scope: Scope, codec: Codec, request: Request, *, is_plain: bool) -> None:
         identity: Identity = scope["state"]["identity"]
-        session, terminal = await self._find(scope["path_params"])
+        session, terminal = await self._find(scope["path_params"], identity)
         role = self._role(identity, session, request.role)
         connection = Connection(
             channel,
@@ -156,8 +158,8 @@ class TerminalSocket:
         )
         connection.start(await session.attach(connection, wish))
 
-    async def _find(self, params: dict[str, str]) -> tuple[Session | Shadow, Audience]:
-        session = await self._find_session(params["session_id"])
+    async def _find(self, params: dict[str, str], identity: Identity) -> tuple[Session | Shadow, Audience]:
+        session = await self._find_session(params["session_id"], knows(identity))
         if params.get("terminal_id", TERMINAL_ID) != TERMINAL_ID:
             raise UnknownSession(session.session_id)
         if session.terminal is None:

@@ -100,7 +100,7 @@ async def test_a_session_of_somebody_else_looks_like_none_at_every_node_whatever
 async def test_output_of_another_node_is_this_nodes_own_to_serve_and_only_to_those_who_may_know_of_it() -> None:
     asked = []
 
-    async def find(session_id: str) -> Any:
+    async def find(session_id: str, _: Any) -> Any:
         asked.append(session_id)
         raise Unavailable("a copy of the log would be begun now")
 
