@@ -11,7 +11,6 @@ import pytest
 
 from support.nginx import Nginx
 from support.service import Service
-from support.wait import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,10 +35,6 @@ async def ask(nginx: Nginx, method: str, path: str, **options: Any) -> httpx.Res
     transport = httpx.AsyncHTTPTransport(local_address=CLIENT)
     async with httpx.AsyncClient(base_url=nginx.url, headers=HEADERS, transport=transport, timeout=30) as http:
         return await http.request(method, path, **options)
-
-
-async def sessions_of(service: Service) -> int:
-    return int((await service.http.get("/health")).json()["active_sessions"])
 
 
 async def test_nginx_takes_the_configuration_and_terminals_pass_it_as_they_are(tmp_path: Path) -> None:
@@ -94,33 +89,3 @@ async def test_what_is_followed_comes_as_it_is_printed(tmp_path: Path) -> None:
                     while seen.count(text.encode()) < 2:  # the echo, and cat
                         seen += await anext(pieces)
             await service.delete(session)
-
-
-async def test_new_sessions_go_to_a_node_that_takes_them(tmp_path: Path) -> None:
-    async with node(tmp_path / "one", DRAIN_SECONDS="600") as one, node(tmp_path / "two") as two:
-        with Nginx(tmp_path, [one.address, two.address]) as nginx:
-            kept = (await one.create_session(command=["cat"]))["session_id"]
-            draining = await one.start_command("-m", "terminal_service", "drain")
-
-            async def refuses() -> bool:
-                return (await one.http.get("/health/ready")).status_code == 503
-
-            await wait_until(refuses, description="the node to drain")
-            async with one.client(kept, via=None) as client:
-                for count in range(1, 7):
-                    made = await ask(nginx, "POST", "/api/v1/sessions", json={"command": ["cat"]})
-                    assert made.status_code == 201, made.text
-                    assert await sessions_of(two) == count
-                client.send_line("untouched")
-                await client.wait_for_output(b"untouched\r\nuntouched")
-            assert await sessions_of(one) == 1
-            await one.delete(kept)
-            async with asyncio.timeout(30):
-                await draining.communicate()
-            assert await one.wait() == 0
-            # It is gone: what comes now is answered by the other, and so it is as soon as that one is asked.
-            for _ in range(6):
-                made = await ask(nginx, "POST", "/api/v1/sessions", json={"command": ["cat"]})
-                assert made.status_code == 201, made.text
-                assert (await ask(nginx, "GET", "/health/ready")).status_code == 200
-            assert await sessions_of(two) == 12

@@ -105,4 +105,9 @@ async def test_a_node_that_drains_tells_viewers_at_every_node_and_takes_nothing_
             out, _ = await draining.communicate()
         assert out.endswith(b"Stopped.\n")
         assert await one.wait() == 0
+        async with httpx.AsyncClient(base_url=nginx.url, headers=HEADERS, trust_env=False, timeout=30) as http:
+            for _ in range(4):  # it is gone: whatever comes is answered by the other
+                made = await http.post("/api/v1/sessions", json={"command": ["cat"]})
+                assert made.status_code == 201, made.text
+                assert (await http.delete(f"/api/v1/sessions/{made.json()['session_id']}")).status_code == 204
         assert (await two.output(kept)).endswith(b"after\r\nafter\r\n"), "what it printed is still to be had"

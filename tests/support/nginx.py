@@ -37,7 +37,7 @@ def adapt(text: str, *, port: int, nodes: Sequence[tuple[str, int]], changes: Ma
     """
     for name, (host, number) in zip(NODES, nodes, strict=True):
         text, count = re.subn(rf"(server )(?:{re.escape(name)})(?= )", rf"\g<1>{host}:{number}", text)
-        assert count == 2, name
+        assert count == 1, name
     every = {"listen": f"127.0.0.1:{port}", "pid": "nginx.pid", "access_log": "off"}
     every |= {f"{name}_temp_path": name for name in TEMPORARY} | dict(changes)
     for directive, value in every.items():
