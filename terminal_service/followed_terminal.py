@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from replay.log import Log
+    from replay.log import Event, Log
     from terminal_service.attachment import Attachment, Outlet
     from terminal_service.clock import Clock
     from terminal_service.counters import Counters
@@ -81,16 +81,10 @@ class FollowedTerminal(Audience):
     def _look(self) -> None:
         """See what was appended: the modes, and the end, are known before viewers are told of it."""
         self._keep_modes()
-        if self.log.next_index == self._seen_index:
-            return
-        event = self.log.last_event("ended", self.log.head)
-        self._seen_index = self.log.next_index
-        if event is not None:
-            fields = {"timestamp": event.at, **event.fields}
-            known = {name: fields.get(name) for name in ("reason", "exit_code", "signal", "pid", "timestamp")}
-            self._ended = msgspec.convert(known, wire.SessionEnded)
-            if "message" in fields:
-                self._ended.message = str(fields["message"])
+        while (event := self.log.next_event(self._seen_index, 0)) is not None:
+            self._seen_index = event.index + 1
+            if event.kind == "ended" and self._ended is None:  # a node that dies just after may add another one
+                self._ended = _read_end(event)
 
     def size_at(self, position: int) -> Size:
         """Return the size that output at a position was made for."""
@@ -273,3 +267,12 @@ class FollowedTerminal(Audience):
         message = wire.StorageState(durable=trouble is None, reason=trouble or "")
         for attachment in list(self._names.values()):
             attachment.outlet.send(message)
+
+
+def _read_end(event: Event) -> wire.SessionEnded:
+    fields = {"timestamp": event.at, **event.fields}
+    known = {name: fields.get(name) for name in ("reason", "exit_code", "signal", "pid", "timestamp")}
+    ended = msgspec.convert(known, wire.SessionEnded)
+    if "message" in fields:
+        ended.message = str(fields["message"])
+    return ended
