@@ -19,18 +19,17 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Sequence  # noqa: TC003 - msgspec reads the types of fields
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from nodes.letter import Letter  # noqa: TC001 - msgspec reads the types of fields
+from nodes.message import NOTHING, Arrival, Message
 from nodes.parts import Joiner, split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from nodes.letter import Letter
 
 PACKET_BYTES = 255 * 1024
 """What a message holds of letters: with its head it stays below 256 KiB."""
@@ -49,41 +48,6 @@ LATE_SECONDS = 1.0
 """Whoever is asked so much later than `due` said has been stopped himself."""
 GONE_LIVES = 16
 """So many earlier lives of the other side are remembered."""
-
-
-class Message(msgspec.Struct, array_like=True, gc=False):
-    """What travels. On the wire it is a msgpack array of these fields."""
-
-    sender: str
-    source: int
-    """The sender's life."""
-    target: int
-    """The receiver's, as far as the sender has heard; 0: it has not."""
-    asks: int
-    """The number of a question; 0: there is none."""
-    told: int
-    """The last question of the receiver that was heard."""
-    received: int
-    """The last packet of the receiver that came in order."""
-    lacks: bool
-    """Whether a later one came without the next."""
-    number: int
-    """Of the packet in it; 0: there is none."""
-    letters: Sequence[Letter]
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """What comes of a message."""
-
-    letters: Sequence[Letter] = ()
-    is_reset: bool = False
-    """It is to be told, before the letters, that mail may have been lost."""
-    is_loss: bool = False
-    """This side has lost what it had sent."""
-
-
-NOTHING = Arrival()
 
 
 class Queued:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from nodes.channel import Channel, Message
+from nodes.channel import Channel
 from nodes.desk import Desk
+from nodes.message import Message
 from nodes.redis_inbox import Inbox
 from nodes.redis_outbox import Outbox
 

@@ -14,8 +14,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from nodes.channel import NOTHING, PACKET_BYTES, WINDOW_BYTES, Channel, Message
+from nodes.channel import PACKET_BYTES, WINDOW_BYTES, Channel
 from nodes.letter import Letter, What
+from nodes.message import NOTHING, Message
 from support.size import size
 
 if TYPE_CHECKING:

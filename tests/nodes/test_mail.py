@@ -197,6 +197,7 @@ async def test_a_call_ends_with_its_time_or_its_caller_and_leaves_nothing(nodes:
     async with nodes.make() as one, nodes.make() as other:
         other.mail.on_call("never", never)
         other.mail.on_call("reverse", reverse)
+        assert await one.mail.call(other.node_id, "reverse", b"ab", seconds=10) == b"ba"
         with pytest.raises(Unreachable) as caught:
             await one.mail.call(other.node_id, "never", b"x", seconds=0.1)
         assert caught.value.node_id == other.node_id
