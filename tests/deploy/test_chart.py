@@ -12,6 +12,7 @@ import pytest
 
 from support.deployment import CHART, SETTINGS, values
 from support.helm import Refused, render
+from terminal_service import __version__
 from terminal_service.settings import Settings
 
 pytestmark = [
@@ -182,6 +183,10 @@ def test_an_autoscaler_and_a_fixed_number_exclude_each_other() -> None:
 def test_what_cannot_work_is_refused_with_the_reason(wrong: dict[str, Any], reason: str) -> None:
     with pytest.raises(Refused, match=reason):
         render(CHART, wrong)
+
+
+def test_the_chart_is_for_this_version() -> None:
+    assert values("Chart")["appVersion"] == __version__
 
 
 def test_one_node_needs_no_redis() -> None:
