@@ -117,7 +117,7 @@ class Audience(ABC):
 
     def _greet(self, attachment: Attachment, wish: Wish, entry: Entry, *, input_n: int) -> None:
         """Tell a viewer where it begins, and what is missing before that."""
-        position, recover, lost_bytes = entry
+        position, recover, lost_bytes, is_shorter = entry
         size = self.size_at(position)
         attachment.outlet.send(
             wire.Attached(
@@ -130,7 +130,7 @@ class Audience(ABC):
                 seq=position,
                 head=self.log.head,
                 first=self.log.first,
-                epoch=self.log.epoch,
+                epoch=f"{self.log.epoch}.short" if is_shorter else self.log.epoch,
                 rows=size.rows,
                 cols=size.cols,
                 window=attachment.window,

@@ -107,11 +107,13 @@ class FollowedTerminal(Audience):
         Otherwise as `Terminal.attach`.
         """
         self._scanner.begin_at(joined.position, joined.modes)
-        recover_from = wish.recover_from
-        if self._ended is not None and isinstance(recover_from, int):
-            recover_from = min(recover_from, self.log.head)  # of a lost node there may have been more to see
         entry = find_entry(
-            self.log, recover_from, epoch=wish.epoch, tail_bytes=wish.tail_bytes, bookmark=joined.bookmark
+            self.log,
+            wish.recover_from,
+            epoch=wish.epoch,
+            tail_bytes=wish.tail_bytes,
+            bookmark=joined.bookmark,
+            is_remnant=self._ended is not None,
         )
         attachment = self._seat(outlet, wish, entry, input_n=joined.input_n)
         self._names[name] = attachment

@@ -62,7 +62,8 @@ class Guests:
         self._viewers[node, join.viewer] = viewer
         first = terminal.log.first
         modes = terminal.modes_at(first)
-        return notes.Joined(admission.bookmark, admission.input_n, first, modes, self._facts(session))
+        head = terminal.log.head
+        return notes.Joined(admission.bookmark, admission.input_n, first, modes, self._facts(session), head)
 
     def _facts(self, session: Session) -> notes.Facts:
         left = session.deadline - self._clock.monotonic() if session.is_living else None

@@ -114,13 +114,14 @@ class Facts(_Note, tag="facts"):
 
 
 class Joined(_Note, tag="joined"):
-    """It may come in. `modes` are the terminal's at `position`, the oldest the host retains."""
+    """It may come in. `modes` are the terminal's at `position`, the oldest the host retains; `head`: how far it is."""
 
     bookmark: int | None
     input_n: int
     position: int
     modes: Modes
     facts: Facts
+    head: int = 0
 
 
 class Refused(_Note, tag="refused"):

@@ -275,6 +275,8 @@ class Sessions:
         session = self._launcher.restore(session_id, record)
         self._sessions[session_id] = session
         self._lay_out(session, kept.log if kept is not None else None)
+        if session.terminal is not None:
+            session.terminal.is_remnant = True
         if kept is not None:
             self._shown[session_id] = kept
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from typing import TYPE_CHECKING, Protocol
@@ -13,7 +14,6 @@ from terminal_service.followed_terminal import FollowedTerminal
 from terminal_service.recovery import TERMINAL_ID
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from nodes.base import Entry, Mail
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from terminal_service.wish import Wish
 
 JOIN_SECONDS = 5.0
+CATCH_UP_SECONDS = 5.0
 RETRY_MS = 1000
 
 
@@ -104,6 +105,7 @@ class Shadow:
             if isinstance(answer, notes.Refused):
                 raise notes.refusal_of(answer)
             self.take(answer.facts)
+            await self._catch_up(wish, answer)
             return self.terminal.attach(outlet, wish, name, answer)
         except NodesError as error:
             raise Restarting(RETRY_MS) from error
@@ -111,6 +113,28 @@ class Shadow:
             if not self.terminal.knows(name):
                 self._tell(notes.Left(name, 0))
                 self.terminal.forget(name)
+
+    async def _catch_up(self, wish: Wish, joined: notes.Joined) -> None:
+        """Wait until what a viewer has already is here too: it may come from the host, faster than its output.
+
+        Raises Restarting: that takes too long, or this is followed no more.
+        """
+        log = self.followed.log
+        asked = joined.bookmark if wish.recover_from == "last_sequence" else wish.recover_from
+        if isinstance(asked, int) and asked <= joined.head and wish.epoch in {None, log.epoch}:
+            grown = asyncio.Event()
+            unsubscribe = log.subscribe(grown.set)
+            try:
+                async with asyncio.timeout(CATCH_UP_SECONDS):
+                    while log.head < asked and self.is_living and not self.terminal.is_left:
+                        grown.clear()
+                        await grown.wait()
+            except TimeoutError:
+                raise Restarting(RETRY_MS) from None
+            finally:
+                unsubscribe()
+        if self.terminal.is_left:
+            raise Restarting
 
     # -- time to live, as `Session` has it
 

@@ -54,6 +54,8 @@ class Terminal(Audience):
         """Begin without a PTY; `on_activity` is called with what happened ("input", "resize", "viewer")."""
         super().__init__(terminal_id, log, loop=loop, clock=clock, counters=counters)
         self.pty: Pty | None = None
+        self.is_remnant = False
+        """Whether this is what remained of another node's log, which may have been longer."""
         self.journal = Journal(log.cells)
         self.keyboard = Keyboard(
             acknowledge=self._acknowledge_input, room=self._resume_inputs, counters=counters, journal=self.journal
@@ -149,7 +151,14 @@ class Terminal(Audience):
         """
         older = self._admit(wish.key)
         bookmark = self._bookmarks.get(wish.key)
-        entry = find_entry(self.log, wish.recover_from, epoch=wish.epoch, tail_bytes=wish.tail_bytes, bookmark=bookmark)
+        entry = find_entry(
+            self.log,
+            wish.recover_from,
+            epoch=wish.epoch,
+            tail_bytes=wish.tail_bytes,
+            bookmark=bookmark,
+            is_remnant=self.is_remnant,
+        )
         self._supersede(older)
         attachment = self._seat(outlet, wish, entry, input_n=self._input_n(wish.key))
         self._welcome(attachment)

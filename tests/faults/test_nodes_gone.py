@@ -74,6 +74,12 @@ class Scene:
                 assert_same(found[: len(data)] if node is self.node else found, data, f"what {node.base_url} shows")
                 assert_same(found, stream(self.seed, len(found)), f"what {node.base_url} shows")
 
+        ahead = self.stays.client(self.session)  # it was at the node, and has seen what nobody else can
+        ahead.transcript.position, ahead.transcript.epoch = len(data) + 1000, far.transcript.epoch
+        async with ahead:
+            await ahead.wait_ended()
+        assert_same(ahead.data, data, "what is shown to who has more")
+
     async def _is_lost(self, node: Restarts) -> bool:
         answer = await node.http.get(f"/api/v1/sessions/{self.session}")
         assert answer.status_code in {200, 503}  # not every node knows at the same moment

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from support.client import Client
 
 RATE = 20_000
+FAST_RATE = 2_000_000
 FAULT_SECONDS = 3.0
 LOCAL_SECONDS = 1.0
 """Whoever is at the node that has the program waits no longer than this for anything, whatever Redis does."""
@@ -158,3 +159,38 @@ async def test_a_failover_of_redis(tmp_path: Path) -> None:
                 await company.work_on(0.2)
             waiting.result()
             await company.be_well("another one is the primary")
+
+
+async def test_a_client_that_has_more_than_redis_can_change_nodes(tmp_path: Path) -> None:
+    """Its node was cut off from Redis and showed on what was printed: the other one lets it in once it has that too."""
+    with RedisServer(tmp_path) as redis:
+        target = ("127.0.0.1", redis.port)
+        async with (
+            ChaosProxy(target, Plan(0)) as owners,
+            Fleet(tmp_path, urls=[f"redis://{owners.host}:{owners.port}", redis.url]) as fleet,
+            fleet.entrance() as entrance,
+        ):
+            owner, other = fleet.nodes
+            session = (await owner.create_session(command=stream_command(13, FAST_RATE)))["session_id"]
+            entrance.target = owner.address
+            async with (
+                other.client(session, recover_from=None, keep=False, role="viewer") as far,
+                owner.client(
+                    session, via=(entrance.host, entrance.port), client_id="me", retry_seconds=RETRY_SECONDS
+                ) as client,
+            ):
+                for _ in range(3):
+                    owners.target = ("127.0.0.1", 1)
+                    owners.cut_all()
+                    await past(client, further=FAST_RATE)
+                    entrance.target = other.address
+                    client.abort()
+                    owners.target = target
+                    await past(client, further=FAST_RATE // 2)
+                    entrance.target = owner.address
+                    client.abort()
+                    await past(client, further=FAST_RATE // 4)
+                client.send_input(b"q")
+                await client.wait_ended()
+                await far.wait_ended()
+            verify(client.data, 13)
