@@ -65,8 +65,21 @@ OwnLossHandler: TypeAlias = Callable[[Sequence[str] | None], None]
 """Called with sessions of this node that others have found lost, None: all there are. Returns soon; must not raise."""
 
 
+class MailFigures(Protocol):
+    """What was counted of mail, to and from all nodes."""
+
+    written_messages: int
+    written_bytes: int
+    read_messages: int
+    read_bytes: int
+    resets: int
+
+
 class Registry(Protocol):
     """Which nodes live. One lease a node, renewed all the time; whoever does not renew it is dead to all others."""
+
+    trouble: str | None
+    """Why the other nodes cannot be seen at the moment; None: they can."""
 
     @property
     def node_id(self) -> str:

@@ -168,7 +168,7 @@ class _Service:
         if node is not None:
             sessions.draining.on_begin = lambda: node.announce(NodeState.DRAINING)
         self._control: Control | None = None
-        metrics = Metrics(sessions, parts.persister.figures if parts else None)
+        metrics = Metrics(sessions, copied=parts.persister.figures if parts else None, node=self._node)
         applications = [
             make_application(
                 settings,

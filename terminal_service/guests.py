@@ -41,6 +41,11 @@ class Guests:
         mail.on_note(notes.GUEST, self._take)
         mail.on_reset(self._forget_node)
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._viewers)
+
     # -- coming in
 
     async def _join(self, node: str, body: bytes) -> bytes:

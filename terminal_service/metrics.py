@@ -28,6 +28,7 @@ from terminal_service import __version__, wire
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from nodes.base import MailFigures
     from terminal_service.counters import Counters, Durations
     from terminal_service.session import Session
     from terminal_service.terminal import Terminal
@@ -107,16 +108,42 @@ class Copied(Protocol):
         ...
 
 
+class Joined(Protocol):
+    """This node among others; `terminal_service.node.Node`."""
+
+    @property
+    def count(self) -> int:
+        """How many nodes there are, this one too."""
+        ...
+
+    @property
+    def shown_count(self) -> int:
+        """How many sessions of other nodes are followed here."""
+        ...
+
+    @property
+    def guests_count(self) -> int:
+        """How many viewers at other nodes watch sessions of this one."""
+        ...
+
+    @property
+    def mail_figures(self) -> MailFigures:
+        """What was counted of what nodes said to each other."""
+        ...
+
+
 class Metrics:
     """The metrics of one service, in a registry of their own."""
 
-    def __init__(self, sessions: Observed, copied: Copied | None = None) -> None:
-        """Begin to look at sessions and their counters, and at what is copied to Redis, if anything is."""
+    def __init__(self, sessions: Observed, *, copied: Copied | None = None, node: Joined | None = None) -> None:
+        """Begin to look at sessions and their counters; at what is copied to Redis, and at other nodes, if any are."""
         self._refusals: Counter[str] = Counter()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_ServiceCollector(sessions, self._refusals))
         if copied is not None:
             self._registry.register(_RedisCollector(copied))
+        if node is not None:
+            self._registry.register(_NodesCollector(node))
 
     def count_refusal(self, code: str) -> None:
         """Count a request that the guard refused with the problem `code`."""
@@ -160,6 +187,27 @@ class _RedisCollector(Collector):
         meaning = "Batches Redis did not take; they are sent again."
         yield _labelled("redis_failures", meaning, ["error_type"], copied.failures)
         yield _labelled("redis_copies_ended", "Logs that are copied to Redis no more.", ["reason"], copied.ended)
+
+
+class _NodesCollector(Collector):
+    def __init__(self, node: Joined) -> None:
+        self._node = node
+
+    def collect(self) -> Iterator[Metric]:
+        node, mail = self._node, self._node.mail_figures
+        for name, meaning, count in (
+            ("nodes", "Nodes that live or are awaited, as this one sees it.", node.count),
+            ("sessions_followed", "Sessions of other nodes that are shown here.", node.shown_count),
+            ("viewers_elsewhere", "Viewers at other nodes of sessions of this one.", node.guests_count),
+        ):
+            yield GaugeMetricFamily(PREFIX + name, meaning, value=count)
+        ways = [("out", mail.written_messages, mail.written_bytes), ("in", mail.read_messages, mail.read_bytes)]
+        messages = {way: count for way, count, _ in ways}
+        yield _labelled("node_mail_messages", "What nodes say to each other, in messages.", ["direction"], messages)
+        sizes = {way: size for way, _, size in ways}
+        yield _labelled("node_mail_bytes", "What nodes say to each other, in bytes.", ["direction"], sizes)
+        meaning = "Times that what two nodes said to each other began anew."
+        yield CounterMetricFamily(PREFIX + "node_mail_resets", meaning, value=mail.resets)
 
 
 def _sent(counters: Counters) -> Iterator[Metric]:

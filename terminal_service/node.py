@@ -17,7 +17,7 @@ from terminal_service.shadows import Shadows
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from nodes.base import Directory, Mail, NodeState, Registry
+    from nodes.base import Directory, Mail, MailFigures, NodeState, Registry
     from terminal_service.session import Session
     from terminal_service.sessions import Sessions
     from terminal_service.shadow import Followed, Shadow
@@ -58,6 +58,7 @@ class Surroundings:
     follow: Callable[[str], Awaitable[Followed]]
     """Follow a log of another node by its name; raises LogMissing, or one of `troubles`."""
     troubles: tuple[type[Exception], ...]
+    mail_figures: MailFigures
     components: Sequence[Component]
     """What has to run beside the mail."""
     close: Callable[[], Awaitable[None]]
@@ -96,6 +97,26 @@ class Node:
     def node_id(self) -> str:
         """Its name."""
         return self._around.registry.node_id
+
+    @property
+    def mail_figures(self) -> MailFigures:
+        """What was counted of what nodes said to each other."""
+        return self._around.mail_figures
+
+    @property
+    def count(self) -> int:
+        """How many nodes there are, this one too."""
+        return len(self._around.registry.nodes())
+
+    @property
+    def shown_count(self) -> int:
+        """How many sessions of other nodes are followed here."""
+        return self._shadows.count
+
+    @property
+    def guests_count(self) -> int:
+        """How many viewers at other nodes watch sessions of this one."""
+        return self._guests.count
 
     def announce(self, state: NodeState) -> None:
         """Tell the others what it takes from now on."""

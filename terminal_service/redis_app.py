@@ -83,6 +83,7 @@ class RedisParts:
             reaper=reaper,
             follow=followers.follow,
             troubles=TROUBLE,
+            mail_figures=mail.figures,
             components=(followers, registry, reaper),
             close=self._close,
         )

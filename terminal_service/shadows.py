@@ -56,6 +56,11 @@ class Shadows:
         fleet.mail.on_note(notes.HOST, self._hear)
         fleet.mail.on_reset(self._abandon)
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._shadows)
+
     async def find(self, session_id: str, may_know: Callable[[str], bool]) -> Session | Shadow:
         """Return a session, wherever it is. Raises UnknownSession, Restarting, Unavailable.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from nodes.redis_mail import MailFigures
 from replay.memory import MemoryStore
 from replay.redis_lane import Figures
 from terminal_service.clock import Clock
@@ -242,10 +243,29 @@ async def test_what_is_copied_to_redis_is_counted_where_it_is() -> None:
     figures = Figures(stored_bytes=5, commits=4, gap_bytes=3)
     figures.failures["ReadOnlyError"] += 2
     figures.ended["fenced"] += 1
-    samples = scraped(Metrics(House(), figures))
+    samples = scraped(Metrics(House(), copied=figures))
     assert samples["terminal_redis_stored_bytes_total"] == 5
     assert samples["terminal_redis_commits_total"] == 4
     assert samples["terminal_redis_gap_bytes_total"] == 3
     assert samples["terminal_redis_failures_total{error_type=ReadOnlyError}"] == 2
     assert samples["terminal_redis_copies_ended_total{reason=fenced}"] == 1
     assert not any("redis" in name for name in scraped(Metrics(House())))
+
+
+@dataclass
+class Neighbour:
+    count: int = 3
+    shown_count: int = 2
+    guests_count: int = 5
+    mail_figures: MailFigures = field(default_factory=lambda: MailFigures(7, 700, 8, 800, resets=1))
+
+
+async def test_what_nodes_say_to_each_other_is_counted_where_there_are_several() -> None:
+    samples = scraped(Metrics(House(), node=Neighbour()))
+    assert samples["terminal_nodes"] == 3
+    assert samples["terminal_sessions_followed"] == 2
+    assert samples["terminal_viewers_elsewhere"] == 5
+    assert samples["terminal_node_mail_messages_total{direction=out}"] == 7
+    assert samples["terminal_node_mail_bytes_total{direction=in}"] == 800
+    assert samples["terminal_node_mail_resets_total"] == 1
+    assert "terminal_nodes" not in scraped(Metrics(House()))

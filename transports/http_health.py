@@ -111,7 +111,7 @@ class HealthRoutes:
 
 def health_of(sessions: Sessions, fleet: Fleet) -> Health:
     """Return how the service is now."""
-    checks = {"sessions": _check_sessions(sessions), "storage": _check_storage(sessions)}
+    checks = {"sessions": _check_sessions(sessions), "storage": _check_storage(sessions), "nodes": _check_nodes(fleet)}
     can_serve = all(check.status != "failed" for check in checks.values())
     return Health(
         status="healthy" if can_serve else "unhealthy",
@@ -133,6 +133,12 @@ def _check_sessions(sessions: Sessions) -> Check:
     living, limit = sessions.living_count, sessions.settings.max_sessions
     # Full is no failure: those that exist are served, and taking the service away would harm them.
     return Check(status="degraded" if living >= limit else "ok", detail=f"{living} of {limit}")
+
+
+def _check_nodes(fleet: Fleet) -> Check:
+    if fleet.registry.trouble is not None:  # what this node has is served all the same; why is in the log, not for all
+        return Check(status="degraded", detail="other nodes cannot be seen at the moment")
+    return Check(status="ok", detail=str(len(fleet.registry.nodes())))
 
 
 def _check_storage(sessions: Sessions) -> Check:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,8 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nodes.errors import Full
+from nodes.memory_assignments import REQUESTS_LIMIT
 from nodes.memory_tickets import MemoryTickets
+from nodes.redis_assignments import RedisAssignments
 from nodes.redis_directory import RedisDirectory
+from nodes.redis_mail import RedisMail
 from nodes.redis_tickets import RedisTickets
 from replay.redis_address import RedisAddress
 from support.entries import make_entry
@@ -56,6 +60,26 @@ async def live(members_: Sequence[Member], tickets: RedisTickets, directory: Red
     await one.directory.forget("a", "ann")
 
 
+async def write(address: RedisAddress) -> None:
+    """Have two nodes write to each other, and agree on who does what."""
+    mails = [RedisMail(address, name) for name in ("left", "right")]
+    mails[1].on_call("ask", _answer)
+    async with asyncio.TaskGroup() as tasks:
+        for mail in mails:
+            tasks.create_task(mail.run())
+        assert await mails[0].call("right", "ask", b"why", seconds=10) == b"why?"
+        for mail in mails:
+            mail.stop()
+    assignments = RedisAssignments(address)
+    for number in range(REQUESTS_LIMIT + 1):
+        assert await assignments.assign("ann", str(number).encode(), "left") == "left"
+    await assignments.close()
+
+
+async def _answer(_: str, body: bytes) -> bytes:
+    return body + b"?"
+
+
 @pytest.mark.parametrize("flavour", FLAVOURS)
 async def test_the_rights_suffice_and_none_is_left_over(flavour: str, tmp_path: Path) -> None:
     besides, logs = documented()
@@ -66,6 +90,7 @@ async def test_the_rights_suffice_and_none_is_left_over(flavour: str, tmp_path: 
         tickets, directory = RedisTickets(address, spare=MemoryTickets()), RedisDirectory(address, "one")
         async with members(url, "one", "two") as made:
             await live(made, tickets, directory)
+        await write(address)
         await tickets.close()
         await directory.close()
         assert server.call("ACL", "LOG") == []
