@@ -84,7 +84,10 @@ async def _answer(_: str, body: bytes) -> bytes:
 async def test_the_rights_suffice_and_none_is_left_over(flavour: str, tmp_path: Path) -> None:
     besides, logs = documented()
     with RedisServer(tmp_path, flavour=flavour) as server:
-        server.call("ACL", "SETUSER", "app", "reset", "on", ">secret", *sorted(besides | logs))
+        allowed = sorted(besides | logs)
+        if flavour == "redis-6.2":  # it knows no sharded channels
+            allowed = [re.sub(r"^\+s((un)?subscribe|publish)$", r"+\1", right) for right in allowed]
+        server.call("ACL", "SETUSER", "app", "reset", "resetchannels", "on", ">secret", *allowed)
         url = server.url.replace("//", "//app:secret@")
         address = RedisAddress.parse(url)
         tickets, directory = RedisTickets(address, spare=MemoryTickets()), RedisDirectory(address, "one")
