@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from replay.errors import Trimmed
 from terminal_service import draining, wire
 from terminal_service.entry import line_start
+from terminal_service.told import message_of
 from terminal_service.wish import key_of
 
 if TYPE_CHECKING:
@@ -292,23 +293,11 @@ class Attachment:
 
     def _tell_event(self, event: Event) -> None:
         self._event_index = event.index + 1
-        fields = event.fields
-        if event.kind == "resize":
-            self.outlet.send(
-                wire.Resized(
-                    rows=int(str(fields["rows"])),
-                    cols=int(str(fields["cols"])),
-                    seq=event.position,
-                    client_id=str(fields["client_id"]),
-                )
-            )
-        elif event.kind == "storage":
-            self.outlet.send(wire.StorageState(durable=fields["durable"] is True, reason=str(fields["reason"])))
-        elif event.kind == draining.EVENT:
-            self.outlet.send(draining.message_of(event))
-        elif event.kind == "gap":
-            self.outlet.send(wire.Gap(first=event.position, last=event.position, lost_bytes=0, reason="torn"))
-            self._host.told_gap("torn", 0)
+        message = message_of(event)
+        if message is not None:
+            self.outlet.send(message)
+        if isinstance(message, wire.Gap):
+            self._host.told_gap(message.reason, 0)
 
     def _finish_if_over(self) -> None:
         ended = self._host.end_message()

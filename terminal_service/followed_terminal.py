@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from terminal_service import node_wire as notes
 from terminal_service import wire
 from terminal_service.audience import Audience
 from terminal_service.entry import find_entry
 from terminal_service.session import DEFAULT_SIZE
 from terminal_service.sizes import Size, size_at
+from terminal_service.told import read_end
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from replay.log import Event, Log
+    from replay.log import Log
     from terminal_service.attachment import Attachment, Outlet
     from terminal_service.clock import Clock
     from terminal_service.counters import Counters
@@ -84,7 +83,7 @@ class FollowedTerminal(Audience):
         while (event := self.log.next_event(self._seen_index, 0)) is not None:
             self._seen_index = event.index + 1
             if event.kind == "ended" and self._ended is None:  # a node that dies just after may add another one
-                self._ended = _read_end(event)
+                self._ended = read_end(event)
 
     def size_at(self, position: int) -> Size:
         """Return the size that output at a position was made for."""
@@ -269,12 +268,3 @@ class FollowedTerminal(Audience):
         message = wire.StorageState(durable=trouble is None, reason=trouble or "")
         for attachment in list(self._names.values()):
             attachment.outlet.send(message)
-
-
-def _read_end(event: Event) -> wire.SessionEnded:
-    fields = {"timestamp": event.at, **event.fields}
-    known = {name: fields.get(name) for name in ("reason", "exit_code", "signal", "pid", "timestamp")}
-    ended = msgspec.convert(known, wire.SessionEnded)
-    if "message" in fields:
-        ended.message = str(fields["message"])
-    return ended

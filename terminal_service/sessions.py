@@ -11,6 +11,7 @@ from backends.base import BackendError
 from terminal_service.closings import Closings
 from terminal_service.draining import Draining
 from terminal_service.errors import Restarting, SessionOver, Unavailable, UnknownSession
+from terminal_service.guarded import guarded
 from terminal_service.launcher import Launcher
 from terminal_service.nowhere import Nowhere
 from terminal_service.session import Session, SessionSpec, State
@@ -90,7 +91,6 @@ class Sessions:
                 while not await self._stops_within(TICK_SECONDS):
                     self.tick()
                 await self._leave()
-                await self._all_settled()
                 self._publisher.stop()
             await self._storage.settle(self.all())
         finally:
@@ -144,16 +144,13 @@ class Sessions:
             terminal.finish(session.exit_status, session.end_reason, at=session.history[-1].at)
 
     async def _leave(self) -> None:
-        """Tell every viewer to come back; let go of the programs that go on, and end the others."""
+        """Tell every viewer to come back; let go of the programs that go on, and end the others. Waits for that."""
         restarting = Restarting(ALL_ENDED_MS) if self._ends_all else Restarting()
         for session in self._sessions.values():
             session.send_away(1012, str(restarting))
         for session in list(self._sessions.values()):
             if self._ends_all or not await self._detach(session):
                 self._end_soon(session, "shutdown")
-
-    async def _all_settled(self) -> None:
-        """Wait until each session has ended, or goes on without this process."""
         for session in list(self._sessions.values()):
             if session.terminal is None or not session.terminal.is_left:
                 await session.over.wait()
@@ -177,7 +174,7 @@ class Sessions:
         """Store what could not be stored, as soon as there is room. Apart from `tick`: a disk may hang."""
         while not await self._stops_within(TICK_SECONDS):
             for session in self.all():
-                await _guarded(self._storage.mend(session), f"mend session {session.session_id}")
+                await guarded(self._storage.mend(session), f"mend session {session.session_id}")
 
     async def _stops_within(self, seconds: float) -> bool:
         try:
@@ -244,7 +241,7 @@ class Sessions:
         finally:
             session.enter(State.ERROR, "could not be started")
             self._sessions.pop(session.session_id, None)
-        await _guarded(self._forget(session), f"forget session {session.session_id}")
+        await guarded(self._forget(session), f"forget session {session.session_id}")
 
     # -- finding
 
@@ -362,11 +359,11 @@ class Sessions:
         if self._tasks is None:
             work.close()
             raise Unavailable("the service has stopped")
-        return self._tasks.create_task(_guarded(work, name), name=name)
+        return self._tasks.create_task(guarded(work, name), name=name)
 
     async def _close_environment(self, session: Session) -> None:
         if session.environment is not None:
-            await _guarded(session.environment.close(), f"close environment of session {session.session_id}")
+            await guarded(session.environment.close(), f"close environment of session {session.session_id}")
 
     async def _watch(self, session: Session) -> None:
         """Wait for the end of a session's program, and settle what is left of the session."""
@@ -404,11 +401,3 @@ class Sessions:
             kept.release()
         await self._storage.forget(session)
         await self._publisher.forget(session)
-
-
-async def _guarded(work: Coroutine[object, object, None], name: str) -> None:
-    """Be the outermost edge of a task: trouble with one session must not end the others."""
-    try:
-        await work
-    except Exception:
-        log.exception("task failed", task=name)
