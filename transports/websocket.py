@@ -10,7 +10,15 @@ from urllib.parse import parse_qsl
 from weakref import WeakKeyDictionary
 
 from terminal_service import wire
-from terminal_service.errors import Forbidden, InvalidRequest, Restarting, ServiceError, SessionOver, UnknownSession
+from terminal_service.errors import (
+    Forbidden,
+    InvalidRequest,
+    Restarting,
+    ServiceError,
+    SessionOver,
+    Unavailable,
+    UnknownSession,
+)
 from terminal_service.policy import Decision, Role, attach_action, decide
 from terminal_service.recovery import TERMINAL_ID
 from terminal_service.wish import Wish
@@ -41,13 +49,14 @@ POLICY_VIOLATION = 1008
 
 CLOSE_CODES: dict[type[ServiceError], int] = {
     Restarting: 1012,
+    Unavailable: 1013,
     InvalidRequest: 4400,
     Forbidden: 4403,
     UnknownSession: 4404,
     SessionOver: 4410,
 }
 OTHERWISE_CLOSE_CODE = 4429
-"""LimitReached; Unavailable does not happen to a viewer."""
+"""LimitReached."""
 
 
 @dataclass(frozen=True)
