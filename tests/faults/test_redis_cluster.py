@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 BACK_SECONDS = 5.0
 RETAINED = 16 * RETENTION_BYTES
 KEY = "ts:{session}:main:out"
+FOLLOWED = "ts:{session}:main:followed"
+"""Without one of its keys a log's slot is waited for until it has moved (TRYAGAIN); with all, ASK is followed."""
 
 
 @pytest.fixture
@@ -46,6 +48,7 @@ async def test_a_slot_moves_to_another_shard_key_by_key(
         log = await node.create(retention_bytes=RETAINED)
         async with printing(log, rng):
             await node.settle()
+            await asyncio.to_thread(cluster.put, FOLLOWED, "nobody")
             move = await asyncio.to_thread(cluster.begin_to_move_slot_of, KEY)
             await asyncio.to_thread(cluster.move_keys, move, 1)
             await wait_until(lambda: "TTL exhausted" in str(node.persister.trouble), description="told: TRYAGAIN")

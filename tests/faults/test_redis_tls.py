@@ -29,7 +29,8 @@ class Secured:
             directory,
             *("--tls-cert-file", self.certificate, "--tls-key-file", self.key, "--tls-ca-cert-file", self.certificate),
             *("--tls-auth-clients", "no", "--bind", "127.0.0.1", "127.0.0.2"),
-            login={"ssl": True, "ssl_ca_certs": self.certificate},
+            *("--unixsocket", str(directory / "operator")),
+            login={"unix_socket_path": str(directory / "operator")},
         )
         self.server.tls_only()
 

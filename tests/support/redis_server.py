@@ -254,6 +254,10 @@ class RedisCluster:
         source.call("CLUSTER", "SETSLOT", slot, "MIGRATING", self._id_of(target))
         return Move(slot, source, target)
 
+    def put(self, key: str, value: str) -> None:
+        """Set a key for a minute, where it belongs."""
+        self.owner_of(key).call("SET", key, value, "EX", 60)
+
     def move_keys(self, move: Move, limit: int) -> int:
         """Move so many keys; return how many there were."""
         keys = move.source.call("CLUSTER", "GETKEYSINSLOT", move.slot, limit)
@@ -400,6 +404,9 @@ class RedisSentinel:
             others = (int(found[b"num-slaves"]), int(found[b"num-other-sentinels"]))
             if others != (len(self.servers) - 1, len(self.sentinels) - 1):
                 return False
+            for words in sentinel.call("SENTINEL", "REPLICAS", self.service):
+                if b"ok" not in words:  # its link to the primary; until then it is no candidate
+                    return False
         return True
 
     def _state(self, sentinel: RedisServer) -> dict[bytes, bytes]:
