@@ -15,6 +15,7 @@ from support.same import assert_same
 from support.shared import visit
 from support.stream import stream, verify
 from support.wait import wait_until
+from support.weather import Fate, Lane, Plan
 
 if TYPE_CHECKING:
     import random
@@ -27,6 +28,7 @@ KIB = 1024
 MOST_VIEWERS = 6
 RECONNECTS = 50
 SLOW_BYTES = 24 << 20
+WAITED_BYTES = 9 << 20
 GROWTH_BYTES = 16 << 20
 HURRY_SECONDS = 1.0
 AT_ONCE = 4
@@ -241,6 +243,25 @@ async def test_a_viewer_at_another_node_that_never_reads_holds_up_nobody(nodes: 
         for node in nodes:
             grown = node.psutil.memory_info().rss - before[node]
             assert grown < GROWTH_BYTES, f"{grown} bytes more"
+
+
+@pytest.mark.parametrize("acks", [False, True])
+async def test_a_program_waits_for_its_only_viewer_at_another_node(acks: bool, nodes: list[SharedService]) -> None:  # noqa: FBT001 - a parameter of pytest
+    """It prints more than is retained, faster than the viewer reads: nothing is skipped, for the program waits."""
+    one, other = nodes
+    size = f"head -c {WAITED_BYTES} /dev/zero | tr '\\0' x"
+    command = ["sh", "-c", f"stty raw -echo; read go; {size}; printf DONE; exec cat"]
+    session = (await one.create_session(command=command, retention_bytes=4 << 20))["session_id"]
+    slow = Fate(down=Lane(bytes_per_second=WAITED_BYTES // 2))
+    async with (
+        entrance([other], Plan(0, every=slow)) as proxy,
+        one.client(session, via=(proxy.host, proxy.port), acks=acks, silence_seconds=30) as client,
+    ):
+        client.send_input(b"go\n")
+        await client.wait_for_output(b"DONE")
+        assert client.transcript.gaps == []
+        assert client.position == WAITED_BYTES + 4
+        assert client.attaches == 1
 
 
 @pytest.mark.full

@@ -12,7 +12,7 @@ import psutil
 
 from replay.redis_reader import Chunk
 from support.chaos import ChaosProxy
-from support.fleet import DEAD_SECONDS, ECHO, Fleet, past, stream_command
+from support.fleet import DEAD_SECONDS, ECHO, Fleet, nodes_seen_by, past, stream_command
 from support.redis_node import read_all
 from support.redis_server import RedisServer
 from support.same import assert_same
@@ -235,3 +235,28 @@ async def test_viewers_find_another_node_and_an_owner_that_is_back_at_once(tmp_p
                     assert (await client.wait_ended())["exit_code"] == 7
                 verify(client.data, 9)
                 assert_same(typist.data, b"READY" + b"".join(b"<%d>" % number for number in range(40)))
+
+
+async def test_a_node_is_replaced_under_viewers_at_another(tmp_path: Path) -> None:
+    """By another process, in one step, and by way of SIGTERM: its name, its programs and their viewers go on."""
+    with RedisServer(tmp_path) as redis:
+        async with Fleet(tmp_path, redis.url) as fleet:
+            owner, other = fleet.nodes
+            session = (await owner.create_session(command=stream_command(10, RATE)))["session_id"]
+            echo = (await owner.create_session(command=ECHO))["session_id"]
+            async with other.client(session) as client, other.client(echo) as typist:
+                await typist.wait_for_output(b"READY")
+                typed = b""
+                for number, change in enumerate((owner.replace, owner.restart, other.replace)):
+                    typist.send_input(b"<%d>" % number)
+                    typed += b"<%d>" % number
+                    began = time.monotonic()
+                    await (change(signal.SIGTERM) if change == owner.restart else change())
+                    await typist.wait_for_output(b"<%d>" % number)
+                    await past(client, further=RATE // 10)
+                    print(f"well {time.monotonic() - began:.1f} s after the beginning of {change}")  # noqa: T201 - shown when it fails
+                client.send_input(b"q")
+                assert (await client.wait_ended())["exit_code"] == 7
+                assert len(await nodes_seen_by(other)) == 2
+            verify(client.data, 10)
+            assert_same(typist.data, b"READY" + typed)
