@@ -24,11 +24,13 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from terminal_service import __version__, wire
+from terminal_service.attachment import Attachment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from nodes.base import MailFigures
+    from terminal_service.audience import Audience
     from terminal_service.counters import Counters, Durations
     from terminal_service.session import Session
     from terminal_service.terminal import Terminal
@@ -117,8 +119,8 @@ class Joined(Protocol):
         ...
 
     @property
-    def shown_count(self) -> int:
-        """How many sessions of other nodes are followed here."""
+    def shown(self) -> Sequence[Audience]:
+        """The terminals of other nodes that are followed here."""
         ...
 
     @property
@@ -139,7 +141,7 @@ class Metrics:
         """Begin to look at sessions and their counters; at what is copied to Redis, and at other nodes, if any are."""
         self._refusals: Counter[str] = Counter()
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_ServiceCollector(sessions, self._refusals))
+        self._registry.register(_ServiceCollector(sessions, self._refusals, node))
         if copied is not None:
             self._registry.register(_RedisCollector(copied))
         if node is not None:
@@ -155,9 +157,10 @@ class Metrics:
 
 
 class _ServiceCollector(Collector):
-    def __init__(self, sessions: Observed, refusals: Mapping[str, int]) -> None:
+    def __init__(self, sessions: Observed, refusals: Mapping[str, int], node: Joined | None) -> None:
         self._sessions = sessions
         self._refusals = refusals
+        self._node = node
 
     def collect(self) -> Iterator[Metric]:
         counters = self._sessions.counters
@@ -169,7 +172,10 @@ class _ServiceCollector(Collector):
         yield from _sent(counters)
         yield _labelled("requests_refused", "Requests the guard refused.", ["code"], self._refusals)
         yield _durations(counters.session_seconds)
-        yield from _gauges(list(self._sessions.all()))
+        sessions = list(self._sessions.all())
+        watched: list[Audience] = [session.terminal for session in sessions if session.terminal is not None]
+        yield from _gauges(sessions)
+        yield from _viewers([*watched, *(self._node.shown if self._node is not None else ())])
 
 
 class _RedisCollector(Collector):
@@ -197,7 +203,7 @@ class _NodesCollector(Collector):
         node, mail = self._node, self._node.mail_figures
         for name, meaning, count in (
             ("nodes", "Nodes that live or are awaited, as this one sees it.", node.count),
-            ("sessions_followed", "Sessions of other nodes that are shown here.", node.shown_count),
+            ("sessions_followed", "Sessions of other nodes that are shown here.", len(node.shown)),
             ("viewers_elsewhere", "Viewers at other nodes of sessions of this one.", node.guests_count),
         ):
             yield GaugeMetricFamily(PREFIX + name, meaning, value=count)
@@ -250,7 +256,6 @@ def _gauges(sessions: list[Session]) -> Iterable[Metric]:
     living = [session for session in sessions if session.is_living]
     terminals: list[Terminal] = [session.terminal for session in sessions if session.terminal is not None]
     running = [session.terminal for session in living if session.terminal is not None]
-    lags = [viewer.lag for terminal in terminals for viewer in terminal.attachments]
     pending = [terminal.keyboard.pending_bytes for terminal in terminals]
     kept = sum(terminal.log.head - terminal.log.first for terminal in terminals)
     degraded = sum(terminal.log.degraded is not None for terminal in running)
@@ -258,15 +263,24 @@ def _gauges(sessions: list[Session]) -> Iterable[Metric]:
     backlog = sum(terminal.log.backlog_bytes for terminal in terminals)
     for name, meaning, value in (
         ("sessions_active", "Sessions that have not ended.", len(living)),
-        ("websocket_active_connections", "Viewers that are attached.", len(lags)),
         ("pty_active_processes", "Programs at a terminal.", sum(each.pty is not None for each in running)),
         ("output_buffer_size_bytes", "Output that can be replayed, of all terminals, in bytes.", kept),
-        ("viewer_lag_bytes_max", "Output the slowest viewer has not been sent, in bytes.", max(lags, default=0)),
-        ("viewer_lag_bytes_sum", "Output not sent, of all viewers, in bytes.", sum(lags)),
         ("input_pending_bytes_max", "Input waiting for the slowest program, in bytes.", max(pending, default=0)),
         ("input_pending_bytes_sum", "Input waiting for programs, in bytes.", sum(pending)),
         ("logs_degraded", "Terminals whose output is kept in memory only: the disk is full.", degraded),
         ("logs_not_shared", "Terminals whose output does not reach Redis.", behind),
         ("log_backlog_bytes", "Output that Redis does not have yet, of all terminals, in bytes.", backlog),
+    ):
+        yield GaugeMetricFamily(PREFIX + name, meaning, value=value)
+
+
+def _viewers(watched: Iterable[Audience]) -> Iterable[Metric]:
+    """Count the viewers of this node, whosever the sessions are."""
+    viewers = [viewer for audience in watched for viewer in audience.attachments if isinstance(viewer, Attachment)]
+    lags = [viewer.lag for viewer in viewers]
+    for name, meaning, value in (
+        ("websocket_active_connections", "Viewers that are attached.", len(lags)),
+        ("viewer_lag_bytes_max", "Output the slowest viewer has not been sent, in bytes.", max(lags, default=0)),
+        ("viewer_lag_bytes_sum", "Output not sent, of all viewers, in bytes.", sum(lags)),
     ):
         yield GaugeMetricFamily(PREFIX + name, meaning, value=value)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from nodes.base import Directory, Mail, MailFigures, NodeState, Registry
+    from terminal_service.audience import Audience
     from terminal_service.session import Session
     from terminal_service.sessions import Sessions
     from terminal_service.shadow import Followed, Shadow
@@ -109,9 +110,9 @@ class Node:
         return len(self._around.registry.nodes())
 
     @property
-    def shown_count(self) -> int:
-        """How many sessions of other nodes are followed here."""
-        return self._shadows.count
+    def shown(self) -> Sequence[Audience]:
+        """The terminals of other nodes that are followed here."""
+        return self._shadows.terminals
 
     @property
     def guests_count(self) -> int:

@@ -16,9 +16,10 @@ from terminal_service.recovery import TERMINAL_ID
 from terminal_service.shadow import RETRY_MS, Shadow
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from nodes.base import Entry
+    from terminal_service.audience import Audience
     from terminal_service.clock import Clock
     from terminal_service.counters import Counters
     from terminal_service.fleet import Fleet
@@ -57,9 +58,9 @@ class Shadows:
         fleet.mail.on_reset(self._abandon)
 
     @property
-    def count(self) -> int:
-        """How many there are."""
-        return len(self._shadows)
+    def terminals(self) -> Sequence[Audience]:
+        """What is followed now."""
+        return [shadow.terminal for shadow in self._shadows.values()]
 
     async def find(self, session_id: str, may_know: Callable[[str], bool]) -> Session | Shadow:
         """Return a session, wherever it is. Raises UnknownSession, Restarting, Unavailable.

@@ -19,8 +19,11 @@ from terminal_service.terminal import Terminal
 from terminal_service.wish import Wish
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from terminal_service import wire
     from terminal_service.attachment import Attachment
+    from terminal_service.audience import Audience
 
 RETENTION = 65536
 
@@ -255,7 +258,7 @@ async def test_what_is_copied_to_redis_is_counted_where_it_is() -> None:
 @dataclass
 class Neighbour:
     count: int = 3
-    shown_count: int = 2
+    shown: Sequence[Audience] = ()
     guests_count: int = 5
     mail_figures: MailFigures = field(default_factory=lambda: MailFigures(7, 700, 8, 800, resets=1))
 
@@ -263,7 +266,7 @@ class Neighbour:
 async def test_what_nodes_say_to_each_other_is_counted_where_there_are_several() -> None:
     samples = scraped(Metrics(House(), node=Neighbour()))
     assert samples["terminal_nodes"] == 3
-    assert samples["terminal_sessions_followed"] == 2
+    assert samples["terminal_sessions_followed"] == 0
     assert samples["terminal_viewers_elsewhere"] == 5
     assert samples["terminal_node_mail_messages_total{direction=out}"] == 7
     assert samples["terminal_node_mail_bytes_total{direction=in}"] == 800

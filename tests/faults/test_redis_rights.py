@@ -186,3 +186,19 @@ async def assert_refused(servers: Sequence[RedisServer], life: Coroutine[Any, An
         given = time.monotonic()
         await living
         assert time.monotonic() - given < BACK_SECONDS
+
+
+async def test_a_right_that_was_missing_in_the_middle_of_an_append_leaves_nothing_behind(tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as server:
+        let_in(server, PLAIN)
+        async with RedisNode(server.url.replace("//", "//app:secret@", 1), tmp_path / "one") as node:
+            log = await node.create(NAME)
+            log.append(b"before")
+            await node.settle()
+            server.call("ACL", "SETUSER", "app", "-hset")
+            log.append(b"half")
+            await wait_until(lambda: node.persister.trouble, description="a right is missing")
+            server.call("ACL", "SETUSER", "app", "+hset")
+            log.append(b"whole")
+            await node.settle()
+            await assert_same(server.url, log, NAME)
