@@ -43,6 +43,11 @@ class Fleet:
         """Whether the node that has a session can be asked for it."""
         return entry.node_id != self.registry.node_id and self.registry.is_living(entry.node_id)
 
+    def answers(self, node_id: str) -> bool:
+        """Whether another node can be asked now: it lives, and is not being restarted."""
+        facts = self.registry.nodes().get(node_id)
+        return node_id != self.registry.node_id and facts is not None and facts.state is not NodeState.AWAY
+
     def place(self, backend: str | None) -> str | None:
         """Return the node that a new session belongs to; None: this one.
 

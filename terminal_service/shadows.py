@@ -70,12 +70,12 @@ class Shadows:
         if self._sessions.has(session_id):
             return self._sessions.get(session_id)
         shadow = self._shadows.get(session_id)
-        if shadow is not None and (shadow.is_living or self._fleet.registry.is_living(shadow.node_id)):
+        if shadow is not None and self._fleet.answers(shadow.node_id):
             return shadow
         entry = await self._fleet.find_elsewhere(session_id)
         if entry is None or not may_know(entry.user):
             return self._sessions.get(session_id)
-        if self._fleet.lives(entry):
+        if self._fleet.answers(entry.node_id):
             return await self._begin(entry)
         if entry.is_living and entry.node_id == self._fleet.registry.node_id:
             return self._sessions.get(session_id)  # it was forgotten this moment
