@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from support.client import Client
     from support.service import Service
 
-RETENTION = 32 << 20
+RETENTION = 64 << 20  # the full size prints more than the default keeps
 RATE = 60_000
 OUTPUT_STORM = Storm(
     fin_share=0.48,  # with the next two: 1, every connection is cut

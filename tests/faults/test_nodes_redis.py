@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 RATE = 20_000
 FAST_RATE = 2_000_000
 FAULT_SECONDS = 3.0
-LOCAL_SECONDS = 1.0
-"""Whoever is at the node that has the program waits no longer than this for anything, whatever Redis does."""
+LOCAL_SECONDS = 2.0
+"""Whoever is at the node that has the program waits no longer than this for anything: less than Redis is away."""
 WELL_SECONDS = 5.0
 """After the cause's end everything is as before within so long."""
 RETRY_SECONDS = 0.1
