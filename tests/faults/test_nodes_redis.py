@@ -179,7 +179,7 @@ async def test_a_client_that_has_more_than_redis_can_change_nodes(tmp_path: Path
                     session, via=(entrance.host, entrance.port), client_id="me", retry_seconds=RETRY_SECONDS
                 ) as client,
             ):
-                for _ in range(3):
+                for _ in range(2):
                     owners.target = ("127.0.0.1", 1)
                     owners.cut_all()
                     await past(client, further=FAST_RATE)
