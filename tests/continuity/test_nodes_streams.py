@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.fleet import ECHO, Fleet, stream_command
+from support.fleet import ECHO, Fleet, output_of, stream_command
 from support.redis_server import serving
 from support.same import assert_same
 from support.stream import EXIT_CODE, verify
@@ -99,7 +99,7 @@ async def type_through_storm(fleet: Fleet, node: Service, seed: int, encoding: s
     assert_same(client.data, bytes(sent), "the echo")
     assert client.transcript.gaps == []
     for each in fleet.nodes:
-        assert_same(await each.output(session_id), bytes(sent), "the output")
+        assert_same(await output_of(each, session_id, len(sent)), bytes(sent), "the output")
 
 
 @pytest.mark.full

@@ -151,6 +151,7 @@ async def test_who_only_watches_types_nothing_at_any_node(nodes: list[SharedServ
     one, other = nodes
     session = (await one.create_session(command=ECHO))["session_id"]
     async with other.client(session, role="viewer", strict=False) as watcher, other.client(session) as writer:
+        await writer.wait_for_output(b"READY")
         watcher.send_unnumbered(b"never")
         watcher.send_input(b"never")
         watcher.resize(10, 10)

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from support.chaos import ChaosProxy
-from support.fleet import ECHO, Fleet, past, stream_command
+from support.fleet import ECHO, Fleet, output_of, past, stream_command
 from support.redis_server import RedisSentinel, RedisServer
 from support.same import assert_same
 from support.stream import verify
@@ -68,7 +68,7 @@ class Company:
         assert sorted(self.local.data.removeprefix(b"READY").split(b">")) == words, "each word once"
         for node in self.fleet.nodes:
             assert_same(await node.output(prints), self.near.data, "the output")
-            assert_same(await node.output(repeats), self.local.data, "the output")
+            assert_same(await output_of(node, repeats, self.local.position), self.local.data, "the output")
 
     def type(self, client: Client) -> bytes:
         word = b"<%d>" % next(self._numbers)
