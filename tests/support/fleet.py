@@ -118,6 +118,16 @@ def entrance(nodes: Sequence[Service], plan: Plan | None = None, *, dice: random
     return ChaosProxy(choose, plan or Plan(0))
 
 
+async def output_of(node: Service, session_id: str, size: int) -> bytes:
+    """Return the output of a living session as a node has it, once that is `size` bytes; it may be a moment behind."""
+
+    async def output() -> bytes | None:
+        found = await node.output(session_id)
+        return found if len(found) >= size else None
+
+    return await wait_until(output, description=f"{size} bytes of output")
+
+
 @contextlib.contextmanager
 def processes(directory: Path, *, count: int = 2, **settings: str) -> Iterator[list[SharedService]]:
     """Run nodes for many tests, on a Redis of their own; see `support.shared`."""
