@@ -90,7 +90,8 @@ class Growth:
         await self._stack.aclose()
         for terminal in self._terminals:
             os.close(terminal.descriptor)
-            await asyncio.to_thread(self._nodes.owner.delete, terminal.session)
+        delete = self._nodes.owner.delete
+        await asyncio.gather(*(asyncio.to_thread(delete, terminal.session) for terminal in self._terminals))
 
     async def grow(self, count: int) -> Grown:
         """Have so many sessions, and return when they are quiet."""

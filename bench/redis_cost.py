@@ -47,7 +47,7 @@ FULL = Sizes(
 )
 QUICK = Sizes(
     cases=(Case(64 * 1024, BULK), Case(64 * 1024, LINES)),
-    sessions=(1, 3),
+    sessions=(1, 8),
     seconds=0.2,
     idle_seconds=0.5,
     settle_seconds=0.2,
@@ -66,31 +66,29 @@ def arguments() -> argparse.Namespace:
 
 
 async def measure(sizes: Sizes, directory: Path) -> dict[str, Any]:
-    """Measure everything; return it for JSON."""
-    with _running(Nodes(directory, "redis", 1)) as nodes:
+    """Measure everything, each half on fresh nodes; return it for JSON."""
+    with _running(Nodes(directory, "nodes", 2)) as nodes:
         _progress("memory against retention")
         weighed = [asdict(await retention.weigh(nodes, case, directory)) for case in sizes.cases]
-    return {
-        "retention": weighed,
-        "alone": await _grow(sizes, directory, followed=False),
-        "followed": await _grow(sizes, directory, followed=True),
-    }
-
-
-async def _grow(sizes: Sizes, directory: Path, *, followed: bool) -> list[dict[str, Any]]:
-    """Measure at each number of sessions, on fresh nodes; idle, at the fewest and at the most."""
-    levels: list[dict[str, Any]] = []
+        alone = await _grow(nodes, sizes, directory, followed=False)
     with _running(Nodes(directory, "nodes", 2)) as nodes:
-        async with Growth(nodes, directory, followed=followed, settle_seconds=sizes.settle_seconds) as growth:
-            for count in sizes.sessions:
-                _progress(f"{count} sessions, {'each followed' if followed else 'nobody watching'}")
-                level = {"sessions": count, **asdict(await growth.grow(count))}
-                if count == sizes.sessions[-1]:
-                    level["idle"] = asdict(await growth.idle(sizes.idle_seconds))
-                elif count == sizes.sessions[0]:
-                    level["idle"] = asdict(await growth.idle(sizes.idle_seconds / 2))
-                printed, spent = await growth.print(sizes.seconds)
-                levels.append({**level, "printed_bytes": printed, "printing": asdict(spent)})
+        return {"retention": weighed, "alone": alone, "followed": await _grow(nodes, sizes, directory, followed=True)}
+
+
+async def _grow(nodes: Nodes, sizes: Sizes, directory: Path, *, followed: bool) -> list[dict[str, Any]]:
+    """Measure at each number of sessions; idle too, at the fewest and at the most."""
+    levels: list[dict[str, Any]] = []
+    async with Growth(nodes, directory, followed=followed, settle_seconds=sizes.settle_seconds) as growth:
+        for count in sizes.sessions:
+            _progress(f"{count} sessions, {'each followed' if followed else 'nobody watching'}")
+            level = {"sessions": count, **asdict(await growth.grow(count))}
+            if count == sizes.sessions[-1]:
+                level["idle"] = asdict(await growth.idle(sizes.idle_seconds))
+            elif count == sizes.sessions[0]:
+                level["idle"] = asdict(await growth.idle(sizes.idle_seconds / 4))
+            printed, spent = await growth.print(sizes.seconds)
+            levels.append({**level, "printed_bytes": printed, "printing": asdict(spent)})
+        _progress("ending them")
     return levels
 
 
