@@ -31,8 +31,8 @@ SHAPE = {
 SERVERS = {"service with Redis": "redis", "two nodes": "nodes"}
 
 
-def bench(*args: str) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "bench", *args]
+def bench(*args: str, program: str = "bench") -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", program, *args]
     return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
 
 
@@ -76,3 +76,20 @@ def test_a_target_is_judged_only_if_it_was_measured(run: dict[str, Any]) -> None
 def test_the_report_can_be_printed_again_from_the_numbers(run: dict[str, Any]) -> None:
     again = bench("--markdown", str(run["path"]))
     assert again.stdout.strip() == run["printed"].strip()
+
+
+@pytest.mark.timeout(120)
+def test_the_cost_in_redis_is_measured_and_can_be_printed_again(tmp_path: Path) -> None:
+    path = tmp_path / "cost.json"
+    ended = bench("--quick", "--json", str(path), program="bench.redis_cost")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    if "redis-server is not on PATH" in ended.stdout:
+        pytest.skip(ended.stdout.strip())
+    run = json.loads(path.read_text())
+    assert all(weighed["memory_bytes"] > weighed["output_bytes"] >= 64 * 1024 for weighed in run["retention"])
+    for level in (*run["alone"], *run["followed"]):
+        assert level["printing"]["redis_in"] > level["printed_bytes"]
+    for alone, followed in zip(run["alone"], run["followed"], strict=True):
+        assert alone["printing"]["redis_out"] < alone["printed_bytes"] < followed["printing"]["redis_out"]
+        assert followed["connections"] < run["followed"][0]["connections"] + 3
+    assert bench("--markdown", str(path), program="bench.redis_cost").stdout == ended.stdout
