@@ -79,6 +79,7 @@ async def test_no_client_needs_to_come_to_the_same_node_again(nodes: list[Shared
         entrance(nodes) as proxy,
         nodes[0].client(session, client_id="me", via=(proxy.host, proxy.port), acks=True) as client,
     ):
+        await client.wait_for_output(b"READY")
         for number in range(RECONNECTS):
             word = b"<%d>" % number
             expected += word
@@ -228,7 +229,7 @@ async def test_a_viewer_at_another_node_that_never_reads_holds_up_nobody(nodes: 
     """It does not read: the program and the others go on, and neither node's memory grows with what it misses."""
     one, other = nodes
     size = f"head -c {SLOW_BYTES} /dev/zero | tr '\\0' x"
-    command = ["sh", "-c", f"stty raw -echo; read go; {size}; printf DONE; exec cat"]
+    command = ["sh", "-c", f"stty raw -echo; printf READY; read go; {size}; printf DONE; exec cat"]
     session = (await one.create_session(command=command, retention_bytes=1 << 20))["session_id"]
     async with (
         await Raw.open(other.address[1], limit=4096) as slow,
@@ -239,9 +240,10 @@ async def test_a_viewer_at_another_node_that_never_reads_holds_up_nobody(nodes: 
         assert b" 101 " in await slow.head()
         await wait_until(lambda: _has_viewers(one, session, 3), description="the slow one is there")
         before = {node: node.psutil.memory_info().rss for node in nodes}
+        await near.wait(lambda: near.position == len(b"READY"), "READY")
         near.send_input(b"go\n")
         for client in (near, far):
-            await client.wait(lambda client=client: client.position >= SLOW_BYTES + 4, "all of it")  # type: ignore[misc]
+            await client.wait(lambda client=client: client.position >= SLOW_BYTES + len(b"READYDONE"), "all of it")  # type: ignore[misc]
         for node in nodes:
             grown = node.psutil.memory_info().rss - before[node]
             assert grown < GROWTH_BYTES, f"{grown} bytes more"
@@ -252,17 +254,18 @@ async def test_a_program_waits_for_its_only_viewer_at_another_node(acks: bool, n
     """It prints more than is retained, faster than the viewer reads: nothing is skipped, for the program waits."""
     one, other = nodes
     size = f"head -c {WAITED_BYTES} /dev/zero | tr '\\0' x"
-    command = ["sh", "-c", f"stty raw -echo; read go; {size}; printf DONE; exec cat"]
+    command = ["sh", "-c", f"stty raw -echo; printf READY; read go; {size}; printf DONE; exec cat"]
     session = (await one.create_session(command=command, retention_bytes=4 << 20))["session_id"]
     slow = Fate(down=Lane(bytes_per_second=WAITED_BYTES // 2))
     async with (
         entrance([other], Plan(0, every=slow)) as proxy,
         one.client(session, via=(proxy.host, proxy.port), acks=acks, silence_seconds=30) as client,
     ):
+        await client.wait_for_output(b"READY")
         client.send_input(b"go\n")
         await client.wait_for_output(b"DONE")
         assert client.transcript.gaps == []
-        assert client.position == WAITED_BYTES + 4
+        assert client.position == WAITED_BYTES + len(b"READYDONE")
         assert client.attaches == 1
 
 
