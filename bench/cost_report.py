@@ -79,7 +79,7 @@ def _idle(run: Mapping[str, Any]) -> str:
         if len(idle) == 2:
             more = idle[1]["sessions"] - idle[0]["sessions"]
             each = [
-                f"{(_rate(idle[1], part) - _rate(idle[0], part)) * factor / more:.3g}"
+                f"{max(_rate(idle[1], part) - _rate(idle[0], part), 0.0) * factor / more:.3g}"
                 for part, factor in (("owner_cpu", 1e6), ("redis_cpu", 1e6), ("follower_cpu", 1e6), ("commands", 1))
             ]
             rows.append([f"one more, {title}", *(f"{value} µs/s" for value in each[:3]), each[3]])
