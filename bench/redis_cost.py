@@ -26,6 +26,9 @@ from bench.servers import ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+BEGIN, END = "<!-- begin: python -m bench.redis_cost -->", "<!-- end -->"
+"""Between these a document has the report."""
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -62,6 +65,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, metavar="PATH", help="where to write the numbers")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="print the report of an earlier run and end")
+    parser.add_argument("--into", type=Path, metavar="FILE", help="put the report into a document too (docs/scale.md)")
     return parser.parse_args()
 
 
@@ -105,11 +109,23 @@ def _progress(what: str) -> None:
     print(f"bench: {what}", file=sys.stderr, flush=True)
 
 
+def _tell(run: dict[str, Any], document: Path | None) -> None:
+    """Print the report, and put it where a document has its place."""
+    report = markdown(run)
+    print(report, end="")
+    if document is not None:
+        before, begin, rest = document.read_text().partition(BEGIN)
+        _, end, after = rest.partition(END)
+        if not end:
+            raise SystemExit(f"{document} has no place for it")
+        document.write_text(f"{before}{begin}\n\n{report}\n{end}{after}")
+
+
 def main() -> int:
     """Measure, report and return the exit status."""
     asked = arguments()
     if asked.markdown:
-        print(markdown(json.loads(asked.markdown.read_text())), end="")
+        _tell(json.loads(asked.markdown.read_text()), asked.into)
         return 0
     run: dict[str, Any] = {
         "version": 1,
@@ -127,7 +143,7 @@ def main() -> int:
     path = asked.json or ROOT / "bench" / "results" / f"redis-cost-{run['started'].replace(':', '')}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(run, indent=1))
-    print(markdown(run), end="")
+    _tell(run, asked.into)
     print(f"Numbers: {os.path.relpath(path)}", file=sys.stderr)
     return 0
 

@@ -92,4 +92,8 @@ def test_the_cost_in_redis_is_measured_and_can_be_printed_again(tmp_path: Path) 
     for alone, followed in zip(run["alone"], run["followed"], strict=True):
         assert alone["printing"]["redis_out"] < alone["printed_bytes"] < followed["printing"]["redis_out"]
         assert followed["connections"] < run["followed"][0]["connections"] + 3
-    assert bench("--markdown", str(path), program="bench.redis_cost").stdout == ended.stdout
+    document = tmp_path / "scale.md"
+    document.write_text((ROOT / "docs" / "scale.md").read_text())
+    again = bench("--markdown", str(path), "--into", str(document), program="bench.redis_cost")
+    assert again.stdout == ended.stdout, again.stderr
+    assert again.stdout in document.read_text()
