@@ -223,6 +223,8 @@ class Service:
             "PORT": "0",
             "STATE_DIR": str(state),
             "REDIS_URL": self._redis_url,
+            # What a failed measurement leaves open is not to stay.
+            "STOP_SESSIONS_ON_EXIT": "true",
             "LOG_LEVEL": "WARNING",
             # The bench opens a thousand sessions as one user; what is measured is not the limit.
             "MAX_CONCURRENT_SESSIONS_PER_USER": "2000",
