@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 PUBLISH_SECONDS = 1.0
 """How old what other nodes show of a session may be, about."""
+BUSY_SECONDS = 5.0
+"""The same of what changes all the time, while a program prints: it would be more than what is printed."""
 REFRESH_SECONDS = 30.0
 """So often it is said again, should it have been lost."""
 ANSWER_SECONDS = 1.0
@@ -45,7 +47,7 @@ class Publisher:
         self._describe = describe
         self._user_limit = user_limit
         self._clock = clock
-        self._published: dict[str, tuple[object, float]] = {}
+        self._published: dict[str, tuple[_Marks, float]] = {}
         """What was published of each session, by what tells that it has changed, and when."""
         self._stopping = asyncio.Event()
         self._is_away = False
@@ -110,8 +112,7 @@ class Publisher:
         now = self._clock.monotonic()
         try:
             for session in sessions:
-                mark, at = self._published.get(session.session_id, (None, 0.0))
-                if mark != _mark(session) or now - at > REFRESH_SECONDS:
+                if self._is_due(session, now):
                     batch.append(session)
                 if len(batch) >= BATCH:
                     lost += await self._save(batch)
@@ -122,9 +123,18 @@ class Publisher:
             self._note_away(away)
         return lost
 
+    def _is_due(self, session: Session, now: float) -> bool:
+        if session.session_id not in self._published:
+            return True
+        published, at = self._published[session.session_id]
+        if now - at > REFRESH_SECONDS:
+            return True
+        marks = _Marks.of(session)
+        return marks.state != published.state or (marks.output != published.output and now - at > BUSY_SECONDS)
+
     async def _save(self, sessions: list[Session]) -> list[str]:
         now = self._clock.monotonic()
-        marks = {session.session_id: (_mark(session), now) for session in sessions}
+        marks = {session.session_id: (_Marks.of(session), now) for session in sessions}
         lost = list(await self._directory.save([self._entry(session) for session in sessions]))
         self._published |= marks
         if self._is_away:
@@ -149,19 +159,22 @@ class Publisher:
             log.warning("other nodes cannot be told of sessions", reason=str(error) or type(error).__name__)
 
 
-def _mark(session: Session) -> object:
-    """Return what is another value whenever something of a session has changed that others should see."""
-    terminal = session.terminal
-    shown: tuple[object, ...] = ()
-    if terminal is not None:
-        viewers = tuple((viewer.client_id, viewer.size) for viewer in terminal.attachments)
-        shown = (terminal.log.head, terminal.log.next_index, viewers, terminal.log.shortcoming)
-    return (
-        len(session.history),
-        session.last_activity,
-        session.last_bump,
-        session.name,
-        tuple(session.labels.items()),
-        session.ttl_seconds,
-        shown,
-    )
+class _Marks(NamedTuple):
+    """What is another value whenever something of a session has changed that others should see."""
+
+    state: object
+    output: object
+    """Of what changes while a program prints, and somebody types."""
+
+    @classmethod
+    def of(cls, session: Session) -> _Marks:
+        """Look at a session."""
+        terminal = session.terminal
+        shown: tuple[object, ...] = ()
+        head = 0
+        if terminal is not None:
+            viewers = tuple((viewer.client_id, viewer.size) for viewer in terminal.attachments)
+            head, shown = terminal.log.head, (terminal.log.next_index, viewers, terminal.log.shortcoming)
+        labels = tuple(session.labels.items())
+        state = (len(session.history), session.name, labels, session.ttl_seconds, shown)
+        return cls(state, (head, session.last_activity, session.last_bump))
