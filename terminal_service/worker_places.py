@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from terminal_service.settings import Settings
 
-if sys.platform != "win32":
-    import fcntl
-
 WORKERS_DIR = "workers"
 _SESSIONS_DIR = "sessions"
 _HOLDER_LOCK = "holder/holder.lock"
@@ -77,6 +74,21 @@ def _living(directory: Path) -> int:
     return sum(1 for _, record in records if record.get("history", [["", "", 0]])[-1][0] in _LIVING)
 
 
+if sys.platform == "win32":
+
+    def _share(file: IO[str], *, alone: bool) -> None:
+        raise AssertionError(f"there are no workers on Windows: {file}, {alone}")
+
+else:
+    import fcntl
+
+    def _share(file: IO[str], *, alone: bool) -> None:
+        """Raise BlockingIOError if somebody has it alone, or has it, where it is to be had alone first."""
+        if alone:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
 class Crew:
     """The lock of all processes of one parent."""
 
@@ -95,12 +107,8 @@ class Crew:
 
     def try_to_join(self, *, alone: bool) -> bool:
         """Become one of the crew; `alone`: only if no process of another one is left. Never blocks."""
-        if sys.platform == "win32":
-            raise AssertionError("there are no workers on Windows")
         try:
-            if alone:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            _share(self._file, alone=alone)
         except BlockingIOError:
             return False
         return True

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import socket
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,8 @@ class WorkerProcess:
     @classmethod
     async def start(cls, plan: Plan, number: int, *, replaces: bool) -> WorkerProcess:
         """Start one; `replaces`: in the place of another parent's. Raises OSError."""
+        if sys.platform == "win32":
+            raise AssertionError("there are no workers on Windows")
         listener = plan.listener_of(number).socket.fileno()
         ours, theirs = socket.socketpair()
         with theirs, contextlib.ExitStack() as on_error:

@@ -46,6 +46,8 @@ _GOOD_SECONDS = 30.0
 """Who has lived so long begins with the short time again."""
 _TOLD = (-signal.SIGINT, -signal.SIGTERM, -1, 130)
 """How a process ends that is told to before it can listen: by SIGINT, SIGTERM, SIGHUP, by KeyboardInterrupt."""
+_KILLED = -9
+"""By SIGKILL, which not every system has a name for."""
 _HEAR_SECONDS = 0.5
 _HURRY_SECONDS = 5.0
 """How long a worker may take to end at once."""
@@ -203,7 +205,7 @@ class _Parent:
             if code in _TOLD and not has_served:
                 await self._over_within(_HEAR_SECONDS)  # the same signal may be on its way to us
             if self._over.is_set():
-                if code == -signal.SIGKILL or (code and has_served):
+                if code == _KILLED or (code and has_served):
                     self._failure = self._failure or EndError(
                         f"worker {number} has ended with {_cause(code)}; `stop --all` ends what it has left"
                     )

@@ -79,6 +79,10 @@ async def test_a_new_primary_has_everything_within_5_s(
                 before = group.primary
                 await asyncio.to_thread(way, group)
                 after = await asyncio.to_thread(group.wait_for_another_primary, before)
+                await wait_until(
+                    lambda: str(after.call("INFO", "replication")).count("online") >= durability.wanted_replicas,
+                    description="as many replicas as it is to wait for",
+                )
                 seconds = await until_stored(after, log)
                 print(f"recovered in {seconds:.3f} s")  # noqa: T201 - shown by pytest -rP
                 assert seconds < BACK_SECONDS
