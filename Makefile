@@ -20,7 +20,7 @@ BUNDLE    := terminal_service/static/embed/terminal-session.js
 WEB_FILES := $(shell find $(WEB)/src $(WEB)/package.json $(WEB)/vite*.ts -type f)
 
 # With what these import there, all that runs on Windows: what it does not have must not be used in any of it.
-ON_WINDOWS := run.py terminal_service transports replay backends/windows.py
+ON_WINDOWS := run.py terminal_service transports nodes replay backends/windows.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

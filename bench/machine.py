@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from bench.redis_server import find_program
+
 PACKAGES = (
     "terminado",
     "tornado",
@@ -21,6 +23,7 @@ PACKAGES = (
     "msgspec",
     "starlette",
     "ptyprocess",
+    "redis",
 )
 
 
@@ -43,6 +46,11 @@ def versions() -> dict[str, str]:
     if shutil.which("ttyd"):
         said = subprocess.run(["ttyd", "--version"], capture_output=True, text=True, check=True, timeout=10)
         found["ttyd"] = said.stdout.strip().removeprefix("ttyd version ")
+    program = find_program()
+    found["redis-server"] = "absent"
+    if program:
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True, timeout=10)
+        found["redis-server"] = said.stdout.partition("v=")[2].partition(" ")[0]
     return found
 
 

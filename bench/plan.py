@@ -9,9 +9,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from picows import WSHandshakeError
+from redis.exceptions import RedisError
 
 from bench import workloads
 from bench.client import BenchError
+from bench.nodes import Nodes
 from bench.servers import Server, Service, Terminado, Ttyd
 from bench.text import Text, write_text
 from bench.wires import JsonWire, MsgpackWire, RawWire, TerminadoWire, TtydWire
@@ -23,9 +25,10 @@ if TYPE_CHECKING:
 
     from bench.targets import Numbers
 
-SERVERS = ("bare", "terminado", "ttyd", "service")
+SERVERS = ("bare", "terminado", "ttyd", "service", "redis", "nodes")
 WORKLOADS = ("memory", "bulk", "echo", "fan-out", "resume", "create", "ready")
 BARE_LOOPS = ("tight", "uvloop")
+NODES_NAMES = {"redis": "service with Redis", "nodes": "two nodes"}
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,11 @@ class Plan:
         self._servers: list[Server] = []
         self._contenders: list[Contender] = []
         self._candidates: list[Server] = []
-        for server in (Terminado(directory), Ttyd(directory), Service(directory)):
+        servers: Sequence[Server] = (
+            *(Terminado(directory), Ttyd(directory), Service(directory)),
+            *(Nodes(directory, "redis", 1), Nodes(directory, "nodes", 2)),
+        )
+        for server in servers:
             reason = server.missing()
             if server.name in only and reason:
                 self.skipped[server.name] = reason
@@ -210,7 +217,7 @@ class Plan:
     def _noting(self, contender: str, workload: str) -> Iterator[None]:
         try:
             yield
-        except (BenchError, OSError, WSHandshakeError, subprocess.SubprocessError) as error:
+        except (BenchError, OSError, WSHandshakeError, RedisError, subprocess.SubprocessError) as error:
             self.failed[f"{contender}, {workload}"] = f"{type(error).__name__}: {error}"
 
 
@@ -222,6 +229,8 @@ def _contenders(server: Server) -> list[Contender]:
             Contender("service raw", server, RawWire()),
             Contender("service json", server, JsonWire()),
         ]
+    if isinstance(server, Nodes):
+        return [Contender(NODES_NAMES[server.name], server, MsgpackWire())]
     return [Contender(server.name, server, TtydWire() if isinstance(server, Ttyd) else TerminadoWire())]
 
 

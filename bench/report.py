@@ -33,6 +33,8 @@ TABLES: dict[str, Sequence[Column]] = {
     "Bulk output, one viewer": (
         Column("bulk_mb_per_second", "MB/s", digits=1),
         Column("cpu_seconds_per_mb", "server CPU ms/MB", scale=1000, digits=2),
+        Column("redis_cpu_seconds_per_mb", "Redis CPU ms/MB", scale=1000, digits=2),
+        Column("stored_mb_per_second", "MB/s until in Redis", digits=1),
         Column("frames", "frames"),
     ),
     "Echo of a keystroke": (Column("echo_p50_us", "p50 µs"), Column("echo_p99_us", "p99 µs")),
@@ -53,26 +55,31 @@ TABLES: dict[str, Sequence[Column]] = {
 
 def markdown(run: dict[str, Any]) -> str:
     """Return the whole report as markdown tables; readable as it is in a terminal too."""
-    machine, versions = run["machine"], run["versions"]
-    facts = (
-        f"{machine['processor']}, {machine['cores']} cores, {machine['kernel']}, {machine['python']}; "
-        + ", ".join(f"{name} {version}" for name, version in versions.items())
-        + f". Run of {run['started']}, load before {machine['load_before'][0]}."
-    )
     numbers: Numbers = run["numbers"]
-    parts = [facts, "Median of the rounds, range in brackets."]
-    for title, columns in TABLES.items():
+    parts = [tell_origin(run), "Median of the rounds, range in brackets."]
+    for title, all_columns in TABLES.items():
+        columns = [column for column in all_columns if any(column.metric in metrics for metrics in numbers.values())]
         rows = [
             [name, *(column.cell(metrics.get(column.metric, [])) for column in columns)]
             for name, metrics in numbers.items()
             if any(column.metric in metrics for column in columns)
         ]
         if rows:
-            parts.append(_table([title, *(column.heading for column in columns)], rows))
-    parts.append(_table(["Target", "", "wanted", "measured", ""], [_verdict(target) for target in run["targets"]]))
+            parts.append(table([title, *(column.heading for column in columns)], rows))
+    parts.append(table(["Target", "", "wanted", "measured", ""], [_verdict(target) for target in run["targets"]]))
     parts.extend(f"Not measured: {name}: {reason}" for name, reason in run["skipped"].items())
     parts.extend(f"FAILED: {name}: {reason}" for name, reason in run["failed"].items())
     return "\n\n".join(parts) + "\n"
+
+
+def tell_origin(run: dict[str, Any]) -> str:
+    """Return on what, with what and when a run was made."""
+    machine, versions = run["machine"], run["versions"]
+    return (
+        f"{machine['processor']}, {machine['cores']} cores, {machine['kernel']}, {machine['python']}; "
+        + ", ".join(f"{name} {version}" for name, version in versions.items())
+        + f". Run of {run['started']}, load before {machine['load_before'][0]}."
+    )
 
 
 def _verdict(target: dict[str, Any]) -> list[str]:
@@ -82,7 +89,8 @@ def _verdict(target: dict[str, Any]) -> list[str]:
     return [target["id"], target["text"], wanted, value, verdict]
 
 
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a markdown table whose columns are in line."""
     lines = [list(headings), *(list(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
     first, *rest = [

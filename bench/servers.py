@@ -134,7 +134,7 @@ class Terminado:
 
     def start(self) -> None:
         """Start the application of `bench.terminado_app`."""
-        self._port = _free_port()
+        self._port = free_port()
         argv = [sys.executable, "-m", "bench.terminado_app", str(self._port), *PROGRAM]
         self._server = ServerProcess(argv, self._directory)
         self._server.wait_for_port(self._port)
@@ -174,7 +174,7 @@ class Ttyd:
 
     def start(self) -> None:
         """Start it, writable, without its debugging log."""
-        self._port = _free_port()
+        self._port = free_port()
         argv = ["ttyd", "-W", "-d", "3", "-p", str(self._port), "-i", "127.0.0.1", *PROGRAM]
         self._server = ServerProcess(argv, self._directory)
         self._server.wait_for_port(self._port)
@@ -201,11 +201,13 @@ class Service:
     name = "service"
     shares = True
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, redis_url: str = "") -> None:
+        """Begin stopped. `redis_url`: be a node of this Redis; empty: be alone."""
+        self.processes: Sequence[psutil.Process] = ()
         self._directory = directory
-        self._server: ServerProcess
+        self._redis_url = redis_url
+        self._server: ServerProcess | None = None
         self._url = ""
-        self._processes: list[psutil.Process] = []
         self._sessions: dict[str, str] = {}
 
     def missing(self) -> str | None:
@@ -220,32 +222,43 @@ class Service:
             "HOST": "127.0.0.1",
             "PORT": "0",
             "STATE_DIR": str(state),
+            "REDIS_URL": self._redis_url,
+            # What a failed measurement leaves open is not to stay.
+            "STOP_SESSIONS_ON_EXIT": "true",
             "LOG_LEVEL": "WARNING",
             # The bench opens a thousand sessions as one user; what is measured is not the limit.
             "MAX_CONCURRENT_SESSIONS_PER_USER": "2000",
         }
-        self._server = ServerProcess([sys.executable, "run.py"], self._directory, env)
+        self._server = server = ServerProcess([sys.executable, "run.py"], self._directory, env)
         deadline = time.monotonic() + START_SECONDS
         ready = state / "service.json"
         while not (ready.exists() and ready.stat().st_size):
-            self._server.check(deadline)
+            server.check(deadline)
             time.sleep(0.005)
         self._url = json.loads(ready.read_text())["url"]
         # With a holder of its own (docs/design.md) the service is two processes; both are its cost.
-        self._processes = [self._server.process, *self._server.process.children()]
+        self.processes = [server.process, *server.process.children()]
 
-    def create(self) -> dict[str, Any]:
-        """Create a session; return the service's answer."""
-        body = json.dumps({"command": PROGRAM, "rows": 24, "cols": 80}).encode()
+    def create(self, command: Sequence[str] = PROGRAM, **more: object) -> dict[str, Any]:
+        """Create a session; return the service's answer. `more`: further fields of the request."""
+        body = json.dumps({"command": command, "rows": 24, "cols": 80, **more}).encode()
         answer: dict[str, Any] = json.loads(_request(self._url, "POST", "/api/v1/sessions", body))
         return answer
 
     def open(self) -> str:
         """Create a session."""
         session = str(self.create()["session_id"])
-        url = f"{self._url.replace('http', 'ws', 1).rstrip('/')}/ws/terminal/{session}"
+        url = self.address(session)
         self._sessions[url] = session
         return url
+
+    def address(self, session: str) -> str:
+        """Return the WebSocket address of a session at this node."""
+        return f"{self._url.replace('http', 'ws', 1).rstrip('/')}/ws/terminal/{session}"
+
+    def ask(self, path: str) -> bytes:
+        """Return the answer to a GET."""
+        return _request(self._url, "GET", path)
 
     def close(self, url: str) -> None:
         """Delete the session."""
@@ -256,15 +269,17 @@ class Service:
         _request(self._url, "DELETE", f"/api/v1/sessions/{session}")
 
     def stop(self) -> None:
-        """End it."""
-        self._server.stop()
+        """End it; harmless if it could not be started."""
+        if self._server is not None:
+            self._server.stop()
 
     def usage(self) -> Usage:
         """Measure it and its holder."""
-        return Usage(self._processes)
+        return Usage(self.processes)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

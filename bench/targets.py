@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 Numbers = dict[str, dict[str, list[float]]]
 
 SUBJECT = "service msgpack"
+REDIS, NODES = "service with Redis", "two nodes"
 BARE = ("bare tight", "bare uvloop")
 
 
@@ -29,10 +30,11 @@ class Target:
     at_least: bool
     limit: float
     references: Sequence[str] = ()
+    subject: str = SUBJECT
 
     def value(self, numbers: Numbers) -> float | None:
         """Return the figure; None if a part of it was not measured."""
-        own = _median(numbers, SUBJECT, self.metric)
+        own = _median(numbers, self.subject, self.metric)
         others = [_median(numbers, name, self.metric) for name in self.references]
         if own is None or any(other is None for other in others):
             return None
@@ -52,12 +54,12 @@ class Target:
         return value >= self.limit if self.at_least else value <= self.limit
 
 
-def _at_least(id_: str, text: str, metric: str, limit: float, *references: str) -> Target:
-    return Target(id_, text, metric, at_least=True, limit=limit, references=references)
+def _at_least(id_: str, text: str, metric: str, limit: float, *references: str, of: str = SUBJECT) -> Target:
+    return Target(id_, text, metric, at_least=True, limit=limit, references=references, subject=of)
 
 
-def _at_most(id_: str, text: str, metric: str, limit: float, *references: str) -> Target:
-    return Target(id_, text, metric, at_least=False, limit=limit, references=references)
+def _at_most(id_: str, text: str, metric: str, limit: float, *references: str, of: str = SUBJECT) -> Target:
+    return Target(id_, text, metric, at_least=False, limit=limit, references=references, subject=of)
 
 
 TARGETS = (
@@ -66,12 +68,15 @@ TARGETS = (
     _at_least("S1", "bulk output / terminado", "bulk_mb_per_second", 1.15, "terminado"),
     _at_most("S2", "server CPU per MB / ttyd", "cpu_seconds_per_mb", 0.55, "ttyd"),
     _at_most("S2", "server CPU per MB / terminado", "cpu_seconds_per_mb", 0.4, "terminado"),
+    _at_most("S2", "with Redis: server CPU per MB / ttyd", "cpu_seconds_per_mb", 0.7, "ttyd", of=REDIS),
     _at_most("S3", "echo p50 / ttyd", "echo_p50_us", 1.3, "ttyd"),
     _at_most("S3", "echo p99 / ttyd", "echo_p99_us", 1.3, "ttyd"),
     _at_most("S3", "echo p99 / terminado", "echo_p99_us", 0.55, "terminado"),
     _at_least("S4", "fan-out per server CPU second / terminado", "fan_out_mb_per_cpu_second", 3.0, "terminado"),
     _at_most("S5", "resume: connect to first byte, ms", "resume_first_byte_ms", 5.0),
     _at_least("S5", "resume: 8 MiB backlog, MB/s", "resume_mb_per_second", 300.0),
+    _at_most("S6", "two nodes: echo p50, µs", "echo_p50_us", 1500.0, of=NODES),
+    _at_least("S6", "two nodes: bulk output / one node with Redis", "bulk_mb_per_second", 0.8, REDIS, of=NODES),
     _at_most("S7", "create a session, ms", "create_ms", 15.0),
     _at_most("S7", "service ready, s", "ready_seconds", 1.0),
 )

@@ -18,6 +18,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from bench.client import TIMEOUT_SECONDS, BenchError, connect, terminal
+from bench.nodes import Nodes
 from bench.servers import ROOT
 from bench.text import READY
 
@@ -51,10 +52,14 @@ class Printed:
     bulk_mb_per_second: float
     cpu_seconds_per_mb: float
     frames: float | None = None
+    stored_mb_per_second: float | None = None  # until Redis had it too
+    redis_cpu_seconds_per_mb: float | None = None
 
 
 async def print_once(contender: Contender, text: Text) -> Printed:
     """Print `text` in a new terminal with one viewer."""
+    if isinstance(contender.server, Nodes):
+        return await _print_to_redis(contender, contender.server, text)
     url = contender.server.open()
     async with terminal(url, contender.wire) as viewer:
         if contender.ack:
@@ -68,6 +73,27 @@ async def print_once(contender: Contender, text: Text) -> Printed:
     contender.server.close(url)
     mega = text.terminal_bytes / MEGA
     return Printed(mega / (end - start), cpu / mega, frames)
+
+
+async def _print_to_redis(contender: Contender, nodes: Nodes, text: Text) -> Printed:
+    """Do the same; the work is done when Redis has every byte too."""
+    url = nodes.open()
+    async with terminal(url, contender.wire) as viewer:
+        before, redis_before = nodes.usage().cpu_seconds, nodes.redis_usage().cpu_seconds
+        start = perf_counter()
+        storing = asyncio.create_task(nodes.settle(url, len(READY) + text.terminal_bytes))
+        try:
+            viewer.type(text.command)
+            end = await viewer.collect(text)
+            stored = await storing
+        finally:
+            storing.cancel()
+        cpu = nodes.usage().cpu_seconds - before
+        redis_cpu = nodes.redis_usage().cpu_seconds - redis_before
+        frames = len(viewer.frames)
+    nodes.close(url)
+    mega = text.terminal_bytes / MEGA
+    return Printed(mega / (end - start), cpu / mega, frames, mega / (stored - start), redis_cpu / mega)
 
 
 def read_once(loop: str, text: Text) -> Printed:

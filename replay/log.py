@@ -232,14 +232,18 @@ class Log:
     def add_event(self, kind: str, fields: Mapping[str, object], at: float) -> Event:
         """Append an event at the head and notify. One of the same kind at the same position is replaced."""
         event = Event(self.next_index, self.head, kind, fields, at)
-        self.next_index += 1
+        self.put_event(event)
+        return event
+
+    def put_event(self, event: Event) -> None:
+        """Append an event of the log that this one follows: behind all others, at the head or before it."""
+        self.next_index = event.index + 1
         self._events = [
             other for other in self._events if (other.position, other.kind) != (event.position, event.kind)
         ][-(EVENTS_LIMIT - 1) :]
         self._events.append(event)
         self._region.record(event)
         self.notify()
-        return event
 
     def trim(self, before: int) -> None:
         """Forget everything before a position (at most the head)."""
@@ -305,9 +309,9 @@ class Log:
         return unsubscribe
 
     @property
-    def has_readers(self) -> bool:
-        """Whether somebody has subscribed and not left."""
-        return bool(self._readers)
+    def readers_count(self) -> int:
+        """How many have subscribed and not left."""
+        return len(self._readers)
 
     def notify(self) -> None:
         """Tell all readers that there is more."""

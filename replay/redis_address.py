@@ -64,6 +64,8 @@ class RedisAddress:
             raise ValueError("not a URL of Redis")
         kind = match["kind"] or "standalone"
         options = dict(parse_qsl(match["options"] or "", strict_parsing=bool(match["options"])))
+        if match["scheme"] != "rediss" and any(name.startswith("ssl_") for name in options):
+            raise ValueError("options of TLS, which rediss:// asks for")  # or it would seem to be encrypted
         path = unquote(match["path"] or "")
         if options.keys() - _OPTIONS or (options.keys() & {"ssl_check_hostname"} and not _is_switch(options)):
             raise ValueError("an option that is unknown or has a wrong value")

@@ -61,6 +61,10 @@ class Facts:
     owner: int
     head: int
     retention_bytes: int
+    index: int
+    """Of the last event."""
+    events: tuple[Event, ...]
+    """The last of each kind, in order; they may have left the stream."""
 
 
 class RedisReader:
@@ -72,14 +76,8 @@ class RedisReader:
 
     async def facts(self, name: str) -> Facts:
         """Return what is known of a log. Raises LogMissing, and what the client raises."""
-        key = Keys.of(name).hash
-        found: list[bytes | None] = await self._client.execute_command(
-            "HMGET", key, "log", "owner", "head", "retention"
-        )
-        if any(value is None for value in found):
-            raise LogMissing(name)
-        epoch, owner, head, retention = (bytes(value or b"") for value in found)
-        return Facts(epoch.decode(), int(owner), int(head), int(retention))
+        found = await self._client.execute_command("HGETALL", Keys.of(name).hash)
+        return parse_facts(name, found)
 
     async def read(self, name: str, after: Cursor, *, entries: int = ENTRIES) -> tuple[Sequence[Item], Cursor]:
         """Return what follows a cursor, output and events in order, and the cursor after it. One round trip.
@@ -124,6 +122,24 @@ def _cut(item: Item, position: int) -> Item:
     return item
 
 
+def parse_facts(name: str, found: Mapping[bytes, bytes]) -> Facts:
+    """Return what the hash of a log says. Raises LogMissing."""
+    if not {b"log", b"owner", b"head", b"retention", b"index"} <= found.keys():
+        raise LogMissing(name)
+    last = sorted(
+        (parse_event(value) for field, value in found.items() if field.startswith(b"last:")),
+        key=lambda event: event.index,
+    )
+    return Facts(
+        epoch=found[b"log"].decode(),
+        owner=int(found[b"owner"]),
+        head=int(found[b"head"]),
+        retention_bytes=int(found[b"retention"]),
+        index=int(found[b"index"]),
+        events=tuple(last),
+    )
+
+
 def parse_entry(entry_id: bytes, found: Mapping[bytes, bytes]) -> Item:
     """Return what an entry of the stream says."""
     end = int(entry_id.partition(b"-")[0])
@@ -132,5 +148,10 @@ def parse_entry(entry_id: bytes, found: Mapping[bytes, bytes]) -> Item:
         return Chunk(end - len(data), data, int(found[b"t"]) / 1000)
     if b"g" in found:
         return Hole(end - int(found[b"g"]), end)
-    index, position, kind, about, at = json.loads(found[b"e"])
+    return parse_event(found[b"e"])
+
+
+def parse_event(data: bytes) -> Event:
+    """Return an event from its JSON."""
+    index, position, kind, about, at = json.loads(data)
     return Event(int(index), int(position), str(kind), dict(about), float(at))

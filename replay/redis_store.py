@@ -121,13 +121,16 @@ def _restore(files: FileStore, name: str, facts: Facts, items: Sequence[Item]) -
     whole = len(items) - next((n for n, item in enumerate(reversed(items)) if isinstance(item, Hole)), len(items))
     start = next((item.start for item in items[whole:] if isinstance(item, Chunk)), facts.head)
     log = files.begin(name, facts.retention_bytes, epoch=facts.epoch, start=start)
+    kept = {item.index for item in items[whole:] if isinstance(item, Event)}
+    for event in facts.events:  # what holds still, though it has left the stream
+        if event.index < min(kept, default=facts.index + 1) and event.position <= start:
+            log.put_event(event)
     for item in items[whole:]:
         match item:
             case Chunk():
                 log.append(item.data)
             case Event():
-                log.next_index = item.index
-                log.add_event(item.kind, item.fields, item.at)
+                log.put_event(item)
             case Hole():
                 raise AssertionError("there is none after the last one")
     return log

@@ -19,31 +19,32 @@ import asyncio
 import contextlib
 import gc
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from backends.base import BackendError
+from nodes.base import NodeState
 from terminal_service import logs, state
 from terminal_service.asked import Asked, Stop
+from terminal_service.backends_app import StartError, check_backends, check_shell, close_backends, make_backends
 from terminal_service.control import Control, Refused
 from terminal_service.heard import heard_signals
 from terminal_service.listeners import ListenError, listen
 from terminal_service.predecessor import Predecessor
+from terminal_service.threads import start_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from backends.base import Backend
-    from replay.redis_persister import Persister
-    from replay.store import Store
     from terminal_service.listeners import Listener
+    from terminal_service.node import Node
+    from terminal_service.redis_app import RedisParts
     from terminal_service.sessions import Sessions
     from terminal_service.settings import Settings
     from terminal_service.state import Lock
+    from terminal_service.worker import Worker
     from transports.bundle import Bundle
     from transports.server import Server
 
@@ -51,16 +52,12 @@ CLOSING_SECONDS = 5
 """How long clients may take to close their side once everything else has ended."""
 LEAVING_SECONDS = 1
 """The same where the sessions go on: whoever starts the next process waits for the end of this one."""
-DRAIN_SECONDS = 0.5
+ANSWER_SECONDS = 0.5
 """How long requests may take that came before the sessions are let go."""
 
 BUNDLE = Path(__file__).parent / "static"
 """Where the web client is, if it has been built."""
 
-WORKER_THREADS = 4
-"""Threads for file operations; all are started with the service, so that none can be missing later."""
-RESERVED_DESCRIPTORS, RESERVED_SHARE = 64, 8
-"""Sessions leave so many descriptors free, or that part of a small limit: viewers and requests need some too."""
 
 SESSIONS_DIR = "sessions"
 """Of the state directory: the logs and records of sessions."""
@@ -68,24 +65,27 @@ SESSIONS_DIR = "sessions"
 log = structlog.get_logger()
 
 
-class StartError(Exception):
-    """The system does not give what the service needs; the message is one line for whoever starts it."""
-
-
 async def main(
-    settings: Settings, environment: Mapping[str, str], *, announce: Callable[[str], None], replaces: bool = False
+    settings: Settings,
+    environment: Mapping[str, str],
+    *,
+    announce: Callable[[str], None],
+    replaces: bool = False,
+    worker: Worker | None = None,
 ) -> None:
     """Run the service until it is told to stop; `announce` is called with its URL once it serves.
 
-    `replaces`: take the place of the one that runs, if one does. Raises StateError, StartError, ListenError, Refused
-    (that one goes on) or OSError where it cannot start.
+    `replaces`: take the place of the one that runs, if one does. `worker`: be one of several. Raises StateError,
+    StartError, ListenError, Refused (that one goes on) or OSError where it cannot start.
     """
     logs.configure(settings.log_level, settings.log_format)
-    if settings.ignored:
+    if settings.ignored and worker is None:
         log.warning("settings without effect", names=list(settings.ignored))
     with contextlib.ExitStack() as stack:
         lock = stack.enter_context(state.open_lock(settings.state_dir))
         asked = stack.enter_context(heard_signals(stops_sessions=settings.stop_sessions_on_exit))
+        if worker is not None:
+            stack.enter_context(worker.heard(asked))
         predecessor = None
         if replaces:
             predecessor = await Predecessor.find(settings.state_dir, holder=settings.holder_dir)
@@ -94,7 +94,9 @@ async def main(
         else:
             stack.callback(predecessor.close)
         inherit = predecessor.socket_at if predecessor is not None else lambda _: None
-        listeners = stack.enter_context(listen(settings, environment, inherit))
+        listeners = stack.enter_context(listen(settings, environment, worker.inherit(inherit) if worker else inherit))
+        if worker is not None:
+            listeners[0].give_away()  # its name is the parent's
         service = _Service(settings, environment, lock, listeners, asked)
         await service.check()
         if predecessor is not None:
@@ -111,21 +113,23 @@ async def end_all(settings: Settings, environment: Mapping[str, str]) -> int:
     logs.configure("WARNING", settings.log_format)
     with state.open_lock(settings.state_dir) as lock:
         lock.take()
-        _start_threads()
-        backends = _make_backends(settings, environment)
-        await _check_backends(backends.values())
-        store, persister = _make_store(settings)
-        sessions = _make_sessions(settings, backends, store)
+        start_threads()
+        backends = make_backends(settings, environment)
+        await check_backends(backends.values())
+        node_id = state.read_node_id(settings.state_dir)
+        parts = _make_redis_parts(settings, node_id)
+        sessions = _make_sessions(settings, backends, parts, node_id)
         async with asyncio.TaskGroup() as tasks:
-            copying = tasks.create_task(persister.run(), name="redis") if persister else None
+            copying = tasks.create_task(parts.persister.run(), name="redis") if parts else None
             work = tasks.create_task(sessions.run(), name="sessions")
             await sessions.ready.wait()
             count = sessions.living_count
             sessions.stop(end_all=True)
             await asyncio.wait([work])
-            if persister is not None and copying is not None:
-                persister.stop()
-        await _close_backends(settings, backends, ends_all=True)
+            if parts is not None and copying is not None:
+                parts.persister.stop()
+                await parts.directory.close()
+        await close_backends(settings, backends, ends_all=True)
     return count
 
 
@@ -144,28 +148,37 @@ class _Service:
 
         The first listener is the service's, the second one, if there is one, that of the metrics.
         """
+        from nodes.memory_tickets import MemoryTickets
         from terminal_service.metrics import Metrics
         from terminal_service.tickets import Tickets
+        from transports.alone import alone
         from transports.application import make_application, make_metrics_application
         from transports.server import Server
 
-        _start_threads()
+        start_threads()
         self._settings = settings
         self._lock = lock
         self._listeners = listeners
         self._asked = asked
-        self._backends = _make_backends(settings, environment)
-        store, self._persister = _make_store(settings)
-        self._sessions = _make_sessions(settings, self._backends, store)
+        self._backends = make_backends(settings, environment)
+        node_id = state.read_node_id(settings.state_dir)
+        self._parts = parts = _make_redis_parts(settings, node_id)
+        self._sessions = sessions = _make_sessions(settings, self._backends, parts, node_id)
+        self._node = node = self._join(parts)
+        if node is not None:
+            sessions.draining.on_begin = lambda: node.announce(NodeState.DRAINING)
         self._control: Control | None = None
-        metrics = Metrics(self._sessions)
+        metrics = Metrics(sessions, copied=parts.persister.figures if parts else None, node=self._node)
         applications = [
             make_application(
                 settings,
                 self._sessions,
                 metrics,
                 bundle=_read_bundle(),
-                tickets=Tickets(self._sessions.clock),
+                tickets=Tickets(parts.tickets if parts else MemoryTickets(sessions.clock.monotonic)),
+                fleet=self._node.fleet if self._node else alone(sessions, node_id=node_id, backends=self._backends),
+                find=self._node.find if self._node else None,
+                assignments=parts.assignments if parts else None,
             ),
             make_metrics_application(settings, metrics),
         ]
@@ -174,18 +187,30 @@ class _Service:
             for application, listener in zip(applications, listeners, strict=False)
         }
 
+    def _join(self, parts: RedisParts | None) -> Node | None:
+        """Return this node as one of several; None: it is alone."""
+        if parts is None:
+            return None
+        from terminal_service.node import Node
+
+        url = self._listeners[0].url
+        around = parts.surroundings(url, self._backends, on_fenced=self._sessions.lose)
+        return Node(around, self._sessions, spreads=self._settings.node_placement == "least")
+
     async def check(self) -> None:
         """See whether it could serve, as far as nobody is disturbed. Raises StartError."""
-        await _check_shell(self._settings, next(iter(self._backends.values())))
+        await check_shell(self._settings, next(iter(self._backends.values())))
 
     async def run(self, announce: Callable[[str], None]) -> None:
         """Serve until told to stop; the lock has been taken. Raises StartError."""
-        await _check_backends(self._backends.values())
+        await check_backends(self._backends.values())
         self._control = self._listen_for_control()
         try:
             async with asyncio.TaskGroup() as tasks:
-                if self._persister is not None:
-                    tasks.create_task(self._persister.run(), name="redis")
+                if self._parts is not None:
+                    tasks.create_task(self._parts.persister.run(), name="redis")
+                if self._node is not None:
+                    tasks.create_task(self._node.run(), name="node")
                 work = tasks.create_task(self._sessions.run(), name="sessions")
                 await self._sessions.ready.wait()
                 for server, listener in self._servers.items():
@@ -195,11 +220,13 @@ class _Service:
                 gc.enable()
                 gc.freeze()  # or each full collection would look at all of this again: every terminal waits 60 ms then
                 await self._say_where(announce)
+                draining = tasks.create_task(self._stop_when_drained(), name="drain")
+                self._asked.on_drain = self._drain
                 stop = await self._asked.stop
+                draining.cancel()
                 await self._begin_to_stop(stop)
                 await asyncio.wait([work])
-                if self._persister is not None:
-                    self._persister.stop()
+                await self._leave_others()
                 if controlling is not None:
                     controlling.cancel()
                 await self._let_go(stop)
@@ -209,16 +236,36 @@ class _Service:
         if self._control is not None:
             self._control.finish()
 
+    def _drain(self, seconds: float) -> int:
+        """Begin to drain, as the parent of several says; return how many sessions live."""
+        self._sessions.drain(seconds)
+        return self._sessions.living_count
+
+    async def _stop_when_drained(self) -> None:
+        await self._sessions.draining.over(lambda: self._sessions.living_count)
+        self._asked.on_drained(Stop("drained", ends_all=self._settings.stop_sessions_on_exit))
+
     async def _begin_to_stop(self, stop: Stop) -> None:
         log.info("stopping", cause=stop.cause, sessions="end" if stop.ends_all else "go on")
+        self._asked.on_begin(self._sessions.living_count)
         self._asked.on_hurry = self._hurry
         if not stop.ends_all:
-            await asyncio.gather(*(server.drain(DRAIN_SECONDS) for server in self._servers))
+            await asyncio.gather(*(server.drain(ANSWER_SECONDS) for server in self._servers))
+        if self._node is not None:
+            self._node.send_away()
         self._sessions.stop(end_all=stop.ends_all)
+
+    async def _leave_others(self) -> None:
+        """Say no more to Redis, and have the other nodes wait for the next process if programs go on."""
+        if self._node is not None:
+            goes_on = self._sessions.living_count > 0
+            await self._node.leave(self._settings.node_away_seconds if goes_on else 0)
+        if self._parts is not None:
+            self._parts.persister.stop()
 
     async def _let_go(self, stop: Stop) -> None:
         """Give free what the next process needs; then let clients close their side."""
-        await _close_backends(self._settings, self._backends, ends_all=stop.ends_all)
+        await close_backends(self._settings, self._backends, ends_all=stop.ends_all)
         if stop.successor is not None:
             for listener in self._listeners:
                 listener.give_away()
@@ -253,20 +300,32 @@ class _Service:
             log.warning("cannot be asked to stop or to make way, only signalled", reason=str(error))
             return None
 
-    def stop(self, *, end_all: bool) -> dict[str, Any]:
+    async def stop(self, *, end_all: bool) -> dict[str, Any]:
         """Begin to end; see `control.Owner`."""
         ends_all = end_all or self._settings.stop_sessions_on_exit
         if not self._asked.to_stop(Stop("stop --all" if end_all else "stop", ends_all=ends_all)):
             raise Refused("it is ending already")
         return {"sessions": self._sessions.living_count, "ends_all": ends_all}
 
+    async def drain(self, seconds: float | None) -> dict[str, Any]:
+        """Begin to drain; see `control.Owner`."""
+        if self._asked.stop.done():
+            raise Refused("it is ending already")
+        deadline = self._sessions.drain(self._settings.drain_seconds if seconds is None else seconds)
+        ends_all = self._settings.stop_sessions_on_exit
+        return {"sessions": self._sessions.living_count, "deadline": deadline, "ends_all": ends_all}
+
     def offer(self, request: dict[str, Any]) -> Sequence[Listener]:
         """Return what a successor goes on with; see `control.Owner`."""
         own = self._settings.holder_dir
         if self._asked.stop.done():
             raise Refused("it is ending already")
+        if self._sessions.draining.is_on:
+            raise Refused("it is draining")
         if own is None and self._sessions.living_count:
             raise Refused("it has no holder (HOLDER=off), so its sessions would end")
+        if request.get("workers", 1) != 1:
+            raise Refused("it is one process, which several (WORKERS) cannot replace: stop it first")
         if request.get("holder") != (str(own) if own else None) and self._sessions.living_count:
             raise Refused("its sessions are in another holder (HOLDER)")
         return self._listeners
@@ -276,34 +335,46 @@ class _Service:
         if not self._asked.to_stop(Stop(f"replaced by process {pid}", ends_all=False, successor=pid)):
             raise Refused("it is ending already")
 
+    def go_on(self) -> None:
+        """Nothing has changed; see `control.Owner`."""
 
-def _make_store(settings: Settings) -> tuple[Store, Persister | None]:
-    """Return where logs are kept, and what copies them to Redis, if there is one; that has to be run."""
-    from replay.file import FileStore
 
-    directory = settings.state_dir / SESSIONS_DIR
+def _make_redis_parts(settings: Settings, node_id: str) -> RedisParts | None:
+    """Return what speaks to Redis, if there is one."""
     if settings.redis_url is None:
-        return FileStore(directory), None
-    from replay.redis_persister import Durability, Persister, ring_capacity
-    from replay.redis_store import RedisStore
+        return None
+    from terminal_service.redis_app import RedisParts
 
-    durability = Durability(settings.redis_durability, settings.redis_replicas)
-    persister = Persister(settings.redis_url, durability=durability, ttl_seconds=settings.redis_ttl_seconds)
-    return RedisStore(FileStore(directory, capacity=ring_capacity), persister, settings.redis_url), persister
+    return RedisParts(settings, settings.redis_url, node_id, settings.state_dir / SESSIONS_DIR)
 
 
-def _make_sessions(settings: Settings, backends: Mapping[str, Backend], store: Store) -> Sessions:
+def _make_sessions(
+    settings: Settings, backends: Mapping[str, Backend], parts: RedisParts | None, node_id: str
+) -> Sessions:
+    from nodes.memory_directory import MemoryDirectory
+    from replay.file import FileStore
     from terminal_service.clock import Clock
     from terminal_service.counters import Counters
+    from terminal_service.publisher import Publisher
     from terminal_service.records import FileRecords
     from terminal_service.sessions import Sessions
+    from transports.views import describe
 
+    directory, clock = settings.state_dir / SESSIONS_DIR, Clock()
+    publisher = Publisher(
+        parts.directory if parts else MemoryDirectory(),
+        node_id,
+        describe=lambda session: describe(session, node_id),
+        user_limit=settings.max_concurrent_sessions_per_user,
+        clock=clock,
+    )
     return Sessions(
         settings=settings,
         backends=backends,
-        store=store,
-        records=FileRecords(settings.state_dir / SESSIONS_DIR),
-        clock=Clock(),
+        store=parts.store if parts else FileStore(directory),
+        records=FileRecords(directory),
+        publisher=publisher,
+        clock=clock,
         counters=Counters(),
     )
 
@@ -317,79 +388,3 @@ def _read_bundle() -> Bundle:
     except (OSError, BundleTooLarge) as error:
         log.warning("web client left out", reason=str(error))
         return Bundle()
-
-
-def _start_threads() -> None:
-    """Start the threads that file operations are done in. Raises StartError."""
-    threads = ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="files")
-    started = threading.Barrier(WORKER_THREADS + 1)
-    try:
-        for _ in range(WORKER_THREADS):
-            threads.submit(started.wait)
-    except RuntimeError as error:
-        started.abort()
-        threads.shutdown()
-        raise StartError(f"no threads: {error}") from error
-    started.wait()
-    asyncio.get_running_loop().set_default_executor(threads)
-
-
-def _make_backends(settings: Settings, environment: Mapping[str, str]) -> dict[str, Backend]:
-    """Return the backends by name, the default one first."""
-    local: Backend
-    if sys.platform == "win32":
-        from backends.windows import WindowsBackend
-
-        local = WindowsBackend(environment)
-    else:
-        from backends.forkers import HolderForker, OwnForker
-        from backends.posix import Limits, PosixBackend
-
-        before, limit = _raise_descriptor_limit()
-        reserve = min(RESERVED_DESCRIPTORS, max(0, limit) // RESERVED_SHARE)  # without limit, none
-        directory = settings.holder_dir
-        forker = OwnForker() if directory is None else HolderForker(directory, starts=settings.holder == "on")
-        local = PosixBackend(environment, forker, limits=Limits(inherited=before, reserve=reserve))
-    from backends.echo import EchoBackend
-
-    echo = EchoBackend()
-    return {local.name: local, echo.name: echo}
-
-
-async def _close_backends(settings: Settings, backends: Mapping[str, Backend], *, ends_all: bool) -> None:
-    """Let go of where programs run; a holder of our own ends once there is nothing in it."""
-    for backend in backends.values():
-        if ends_all and settings.holder == "on":
-            await backend.stop()
-        await backend.close()
-
-
-async def _check_backends(backends: Iterable[Backend]) -> None:
-    """Raise StartError if it cannot be known what runs: taken for lost it would be ended by the next start."""
-    for backend in backends:
-        try:
-            await backend.survivors()
-        except BackendError as error:
-            raise StartError(str(error)) from error
-
-
-async def _check_shell(settings: Settings, backend: Backend) -> None:
-    """Refuse a default shell that is not there now, and not when somebody asks for a session. Raises StartError."""
-    wanted = settings.default_shell
-    if wanted is None:
-        return
-    found = await backend.shells()
-    if wanted not in found:
-        raise StartError(f"DEFAULT_SHELL={wanted!r} is wrong; allowed: {', '.join(found) or 'none: there is no shell'}")
-
-
-def _raise_descriptor_limit() -> tuple[int, int]:
-    """Take all descriptors the system allows (a session needs three); return the limit that was, and the one now."""
-    if sys.platform == "win32":
-        raise AssertionError("there is no such limit")
-    import resource
-
-    before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):  # macOS says "unlimited" and then refuses that
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return before, resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -29,6 +29,12 @@ class Asked:
     def __init__(self) -> None:
         """Begin with no wish."""
         self.stop: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
+        self.on_begin: Callable[[int], None] = lambda _: None
+        """Called with the number of living sessions when the end begins."""
+        self.on_drain: Callable[[float], int] = lambda _: 0
+        """Called with how many seconds to wait, where a parent process says it; returns how many sessions live."""
+        self.on_drained: Callable[[Stop], object] = self.to_stop
+        """Called when it has drained; a parent process, where there is one, says then when it ends."""
         self.on_hurry: Callable[[], None] = lambda: None
         self._asked_at = 0.0
 

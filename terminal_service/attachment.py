@@ -7,8 +7,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from replay.errors import Trimmed
-from terminal_service import wire
+from terminal_service import draining, wire
 from terminal_service.entry import line_start
+from terminal_service.told import message_of
+from terminal_service.wish import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,7 +118,7 @@ class Attachment:
         """Begin at `position`; nothing is sent before `pump`."""
         self.client_id = client_id
         self.user = user
-        self.key = f"{user}\0{client_id}"
+        self.key = key_of(user, client_id)
         """Who this is, for input numbers and `recover_from=last_sequence`: a client id of a user."""
         self.role = role
         self.is_owner = is_owner
@@ -278,31 +280,24 @@ class Attachment:
     def _tell_replay_end(self) -> None:
         self._replay_told = True
         self.outlet.send(wire.ReplayEnd(seq=self.position, sha256=self._replayed.hexdigest()))
+        standing = self._log.last_event(draining.EVENT, self.position)
+        if standing is not None and standing.position < self._start and standing.fields["deadline"] is not None:
+            self.outlet.send(draining.message_of(standing))  # it was told before this viewer came
 
     def _tell_skipped_events(self, target: int) -> None:
         """Tell what holds at `target` and began in the bytes that are skipped: the size, and where the log is kept."""
-        last = [self._log.last_event(kind, target) for kind in ("resize", "storage")]
+        last = [self._log.last_event(kind, target) for kind in ("resize", "storage", draining.EVENT)]
         unknown = [e for e in last if e is not None and e.index >= self._event_index and e.position < target]
         for event in sorted(unknown, key=lambda event: event.index):
             self._tell_event(event)
 
     def _tell_event(self, event: Event) -> None:
         self._event_index = event.index + 1
-        fields = event.fields
-        if event.kind == "resize":
-            self.outlet.send(
-                wire.Resized(
-                    rows=int(str(fields["rows"])),
-                    cols=int(str(fields["cols"])),
-                    seq=event.position,
-                    client_id=str(fields["client_id"]),
-                )
-            )
-        elif event.kind == "storage":
-            self.outlet.send(wire.StorageState(durable=fields["durable"] is True, reason=str(fields["reason"])))
-        elif event.kind == "gap":
-            self.outlet.send(wire.Gap(first=event.position, last=event.position, lost_bytes=0, reason="torn"))
-            self._host.told_gap("torn", 0)
+        message = message_of(event)
+        if message is not None:
+            self.outlet.send(message)
+        if isinstance(message, wire.Gap):
+            self._host.told_gap(message.reason, 0)
 
     def _finish_if_over(self) -> None:
         ended = self._host.end_message()
@@ -383,6 +378,11 @@ class Attachment:
         self.mode = mode
         self._host.progressed(self)
         self.pump()
+
+    def leave(self) -> None:
+        """Deliver nothing more: the terminal has forgotten this viewer."""
+        self.is_closed = True
+        self.unsubscribe()
 
     def close(self, code: int, reason: str) -> None:
         """Close the connection; the terminal forgets this viewer when the connection reports its end."""

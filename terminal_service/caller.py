@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 ANSWER_SECONDS = 10.0
-_MOST_SOCKETS = 16
+_MOST_SOCKETS = 200
 
 
 @dataclass

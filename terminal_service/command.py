@@ -1,4 +1,4 @@
-"""The command line: reads the settings, runs the service or stops it, says what to do next."""
+"""The command line: reads the settings, runs the service, drains or stops it, says what to do next."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from terminal_service import __version__, app
+from terminal_service.backends_app import StartError
 from terminal_service.control import Refused
 from terminal_service.listeners import ListenError
 from terminal_service.settings import Settings, SettingsError
 from terminal_service.state import StateError
-from terminal_service.stopping import stop
+from terminal_service.stopping import drain, stop
+from terminal_service.worker import Worker
+from terminal_service.worker_places import check_nobody_is_left, places, wait_for_the_last
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+EXIT_BAD_END = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
@@ -35,15 +39,17 @@ NEXT_STEPS = """
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; return the exit code.
 
-    0: stopped as told; 1: `stop` could not; 2: a configuration that cannot be used, or a place that is taken; 130:
-    interrupted before there was anything to stop.
+    0: stopped as told; 1: `stop` or `drain` could not, or a worker has not ended well; 2: a configuration that cannot
+    be used, or a place that is taken; 130: interrupted before there was anything to stop.
     """
     options = _parse(arguments)
     try:
         settings = Settings.from_environment(os.environ, options.env_file)  # noqa: TID251 - handed to settings, its one reader
         environment = dict(os.environ)  # noqa: TID251 - what shells may inherit is chosen from it by the backend
+        if options.command == "drain":
+            return drain(settings, seconds=options.seconds, say=_say)
         return _stop(options, settings, environment) if options.command else _serve(options, settings, environment)
-    except (SettingsError, StateError, ListenError, Refused, app.StartError) as error:
+    except (SettingsError, StateError, ListenError, Refused, StartError) as error:
         return _fail(str(error))
     except OSError as error:
         return _fail(f"cannot run: {error}")
@@ -52,15 +58,40 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace, settings: Settings, environment: Mapping[str, str]) -> int:
+    worker = Worker.from_environment(environment)
+    if worker is None:
+        check_nobody_is_left(settings)
+    if settings.workers > 1:
+        return _serve_by_workers(options, settings, environment)
+    announce = _say_next_steps if worker is None else worker.announce
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(app.main(settings, environment, announce=_say_next_steps, replaces=options.replace))
+        runner.run(app.main(settings, environment, announce=announce, replaces=options.replace, worker=worker))
+    return 0
+
+
+def _serve_by_workers(options: argparse.Namespace, settings: Settings, environment: Mapping[str, str]) -> int:
+    from terminal_service import workers  # noqa: PLC0415 - what one process has no use for
+
+    started_by = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv) + 1]
+    program = [sys.executable, *started_by, "--env-file", str(options.env_file.absolute())]
+    serving = workers.main(settings, environment, program=program, announce=_say_next_steps, replaces=options.replace)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        try:
+            runner.run(serving)
+        except workers.WorkersError as error:
+            return _fail(str(error))
+        except workers.EndError as error:
+            _fail(str(error))
+            return EXIT_BAD_END
     return 0
 
 
 def _stop(options: argparse.Namespace, settings: Settings, environment: Mapping[str, str]) -> int:
     def end_all() -> int:
+        wait_for_the_last(settings)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(app.end_all(settings, environment))
+            each = [settings, *(worker for _, worker in places(settings))]
+            return sum(runner.run(app.end_all(one, environment)) for one in each)
 
     return stop(settings, end_all=end_all if options.all else None, seconds=options.timeout, say=_say)
 
@@ -92,6 +123,16 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     stopping.add_argument(
         "--timeout", type=float, metavar="SECONDS", help="how long to wait (default: twice STOP_GRACE_SECONDS, and 30)"
+    )
+    draining = commands.add_parser(
+        "drain",
+        help="take no new sessions, stop the service once those it has have ended",
+        description="Have the service that uses STATE_DIR refuse new sessions, tell its clients, wait until its "
+        "sessions have ended or the time is over, and stop as `stop` does. Again: another time, 0 is now.",
+        epilog="Ending this command does not end the draining. Exit codes: as for `stop`.",
+    )
+    draining.add_argument(
+        "--seconds", type=float, metavar="SECONDS", help="how long to wait at most (default: DRAIN_SECONDS)"
     )
     return parser.parse_args(arguments)
 

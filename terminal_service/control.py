@@ -9,7 +9,9 @@ op       fields                answer: {ok: true, pid, ...} or {ok: false, reaso
 stop     end_all               sessions: how many live now; ends_all: whether they end. Then nothing until
                                {done: true}, when it has let go of everything, and the end of the connection, when
                                the process ends.
-replace  pid, holder           places, and in the same message the listening sockets in that order. The successor
+drain    seconds                sessions, deadline, ends_all, as the setting says: it refuses new sessions, and stops
+                               when it has none any more or at the deadline (seconds since 1970). Then as `stop`.
+replace  pid, holder, workers  places, and in the same message the listening sockets in that order. The successor
                                says {ready: true} when it can take over at once; until then nothing has changed.
                                Then this process lets go, and the successor finds the lock free.
 ======== ===================== ===================================================================================
@@ -40,6 +42,8 @@ ASK_SECONDS = 10.0
 """How long a connection may take to say what it wants."""
 READY_SECONDS = 60.0
 """How long a successor may take to be ready."""
+LONGEST_SECONDS = 30 * 86400.0
+"""How long sessions may be waited for."""
 _PAUSE_SECONDS = 1.0
 
 log = structlog.get_logger()
@@ -52,8 +56,12 @@ class Refused(Exception):
 class Owner(Protocol):
     """The service, as this socket knows it."""
 
-    def stop(self, *, end_all: bool) -> dict[str, Any]:
+    async def stop(self, *, end_all: bool) -> dict[str, Any]:
         """Begin to end; return what becomes of the sessions. Raises Refused: it ends already."""
+        ...
+
+    async def drain(self, seconds: float | None) -> dict[str, Any]:
+        """Begin to drain, for so long or as long as the setting says; return until when. Raises Refused: it ends."""
         ...
 
     def offer(self, request: dict[str, Any]) -> Sequence[Listener]:
@@ -62,6 +70,10 @@ class Owner(Protocol):
 
     def make_way(self, pid: int) -> None:
         """Begin to let go, for the process that is ready to take over. Raises Refused: it ends already."""
+        ...
+
+    def go_on(self) -> None:
+        """Learn that the process which has been offered something is gone, or was never ready."""
         ...
 
 
@@ -121,7 +133,12 @@ class Control:
         try:
             match request.get("op"):
                 case "stop":
-                    told = self._owner.stop(end_all=bool(request.get("end_all")))
+                    told = await self._owner.stop(end_all=bool(request.get("end_all")))
+                    self._waiting.append(channel)
+                    channel.send(encode({"ok": True, "pid": os.getpid(), **told}))
+                    return True
+                case "drain":
+                    told = await self._owner.drain(_seconds(request.get("seconds")))
                     self._waiting.append(channel)
                     channel.send(encode({"ok": True, "pid": os.getpid(), **told}))
                     return True
@@ -142,12 +159,23 @@ class Control:
         try:
             answer = {"ok": True, "pid": os.getpid(), "places": [listener.place for listener in listeners]}
             send_with(channel, encode(answer), [listener.socket for listener in listeners])
-            await _hear(channel, READY_SECONDS)
+            await _hear(channel, READY_SECONDS * int(request.get("workers", 1)))
             self._owner.make_way(int(request["pid"]))
+        except BaseException:
+            self._owner.go_on()
+            raise
         finally:
             self._is_offered = False
         self._waiting.append(channel)
         return True
+
+
+def _seconds(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST_SECONDS:
+        raise Refused(f"seconds are 0 to {LONGEST_SECONDS:.0f}")
+    return float(value)
 
 
 def _refuse(channel: socket.socket, reason: str) -> None:

@@ -45,5 +45,7 @@ class Counters:
     sessions_ended: Counter[str] = field(default_factory=Counter)
     gaps: Counter[str] = field(default_factory=Counter)
     gap_bytes: Counter[str] = field(default_factory=Counter)
+    requests_forwarded: Counter[str] = field(default_factory=Counter)
+    """To other nodes, by what came of it."""
     messages_sent: Counter[str] = field(default_factory=Counter)
     messages_received: Counter[str] = field(default_factory=Counter)

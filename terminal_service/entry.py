@@ -20,6 +20,8 @@ class Entry(NamedTuple):
     position: int
     recover: RecoverName
     lost_bytes: int
+    is_shorter: bool = False
+    """Whether who asks has seen more than there is: to them this is another history, and is named otherwise."""
 
 
 class Bookmarks:
@@ -46,12 +48,18 @@ class Bookmarks:
 
 
 def find_entry(
-    log: Log, recover_from: int | str | None, *, epoch: str | None, tail_bytes: int, bookmark: int | None
+    log: Log,
+    recover_from: int | str | None,
+    *,
+    epoch: str | None,
+    tail_bytes: int,
+    bookmark: int | None,
+    is_remnant: bool = False,
 ) -> Entry:
     """Return where a viewer begins that asks for `recover_from` (of the log named `epoch`, None: of this one).
 
     `recover_from` is a position; "last_sequence": where it left, its bookmark; None: `tail_bytes` before the end.
-    Raises InvalidRequest for a position beyond the head.
+    Raises InvalidRequest for a position beyond the head, unless this is what remained of a log that was longer.
     """
     if recover_from is None:
         start = log.head - tail_bytes
@@ -63,6 +71,8 @@ def find_entry(
     asked = int(recover_from)
     if epoch is not None and epoch != log.epoch:
         return Entry(log.first, "gap", log.first)  # positions of another history mean nothing here
+    if asked > log.head and is_remnant:
+        return Entry(log.first, "gap", log.first, is_shorter=True)
     if asked > log.head:
         raise InvalidRequest("recover_from", f"position {asked} is beyond the end of the output, {log.head}")
     if asked < log.first:

@@ -8,6 +8,7 @@
     ├── SessionOver      the session has ended and this needs a living one (409, 4410)
     ├── Forbidden        known, but not allowed (403, 4403)
     ├── LimitReached     a quota of the caller is used up (429, 4429)
+    ├── Draining         this process takes no new sessions; another node does (503)
     ├── Restarting       another process of the service goes on with this session in a moment (503, 1012)
     └── Unavailable      the service cannot do it now; others are unharmed (503, 1013)
 """
@@ -99,6 +100,17 @@ class Unavailable(ServiceError):
     def __str__(self) -> str:
         """Give the reason."""
         return self.reason
+
+
+@dataclass(eq=False)
+class Draining(ServiceError):
+    """This process takes no new sessions: it ends when those that it has have ended."""
+
+    code = "draining"
+
+    def __str__(self) -> str:
+        """Say what to do."""
+        return "this node is draining and takes no new sessions; try again, another one answers"
 
 
 @dataclass(eq=False)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import EventDict, Processor, WrappedLogger
 
-OUR_PACKAGES = ("terminal_service", "transports", "replay", "backends")
+OUR_PACKAGES = ("terminal_service", "transports", "nodes", "replay", "backends")
 REDACTED = "[redacted]"
 
 _SECRET = re.compile(

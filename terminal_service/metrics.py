@@ -24,10 +24,13 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from terminal_service import __version__, wire
+from terminal_service.attachment import Attachment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from nodes.base import MailFigures
+    from terminal_service.audience import Audience
     from terminal_service.counters import Counters, Durations
     from terminal_service.session import Session
     from terminal_service.terminal import Terminal
@@ -64,6 +67,7 @@ _LABELLED = {
     "pty_failures": ("pty_failures", ["shell_type", "error_type"], "Programs that could not be started."),
     "gaps": ("gaps", ["reason"], "Times a viewer was told that output is missing."),
     "gap_bytes": ("gap_bytes", ["reason"], "Output that viewers were told is missing, in bytes."),
+    "requests_forwarded": ("requests_forwarded", ["outcome"], "Requests that other nodes were asked to answer."),
     "websocket_messages_received": ("messages_received", ["message_type"], "Messages of clients."),
 }
 """Metric: (field of `Counters`, labels, meaning)."""
@@ -88,14 +92,60 @@ class Observed(Protocol):
         ...
 
 
+class Copied(Protocol):
+    """What was counted where output is copied to Redis."""
+
+    stored_bytes: int
+    commits: int
+    gap_bytes: int
+
+    @property
+    def failures(self) -> Mapping[str, int]:
+        """Return how many commits failed, by the kind of error: a name of the client's, of which there are few."""
+        ...
+
+    @property
+    def ended(self) -> Mapping[str, int]:
+        """Return how many logs are copied no more, by what became of them."""
+        ...
+
+
+class Joined(Protocol):
+    """This node among others; `terminal_service.node.Node`."""
+
+    @property
+    def count(self) -> int:
+        """How many nodes there are, this one too."""
+        ...
+
+    @property
+    def shown(self) -> Sequence[Audience]:
+        """The terminals of other nodes that are followed here."""
+        ...
+
+    @property
+    def guests_count(self) -> int:
+        """How many viewers at other nodes watch sessions of this one."""
+        ...
+
+    @property
+    def mail_figures(self) -> MailFigures:
+        """What was counted of what nodes said to each other."""
+        ...
+
+
 class Metrics:
     """The metrics of one service, in a registry of their own."""
 
-    def __init__(self, sessions: Observed) -> None:
-        """Begin to look at sessions and their counters."""
+    def __init__(self, sessions: Observed, *, copied: Copied | None = None, node: Joined | None = None) -> None:
+        """Begin to look at sessions and their counters; at what is copied to Redis, and at other nodes, if any are."""
         self._refusals: Counter[str] = Counter()
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_ServiceCollector(sessions, self._refusals))
+        self._registry.register(_ServiceCollector(sessions, self._refusals, node))
+        if copied is not None:
+            self._registry.register(_RedisCollector(copied))
+        if node is not None:
+            self._registry.register(_NodesCollector(node))
 
     def count_refusal(self, code: str) -> None:
         """Count a request that the guard refused with the problem `code`."""
@@ -107,9 +157,10 @@ class Metrics:
 
 
 class _ServiceCollector(Collector):
-    def __init__(self, sessions: Observed, refusals: Mapping[str, int]) -> None:
+    def __init__(self, sessions: Observed, refusals: Mapping[str, int], node: Joined | None) -> None:
         self._sessions = sessions
         self._refusals = refusals
+        self._node = node
 
     def collect(self) -> Iterator[Metric]:
         counters = self._sessions.counters
@@ -121,7 +172,48 @@ class _ServiceCollector(Collector):
         yield from _sent(counters)
         yield _labelled("requests_refused", "Requests the guard refused.", ["code"], self._refusals)
         yield _durations(counters.session_seconds)
-        yield from _gauges(list(self._sessions.all()))
+        sessions = list(self._sessions.all())
+        watched: list[Audience] = [session.terminal for session in sessions if session.terminal is not None]
+        yield from _gauges(sessions)
+        yield from _viewers([*watched, *(self._node.shown if self._node is not None else ())])
+
+
+class _RedisCollector(Collector):
+    def __init__(self, copied: Copied) -> None:
+        self._copied = copied
+
+    def collect(self) -> Iterator[Metric]:
+        copied = self._copied
+        for name, meaning, value in (
+            ("redis_stored_bytes", "Output that Redis has acknowledged, in bytes.", copied.stored_bytes),
+            ("redis_commits", "Batches that were sent to Redis.", copied.commits),
+            ("redis_gap_bytes", "Output lost before it reached Redis, in bytes.", copied.gap_bytes),
+        ):
+            yield CounterMetricFamily(PREFIX + name, meaning, value=value)
+        meaning = "Batches Redis did not take; they are sent again."
+        yield _labelled("redis_failures", meaning, ["error_type"], copied.failures)
+        yield _labelled("redis_copies_ended", "Logs that are copied to Redis no more.", ["reason"], copied.ended)
+
+
+class _NodesCollector(Collector):
+    def __init__(self, node: Joined) -> None:
+        self._node = node
+
+    def collect(self) -> Iterator[Metric]:
+        node, mail = self._node, self._node.mail_figures
+        for name, meaning, count in (
+            ("nodes", "Nodes that live or are awaited, as this one sees it.", node.count),
+            ("sessions_followed", "Sessions of other nodes that are shown here.", len(node.shown)),
+            ("viewers_elsewhere", "Viewers at other nodes of sessions of this one.", node.guests_count),
+        ):
+            yield GaugeMetricFamily(PREFIX + name, meaning, value=count)
+        ways = [("out", mail.written_messages, mail.written_bytes), ("in", mail.read_messages, mail.read_bytes)]
+        messages = {way: count for way, count, _ in ways}
+        yield _labelled("node_mail_messages", "What nodes say to each other, in messages.", ["direction"], messages)
+        sizes = {way: size for way, _, size in ways}
+        yield _labelled("node_mail_bytes", "What nodes say to each other, in bytes.", ["direction"], sizes)
+        meaning = "Times that what two nodes said to each other began anew."
+        yield CounterMetricFamily(PREFIX + "node_mail_resets", meaning, value=mail.resets)
 
 
 def _sent(counters: Counters) -> Iterator[Metric]:
@@ -164,7 +256,6 @@ def _gauges(sessions: list[Session]) -> Iterable[Metric]:
     living = [session for session in sessions if session.is_living]
     terminals: list[Terminal] = [session.terminal for session in sessions if session.terminal is not None]
     running = [session.terminal for session in living if session.terminal is not None]
-    lags = [viewer.lag for terminal in terminals for viewer in terminal.attachments]
     pending = [terminal.keyboard.pending_bytes for terminal in terminals]
     kept = sum(terminal.log.head - terminal.log.first for terminal in terminals)
     degraded = sum(terminal.log.degraded is not None for terminal in running)
@@ -172,15 +263,24 @@ def _gauges(sessions: list[Session]) -> Iterable[Metric]:
     backlog = sum(terminal.log.backlog_bytes for terminal in terminals)
     for name, meaning, value in (
         ("sessions_active", "Sessions that have not ended.", len(living)),
-        ("websocket_active_connections", "Viewers that are attached.", len(lags)),
         ("pty_active_processes", "Programs at a terminal.", sum(each.pty is not None for each in running)),
         ("output_buffer_size_bytes", "Output that can be replayed, of all terminals, in bytes.", kept),
-        ("viewer_lag_bytes_max", "Output the slowest viewer has not been sent, in bytes.", max(lags, default=0)),
-        ("viewer_lag_bytes_sum", "Output not sent, of all viewers, in bytes.", sum(lags)),
         ("input_pending_bytes_max", "Input waiting for the slowest program, in bytes.", max(pending, default=0)),
         ("input_pending_bytes_sum", "Input waiting for programs, in bytes.", sum(pending)),
         ("logs_degraded", "Terminals whose output is kept in memory only: the disk is full.", degraded),
         ("logs_not_shared", "Terminals whose output does not reach Redis.", behind),
         ("log_backlog_bytes", "Output that Redis does not have yet, of all terminals, in bytes.", backlog),
+    ):
+        yield GaugeMetricFamily(PREFIX + name, meaning, value=value)
+
+
+def _viewers(watched: Iterable[Audience]) -> Iterable[Metric]:
+    """Count the viewers of this node, whosever the sessions are."""
+    viewers = [viewer for audience in watched for viewer in audience.attachments if isinstance(viewer, Attachment)]
+    lags = [viewer.lag for viewer in viewers]
+    for name, meaning, value in (
+        ("websocket_active_connections", "Viewers that are attached.", len(lags)),
+        ("viewer_lag_bytes_max", "Output the slowest viewer has not been sent, in bytes.", max(lags, default=0)),
+        ("viewer_lag_bytes_sum", "Output not sent, of all viewers, in bytes.", sum(lags)),
     ):
         yield GaugeMetricFamily(PREFIX + name, meaning, value=value)

@@ -223,6 +223,12 @@ class ModeScanner:
         """Begin at the oldest retained position, with a terminal at rest."""
         self._log = log
         self._checkpoints = [_Checkpoint(log.first, Modes())]
+        self._has_seen_all = log.first == 0
+
+    def begin_at(self, position: int, modes: Modes) -> None:
+        """Begin with the modes at a position, from somebody who has seen all; nothing new to whoever has as well."""
+        if not self._has_seen_all:
+            self._checkpoints, self._has_seen_all = [_Checkpoint(position, modes)], True
 
     @property
     def lag(self) -> int:

@@ -34,6 +34,7 @@ class Action(enum.Enum):
     CREATE = "create"
     LIST = "list"
     METRICS = "metrics"
+    NODES = "nodes"
     DOCS = "docs"
     DOCS_PAGE = "docs_page"
     CONSOLE = "console"
@@ -68,7 +69,7 @@ class Role(enum.Enum):
 
 
 FOR_EVERYBODY = frozenset({Action.HEALTH, Action.DOCS_PAGE, Action.CONSOLE})
-ON_SERVICE = frozenset({Action.CREATE, Action.LIST, Action.METRICS, Action.DOCS}) | FOR_EVERYBODY
+ON_SERVICE = frozenset({Action.CREATE, Action.LIST, Action.METRICS, Action.NODES, Action.DOCS}) | FOR_EVERYBODY
 ON_SESSION = frozenset(Action) - ON_SERVICE
 
 _WRITERS = frozenset({Role.OWNER, Role.WRITER})
@@ -109,6 +110,11 @@ def decide(identity: Identity | None, action: Action, owner: str | None) -> Deci
     if identity.is_admin or identity.user == owner:
         return Decision.ALLOW
     return Decision.DENY if action is Action.CREATE else Decision.HIDE
+
+
+def readable_user(identity: Identity | None) -> str | None:
+    """Return the only user whose sessions somebody can read, None: everybody's; nobody's is decided by `decide`."""
+    return None if identity is None or identity.is_admin else identity.user
 
 
 def attach_action(role: Role) -> Action:

@@ -36,17 +36,18 @@ class Predecessor:
         self._sockets = sockets
 
     @classmethod
-    async def find(cls, directory: Path, *, holder: Path | None) -> Self | None:
+    async def find(cls, directory: Path, *, holder: Path | None, workers: int = 1) -> Self | None:
         """Ask the service that uses a state directory for its listening sockets; None: none runs, or it just ends.
 
-        `holder` is where our programs are: it must be theirs. Raises Refused, OSError.
+        `holder` is where our programs are: it must be theirs. `workers`: how many of us there will be; several are
+        never replaced by one, nor the other way round. Raises Refused, OSError.
         """
         caller = await asyncio.to_thread(Caller.call, directory)
         if caller is None:
             return None
         try:
             answer = await asyncio.to_thread(
-                caller.ask, "replace", pid=os.getpid(), holder=str(holder) if holder else None
+                caller.ask, "replace", pid=os.getpid(), holder=str(holder) if holder else None, workers=workers
             )
             pid = int(answer.fields["pid"])
             return cls(caller, pid, inherit(answer))
@@ -55,6 +56,11 @@ class Predecessor:
         except BaseException:
             caller.close()
             raise
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether its process has ended, as far as is known now."""
+        return self._caller.is_over
 
     def socket_at(self, place: str) -> socket.socket | None:
         """Return its socket for that place; it is the caller's now. None: it listens elsewhere."""

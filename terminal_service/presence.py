@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
 
-    from terminal_service.attachment import Attachment
     from terminal_service.clock import Clock
+    from terminal_service.viewer import Viewer
 
 PRESENCE_SECONDS = 0.1
 """Changes of who is attached, and how large, are told at most this often: of N viewers each is told of N."""
 
 
-def responder_of(attachments: Sequence[Attachment]) -> str | None:
+def responder_of(attachments: Sequence[Viewer]) -> str | None:
     """Return the client whose emulator answers the program's queries: of several only one may."""
     return next((each.client_id for each in attachments if each.is_writer), None)
 
@@ -25,7 +25,7 @@ def responder_of(attachments: Sequence[Attachment]) -> str | None:
 class Presence:
     """Tells the viewers of one terminal of each other: at once, or soon after it was last told."""
 
-    def __init__(self, attachments: Sequence[Attachment], *, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
+    def __init__(self, attachments: Sequence[Viewer], *, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
         """Begin untold. `attachments` is the terminal's own list and may change at any time."""
         self._attachments = attachments
         self._loop = loop
@@ -43,7 +43,7 @@ class Presence:
         else:
             self._timer = self._loop.call_later(wait, self._tell_now)
 
-    def welcome(self, attachment: Attachment) -> None:
+    def welcome(self, attachment: Viewer) -> None:
         """Tell everybody of a newcomer, and the newcomer at once."""
         self.tell()
         if self._timer is not None:  # the others will be told; it must not wait

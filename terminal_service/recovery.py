@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
@@ -24,6 +24,19 @@ TERMINAL_ID = "main"
 """The id of a session's first terminal."""
 
 log = structlog.get_logger()
+
+
+class Kept(Protocol):
+    """A log that is kept readable here until it is released."""
+
+    @property
+    def log(self) -> Log:
+        """The log."""
+        ...
+
+    def release(self) -> None:
+        """Keep it no longer."""
+        ...
 
 
 def log_name(session: Session) -> str:

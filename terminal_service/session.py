@@ -7,15 +7,18 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from terminal_service.errors import SessionOver
 from terminal_service.sizes import Size, SizePolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from backends.base import Environment, ExitStatus
+    from terminal_service.attachment import Attachment, Outlet
     from terminal_service.clock import Clock
     from terminal_service.journal import Journal
     from terminal_service.terminal import Terminal
+    from terminal_service.wish import Wish
 
 
 class State(enum.Enum):
@@ -32,6 +35,8 @@ class State(enum.Enum):
 
 _ORDER = {state: place for place, state in enumerate(State)}
 DEFAULT_SIZE = Size(24, 80)
+FAREWELL_SECONDS = 10.0
+"""An ended session stays for at least so long while somebody still reads its last output."""
 LIVING = frozenset({State.PENDING, State.PREPARING, State.RUNNING, State.ENDING})
 
 
@@ -94,6 +99,8 @@ class Session:
         self.terminal: Terminal | None = None
         self.end_reason = ""
         self.exit_status: ExitStatus | None = None
+        self.is_lost = False
+        """Whether another node has taken it for lost; what its program still does counts no more."""
         self.history: list[Change] = []
         self._clock = clock
         self._max_lifetime_seconds = max_lifetime_seconds
@@ -109,6 +116,17 @@ class Session:
         self.storing = asyncio.Lock()
         """Held by whoever writes or deletes files of this session."""
         self.enter(State.PENDING, "requested")
+
+    async def attach(self, outlet: Outlet, wish: Wish) -> Attachment:
+        """Attach a viewer; see `Terminal.attach`. Raises SessionOver too: there is no output."""
+        if self.terminal is None:
+            raise SessionOver(self.session_id, self.end_reason or self.state.value)
+        return self.terminal.attach(outlet, wish)
+
+    def send_away(self, code: int, reason: str) -> None:
+        """Close the connection of every viewer."""
+        for viewer in list(self.terminal.attachments if self.terminal else ()):
+            viewer.close(code, reason)
 
     # -- states
 
@@ -179,6 +197,11 @@ class Session:
         for tell in list(self.ttl_watchers):
             tell()
 
+    @property
+    def keepalive(self) -> bool:
+        """Whether being watched by somebody who may type is activity."""
+        return self.spec.keepalive
+
     def bump(self, source: str) -> None:
         """Note activity: the TTL counts from now. Without `keepalive` being watched is none."""
         if not self.is_living or (source == "viewer" and not self.spec.keepalive):
@@ -229,3 +252,9 @@ class Session:
     def seconds_since_end(self) -> float:
         """How long ago it ended; 0 while it lives."""
         return 0.0 if self.ended_monotonic is None else self._clock.monotonic() - self.ended_monotonic
+
+    def is_past(self, ended_seconds: float) -> bool:
+        """Whether it has ended, and been readable, for its time, and for whoever still reads it."""
+        is_read = self.terminal is not None and self.terminal.log.readers_count > 0
+        age = self.seconds_since_end
+        return age >= ended_seconds and (age >= FAREWELL_SECONDS or not is_read)

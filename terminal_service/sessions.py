@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from backends.base import BackendError
+from terminal_service.closings import Closings
+from terminal_service.draining import Draining
 from terminal_service.errors import Restarting, SessionOver, Unavailable, UnknownSession
+from terminal_service.guarded import guarded
 from terminal_service.launcher import Launcher
 from terminal_service.nowhere import Nowhere
 from terminal_service.session import Session, SessionSpec, State
@@ -22,14 +25,15 @@ if TYPE_CHECKING:
     from replay.store import Store
     from terminal_service.clock import Clock
     from terminal_service.counters import Counters
+    from terminal_service.publisher import Publisher
     from terminal_service.records import Records
+    from terminal_service.recovery import Kept
     from terminal_service.settings import Settings
     from terminal_service.sizes import SizePolicy
     from terminal_service.terminal import Terminal
 
 TICK_SECONDS = 1.0
-FAREWELL_SECONDS = 10.0
-"""An ended session stays for at least so long while somebody still reads its last output."""
+LOST_REASON = "this node was taken for dead by others"
 ALL_ENDED_MS = 1000
 """When clients may expect the service back where no session goes on: nobody is in a hurry then."""
 
@@ -46,6 +50,7 @@ class Sessions:
         backends: Mapping[str, Backend],
         store: Store,
         records: Records,
+        publisher: Publisher,
         clock: Clock,
         counters: Counters,
     ) -> None:
@@ -54,16 +59,18 @@ class Sessions:
         self.counters = counters
         self.ready = asyncio.Event()
         self.clock = clock
+        self.draining = Draining(clock)
         self._storage = Storage(store, records, clock=clock)
         self._launcher = Launcher(
             settings=settings, backends=backends, storage=self._storage, clock=clock, counters=counters
         )
+        self._publisher = publisher
         self._sessions: dict[str, Session] = {}
+        self._shown: dict[str, Kept] = {}
+        """What is shown here of sessions that were another node's."""
         self._stopping = asyncio.Event()
         self._ends_all = True
-        self._grace_seconds = settings.stop_grace_seconds
-        self._closings: dict[str, asyncio.Task[None]] = {}
-        """What ends programs now, by session."""
+        self._closings = Closings(self._start_task, grace_seconds=settings.stop_grace_seconds)
         self._tasks: asyncio.TaskGroup | None = None
 
     # -- life of the component
@@ -80,9 +87,11 @@ class Sessions:
                 self.tick()  # whose time is over by now is not brought back to life by a viewer that is quick
                 self.ready.set()
                 self._start_task(self._mend_until_stopped(), "mend storage")
+                self._start_task(self._publisher.run(self._own, self.lose), "publish sessions")
                 while not await self._stops_within(TICK_SECONDS):
                     self.tick()
                 await self._leave()
+                self._publisher.stop()
             await self._storage.settle(self.all())
         finally:
             self._tasks = None
@@ -109,9 +118,10 @@ class Sessions:
                 log.error("session cannot go on", session_id=session.session_id, reason=str(error))  # noqa: TRY400 - no bug of ours to trace
                 session.end_reason = f"could not go on after a restart: {error}"
             else:
+                self.draining.lift(session)
                 self._start_task(self._watch(session), f"watch session {session.session_id}")
                 if session.state is State.ENDING:
-                    self._start_closing(session)
+                    self._closings.start(session)
                 log.info("session goes on", session_id=session.session_id)
                 return
         self._start_task(self._end_program(backend, survivor), f"end program of session {session.session_id}")
@@ -134,13 +144,16 @@ class Sessions:
             terminal.finish(session.exit_status, session.end_reason, at=session.history[-1].at)
 
     async def _leave(self) -> None:
-        """Tell every viewer to come back; let go of the programs that go on, and end the others."""
+        """Tell every viewer to come back; let go of the programs that go on, and end the others. Waits for that."""
         restarting = Restarting(ALL_ENDED_MS) if self._ends_all else Restarting()
         for session in self._sessions.values():
-            _tell_restart(session, restarting)
+            session.send_away(1012, str(restarting))
         for session in list(self._sessions.values()):
             if self._ends_all or not await self._detach(session):
                 self._end_soon(session, "shutdown")
+        for session in list(self._sessions.values()):
+            if session.terminal is None or not session.terminal.is_left:
+                await session.over.wait()
 
     async def _detach(self, session: Session) -> bool:
         """Let go of a session whose program goes on without this process; tell whether it does."""
@@ -152,7 +165,7 @@ class Sessions:
         if backend is None or not backend.capabilities.reattach:
             return False
         terminal.leave()
-        _tell_restart(session, Restarting())  # those who have come meanwhile
+        session.send_away(1012, str(Restarting()))  # those who have come meanwhile
         await pty.detach()
         await self._storage.save(session)
         return True
@@ -161,7 +174,7 @@ class Sessions:
         """Store what could not be stored, as soon as there is room. Apart from `tick`: a disk may hang."""
         while not await self._stops_within(TICK_SECONDS):
             for session in self.all():
-                await _guarded(self._storage.mend(session), f"mend session {session.session_id}")
+                await guarded(self._storage.mend(session), f"mend session {session.session_id}")
 
     async def _stops_within(self, seconds: float) -> bool:
         try:
@@ -169,6 +182,10 @@ class Sessions:
                 return await self._stopping.wait()
         except TimeoutError:
             return False
+
+    def drain(self, seconds: float) -> float:
+        """Refuse new sessions, and tell those that there are that they have so long; return when, by the wall clock."""
+        return self.draining.begin(seconds, self.all())
 
     def stop(self, *, end_all: bool = True) -> None:
         """Refuse new sessions and end all, or only those that cannot go on without this process.
@@ -192,16 +209,19 @@ class Sessions:
     async def create(self, spec: SessionSpec, owner: str) -> Session:
         """Start a session.
 
-        Raises InvalidRequest (with the field), LimitReached, Unavailable, SessionOver (ended while it was being
-        started); nothing is left behind then.
+        Raises InvalidRequest (with the field), LimitReached, Draining, Unavailable, SessionOver (ended while it was
+        being started); nothing is left behind then.
         """
         if self._tasks is None or self.is_stopping:
             raise Unavailable("the service is shutting down")
+        self.draining.check()
         self._launcher.check_limits(owner, self._sessions.values())
         session = self._launcher.make_session(spec, owner)
         self._sessions[session.session_id] = session
         try:
+            await self._publisher.claim(session)
             await self._launcher.start(session)
+            self.draining.tell(session)
             self._start_task(self._watch(session), f"watch session {session.session_id}")
             saved = self._start_task(self._storage.save(session), f"save session {session.session_id}")
         except BaseException:
@@ -210,17 +230,18 @@ class Sessions:
         self.counters.sessions_created += 1
         log.info("session started", session_id=session.session_id, shell=session.shell, owner=owner)
         await asyncio.shield(saved)
+        await self._publisher.publish(session)  # whoever is told of it may ask another node for it
         return session
 
     async def _undo(self, session: Session) -> None:
         """Leave nothing of a session that could not be started."""
         try:
-            await self._close_pty(session)
+            await self._closings.close(session)
             await self._close_environment(session)
         finally:
             session.enter(State.ERROR, "could not be started")
             self._sessions.pop(session.session_id, None)
-        await _guarded(self._forget(session), f"forget session {session.session_id}")
+        await guarded(self._forget(session), f"forget session {session.session_id}")
 
     # -- finding
 
@@ -234,9 +255,27 @@ class Sessions:
             raise Restarting
         return session
 
+    def has(self, session_id: str) -> bool:
+        """Whether this process has a session, living or ended."""
+        return session_id in self._sessions
+
     def all(self) -> Iterable[Session]:
         """Return all sessions, oldest first."""
         return list(self._sessions.values())
+
+    def _own(self) -> Iterable[Session]:
+        """Return those that this node has or had the programs of."""
+        return [session for key, session in self._sessions.items() if key not in self._shown]
+
+    def show(self, session_id: str, record: dict[str, Any], kept: Kept | None) -> None:
+        """Show what is left of a session whose node is gone: its record, and its log, if that is readable."""
+        session = self._launcher.restore(session_id, record)
+        self._sessions[session_id] = session
+        self._lay_out(session, kept.log if kept is not None else None)
+        if session.terminal is not None:
+            session.terminal.is_remnant = True
+        if kept is not None:
+            self._shown[session_id] = kept
 
     @property
     def living_count(self) -> int:
@@ -247,6 +286,11 @@ class Sessions:
     def unstored_count(self) -> int:
         """How many sessions have something that is not stored: output in memory only, or an outdated record."""
         return sum(self._storage.is_behind(session) for session in self.all())
+
+    @property
+    def unstored_since(self) -> float | None:
+        """Since when something is not stored, in wall-clock seconds, as far as it was seen; None: all is stored."""
+        return self._storage.behind_since(self.all())
 
     # -- changing
 
@@ -272,67 +316,54 @@ class Sessions:
         if size_policy is not None and session.terminal is not None:
             session.terminal.set_policy(size_policy)
         await self._storage.save(session)
+        await self._publisher.publish(session)
 
     # -- ending
 
     def tick(self) -> None:
         """Expire what is over, forget what ended long ago, and tell where storage has failed."""
+        self._storage.behind_since(self.all())  # whoever asks later learns when it began
         for session in list(self._sessions.values()):
             self._storage.tell_trouble(session)
             if session.is_living:
                 reason = session.expiry_reason
                 if reason is not None:
                     self._end_soon(session, reason)
-            elif self._is_past(session):
+            elif session.is_past(self.settings.ended_session_seconds):
                 self._sessions.pop(session.session_id)
                 self._start_task(self._forget(session), f"forget session {session.session_id}")
-
-    def _is_past(self, session: Session) -> bool:
-        """Whether an ended session has been readable for its time, and for whoever still reads it."""
-        age = session.seconds_since_end
-        is_read = session.terminal is not None and session.terminal.log.has_readers
-        return age >= self.settings.ended_session_seconds and (age >= FAREWELL_SECONDS or not is_read)
 
     async def end(self, session: Session, reason: str) -> None:
         """End a session and its whole process tree; returns when it has ended. Ending twice is harmless."""
         self._end_soon(session, reason)
         await session.over.wait()
 
+    def lose(self, session_id: str) -> None:
+        """End a session that another node has taken for lost: all have been told so, and its log goes on nowhere."""
+        session = self._sessions.get(session_id)
+        if session is not None and session.is_living and session_id not in self._shown:
+            log.error("session was taken from this node", session_id=session_id)
+            session.is_lost = True
+            self._end_soon(session, LOST_REASON)
+
     def _end_soon(self, session: Session, reason: str) -> None:
         if session.enter(State.ENDING, reason):
             session.end_reason = reason
-            self._start_closing(session)
-
-    def _start_closing(self, session: Session) -> None:
-        key = session.session_id
-        closing = self._closings[key] = self._start_task(self._close_pty(session), f"end session {key}")
-
-        def forget(_: asyncio.Task[None]) -> None:
-            if self._closings.get(key) is closing:
-                del self._closings[key]
-
-        closing.add_done_callback(forget)
+            self._closings.start(session)
 
     def hurry(self) -> None:
         """End what is being ended without any more grace."""
-        self._grace_seconds = 0
-        for session_id, closing in list(self._closings.items()):
-            closing.cancel()
-            self._start_closing(self._sessions[session_id])
+        self._closings.hurry()
 
     def _start_task(self, work: Coroutine[object, object, None], name: str) -> asyncio.Task[None]:
         if self._tasks is None:
             work.close()
             raise Unavailable("the service has stopped")
-        return self._tasks.create_task(_guarded(work, name), name=name)
-
-    async def _close_pty(self, session: Session) -> None:
-        if session.terminal is not None and session.terminal.pty is not None:
-            await session.terminal.pty.close(self._grace_seconds)
+        return self._tasks.create_task(guarded(work, name), name=name)
 
     async def _close_environment(self, session: Session) -> None:
         if session.environment is not None:
-            await _guarded(session.environment.close(), f"close environment of session {session.session_id}")
+            await guarded(session.environment.close(), f"close environment of session {session.session_id}")
 
     async def _watch(self, session: Session) -> None:
         """Wait for the end of a session's program, and settle what is left of the session."""
@@ -349,7 +380,7 @@ class Sessions:
 
     async def _settle(self, session: Session, terminal: Terminal, status: ExitStatus) -> None:
         reason = session.end_reason or ("Process exited" if status.lost is None else status.lost.value)
-        state = State.ENDED if status.lost is None else State.LOST
+        state = State.ENDED if status.lost is None and not session.is_lost else State.LOST
         await self._close_environment(session)
         session.end_reason, session.exit_status = reason, status
         session.enter(state, reason)
@@ -358,24 +389,15 @@ class Sessions:
         terminal.finish(status, reason)
         log.info("session ended", session_id=session.session_id, reason=reason, exit_code=status.code)
         await self._storage.save(session)
+        await self._publisher.publish(session)
 
     async def _forget(self, session: Session) -> None:
+        session.send_away(4410, "session ended")
         if session.terminal is not None:
-            for attachment in list(session.terminal.attachments):
-                attachment.close(4410, "session ended")
-                session.terminal.detach(attachment)
+            for viewer in list(session.terminal.attachments):
+                session.terminal.detach(viewer)
+        kept = self._shown.pop(session.session_id, None)
+        if kept is not None:
+            kept.release()
         await self._storage.forget(session)
-
-
-def _tell_restart(session: Session, restarting: Restarting) -> None:
-    """Tell every viewer that this process goes away, and when to come back, before the shells end."""
-    for attachment in list(session.terminal.attachments if session.terminal else ()):
-        attachment.close(1012, str(restarting))
-
-
-async def _guarded(work: Coroutine[object, object, None], name: str) -> None:
-    """Be the outermost edge of a task: trouble with one session must not end the others."""
-    try:
-        await work
-    except Exception:
-        log.exception("task failed", task=name)
+        await self._publisher.forget(session)

@@ -31,6 +31,7 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 DAY = 86400.0
 _YEARS_10 = 3650 * DAY
 _SHOWN_CHARACTERS = 80
+_LAST_PORT = 65535
 _WILDCARDS = frozenset({"0.0.0.0", "::"})
 
 # Variables of the service this one replaces that mean nothing here. Setting one is no error, but whoever did
@@ -83,11 +84,11 @@ class Settings:
         "Address to listen on. Beyond loopback API_KEYS must be set.",
         section="Listening",
     )
-    port: int = _setting(8081, whole(0, 65535), "Port to listen on; 0 takes any free one and prints it.")
+    port: int = _setting(8081, whole(0, _LAST_PORT), "Port to listen on; 0 takes any free one and prints it.")
     unix_socket: Path | None = _setting(  # noqa: RUF009  (a dataclass field)
         None, values.SOCKET_PATH, "Listen on this Unix socket instead of HOST and PORT."
     )
-    workers: int = _setting(1, whole(1, 1024), "Processes that serve; only 1 for now: more need Redis.")
+    workers: int = _setting(1, whole(1, 128), "Processes that serve, behind one port; more than 1 need REDIS_URL.")
     default_shell: str | None = _setting(
         None, values.WORD, "Shell of a session that names none; empty: the first one found."
     )
@@ -110,6 +111,12 @@ class Settings:
         5.0,
         seconds(0, 600),
         "Patience after HUP, and again after TERM, before a shell is killed, in seconds.",
+    )
+
+    drain_seconds: float = _setting(
+        3600.0,
+        seconds(0, 30 * DAY),
+        "How long `terminal-service drain` waits for sessions to end before it stops the service, in seconds.",
     )
 
     state_dir: Path = _setting(  # noqa: RUF009  (a dataclass field)
@@ -143,6 +150,15 @@ class Settings:
     redis_replicas: int = _setting(1, whole(1, 16), "How many replicas must have it with REDIS_DURABILITY=replicated.")
     redis_ttl_seconds: float = _setting(
         3600.0, seconds(60, _YEARS_10), "How long output stays in Redis once its node is gone."
+    )
+
+    node_placement: str = _setting(
+        "asked",
+        choice("asked", "least"),
+        "Which node gets a new session: the one that was asked, or the one with the least sessions.",
+    )
+    node_away_seconds: float = _setting(
+        60.0, seconds(0, _YEARS_10), "How long the other nodes wait for a node that was stopped with sessions going on."
     )
 
     session_ttl_seconds: float = _setting(
@@ -211,7 +227,7 @@ class Settings:
         "auto", choice("auto", "console", "json"), "How logs look; auto: console on a terminal, else json."
     )
     prometheus_port: int | None = _setting(
-        None, whole(0, 65535), "Serve /metrics on this port of loopback too; empty: only on PORT."
+        None, whole(0, _LAST_PORT), "Serve /metrics on this port of loopback too; empty: only on PORT."
     )
 
     ignored: tuple[str, ...] = ()
@@ -221,6 +237,7 @@ class Settings:
         """Refuse what is wrong in combination, however the object was made."""
         _check_exposure(self)
         _check_os_users(self)
+        _check_workers(self)
         _check_sizes(self)
 
     @property
@@ -322,12 +339,29 @@ def _check_os_users(settings: Settings) -> None:
         )
 
 
-def _check_sizes(settings: Settings) -> None:
-    if settings.workers != 1:
+def _check_workers(settings: Settings) -> None:
+    workers, metrics = settings.workers, settings.prometheus_port
+    if workers == 1:
+        return
+    if sys.platform == "win32":
+        raise SettingsError(f"WORKERS={workers} is wrong; allowed: 1 on Windows")
+    if settings.redis_url is None:
         raise SettingsError(
-            f"WORKERS={settings.workers} is wrong; allowed: 1, because sessions are shared between processes "
-            "through Redis only, which this version cannot use yet"
+            f"WORKERS={workers} is wrong; allowed: 1, or more with REDIS_URL, through which processes share sessions"
         )
+    if settings.holder not in ("on", "off"):
+        raise SettingsError(
+            f"HOLDER={_quoted(settings.holder)} is wrong; allowed: on or off with WORKERS={workers}, for a holder "
+            "obeys one process only"
+        )
+    if metrics and metrics + workers - 1 > _LAST_PORT:
+        raise SettingsError(
+            f"PROMETHEUS_PORT={metrics} is wrong; allowed: at most {_LAST_PORT - workers + 1} with WORKERS={workers}, "
+            "each of which has the next port"
+        )
+
+
+def _check_sizes(settings: Settings) -> None:
     if settings.max_retention_bytes < settings.retention_bytes:
         raise SettingsError(
             f"RETENTION_BYTES={settings.retention_bytes} is wrong; "

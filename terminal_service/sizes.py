@@ -34,6 +34,12 @@ class SizePolicy(enum.Enum):
     FIXED = "fixed"
 
 
+def size_at(log: Log, position: int) -> Size | None:
+    """Return the size that output at a position was made for; None: the log does not know (any more)."""
+    event = log.last_event("resize", position)
+    return None if event is None else Size(int(str(event.fields["rows"])), int(str(event.fields["cols"])))
+
+
 class Sized(Protocol):
     """A viewer as far as sizes go."""
 
@@ -127,10 +133,7 @@ class Sizes:
 
     def at(self, position: int) -> Size:
         """Return the size that output at a position was made for."""
-        event = self._log.last_event("resize", position)
-        if event is None:
-            return self.current
-        return Size(int(str(event.fields["rows"])), int(str(event.fields["cols"])))
+        return size_at(self._log, position) or self.current
 
     def resize(self, size: Size, client_id: str = "") -> None:
         """Set the size, whatever the policy; viewers' next reports count again. Nothing once it has ended."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
+import secrets
+import socket
 import stat
 import sys
-from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,7 +17,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCK_FILE = "lock"
+NODE_FILE = "node"
 SERVICE_FILE = "service.json"
+
+_NODE_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+_HOST_CHARACTERS = 40
 
 
 class StateError(Exception):
@@ -51,7 +58,27 @@ class Lock:
             _unlock(self._file)
 
 
-@contextmanager
+def read_node_id(directory: Path) -> str:
+    """Return the name of the node whose state this is. The first time it gets one.
+
+    It is the host's with some random digits, and stays the same, so that a new process is known as the same node;
+    unless it cannot be written: a full disk is no reason not to serve.
+    """
+    file = directory / NODE_FILE
+    with contextlib.suppress(OSError, ValueError):
+        name = file.read_text(encoding="ascii").strip()
+        if _NODE_ID.fullmatch(name):
+            return name
+    host = re.sub(r"[^A-Za-z0-9-]+", "-", socket.gethostname())[:_HOST_CHARACTERS].strip("-") or "node"
+    name = f"{host}-{secrets.token_hex(4)}"
+    fresh = directory / f"{NODE_FILE}.new"
+    with contextlib.suppress(OSError):
+        fresh.write_text(f"{name}\n", encoding="ascii")
+        fresh.replace(file)
+    return name
+
+
+@contextlib.contextmanager
 def open_lock(directory: Path) -> Iterator[Lock]:
     """Make the directory if need be; give its lock, not taken yet, and release it in the end. Raises StateError."""
     try:
@@ -68,10 +95,10 @@ def open_lock(directory: Path) -> Iterator[Lock]:
             lock.release()
 
 
-def is_free(directory: Path) -> bool:
+def is_free(directory: Path, name: str = LOCK_FILE) -> bool:
     """Tell whether no service is using a directory, which need not exist. Raises OSError."""
     try:
-        with (directory / LOCK_FILE).open("r+", encoding="ascii") as file:
+        with (directory / name).open("r+", encoding="ascii") as file:
             return _lock(file)  # and given back at once
     except FileNotFoundError:
         return True

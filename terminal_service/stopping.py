@@ -1,4 +1,4 @@
-"""`terminal-service stop`: asks the running service to end, waits until it has, and says what came of it."""
+"""`terminal-service stop` and `drain`: ask the running service to end, wait until it has, and say what came of it."""
 
 from __future__ import annotations
 
@@ -55,6 +55,45 @@ def stop(
     else:
         say(f"No service is running on {directory}; ending what it has left ...")
         say(f"Sessions ended: {end_all()}.")
+    return 0
+
+
+def drain(settings: Settings, *, seconds: float | None, say: Callable[[str], None]) -> int:
+    """Have the service of this STATE_DIR end once its sessions have; return the exit code. Raises StateError, OSError.
+
+    Blocks until it has ended: for as long as it waits (DRAIN_SECONDS if not given), and then as `stop` does.
+    """
+    if sys.platform == "win32":
+        say("On Windows the service ends by Ctrl-C in its window, and its shells with it.")
+        return EXIT_NOT_STOPPED
+    directory = settings.state_dir
+    patience = 2 * settings.stop_grace_seconds + _EXTRA_SECONDS
+    try:
+        service = _reach(directory, time.monotonic() + patience)
+        if service is None:
+            say(f"No service is running on {directory}.")
+            return 0
+        with service:
+            told = service.ask("drain", seconds=seconds).fields
+            left = max(0.0, told["deadline"] - time.time())
+            say(
+                f"Draining the service, process {told.get('pid')}: no new sessions; "
+                f"those that live ({told.get('sessions')}) have {left:.0f} s, what is left then "
+                f"{'ends' if told.get('ends_all') else 'goes on where it can'} ..."
+            )
+            return _await_end(service, left + patience, say)
+    except (Refused, TimeoutError) as error:
+        say(f"Not drained: {error}.")
+    except _TooLate:
+        say("Not stopped yet: the service has not ended in time; it may still.")
+    return EXIT_NOT_STOPPED
+
+
+def _await_end(service: Caller, seconds: float, say: Callable[[str], None]) -> int:
+    """Wait until a service that drains has ended; say how. Raises _TooLate."""
+    if not service.wait(seconds):
+        raise _TooLate
+    say("Stopped." if service.is_done else "It was killed meanwhile.")
     return 0
 
 

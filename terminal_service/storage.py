@@ -44,6 +44,8 @@ class Storage:
         self._unsaved: set[str] = set()
         """Those whose record could not be written as it is now."""
         self._logs: dict[str, Log] = {}
+        self._behind_since: dict[str, float] = {}
+        """When it was seen first that something of a session is not stored, in wall-clock seconds."""
 
     async def recover(
         self, restore: Callable[[str, dict[str, Any]], Session], notes: Mapping[str, str]
@@ -118,6 +120,13 @@ class Storage:
         """Whether something of a session is not stored: output in memory only, or an outdated record."""
         output = self._logs.get(session.session_id)
         return session.session_id in self._unsaved or (output is not None and output.shortcoming is not None)
+
+    def behind_since(self, sessions: Iterable[Session]) -> float | None:
+        """Return since when some of all sessions are behind, in wall-clock seconds, as far as was asked before."""
+        now = self._clock.wall()
+        behind = [session.session_id for session in sessions if self.is_behind(session)]
+        self._behind_since = {session_id: self._behind_since.get(session_id, now) for session_id in behind}
+        return min(self._behind_since.values(), default=None)
 
     def _is_degraded(self, session: Session) -> bool:
         output = self._logs.get(session.session_id)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import UNSET
 
 from replay.log import SLACK_BYTES
 from terminal_service import wire
-from terminal_service.attachment import Attachment
+from terminal_service.audience import Audience
 from terminal_service.backpressure import Backpressure
 from terminal_service.ending import make_end
 from terminal_service.entry import Bookmarks, find_entry
@@ -17,9 +18,9 @@ from terminal_service.errors import InvalidRequest, LimitReached, Restarting, Se
 from terminal_service.inputs import Verdict
 from terminal_service.journal import Journal
 from terminal_service.keyboard import Keyboard
-from terminal_service.modes import Modes, ModeScanner
 from terminal_service.presence import Presence
 from terminal_service.sizes import Size, SizePolicy, Sizes
+from terminal_service.wish import Admission
 
 if TYPE_CHECKING:
     import asyncio
@@ -27,20 +28,15 @@ if TYPE_CHECKING:
 
     from backends.base import ExitStatus, Pty
     from replay.log import Log
-    from terminal_service.attachment import Outlet
+    from terminal_service.attachment import Attachment, Outlet
     from terminal_service.clock import Clock
     from terminal_service.counters import Counters
-from terminal_service.entry import Entry
-
-SCAN_BYTES = 64 * 1024
-"""How far ahead of what is trimmed the modes are learned, so that it is not done for every read."""
+    from terminal_service.viewer import Viewer
+    from terminal_service.wish import Wish
 
 
-class Terminal:
-    """A terminal of a session. Belongs to the event loop's thread; nothing here blocks or awaits.
-
-    It is the sink of its PTY (`backends.base.Sink`) and the host of its attachments.
-    """
+class Terminal(Audience):
+    """A terminal whose program this node has. It is the sink of its PTY (`backends.base.Sink`)."""
 
     def __init__(
         self,
@@ -56,21 +52,16 @@ class Terminal:
         on_activity: Callable[[str], None],
     ) -> None:
         """Begin without a PTY; `on_activity` is called with what happened ("input", "resize", "viewer")."""
-        self.terminal_id = terminal_id
-        self.log = log
-        self.attachments: list[Attachment] = []
+        super().__init__(terminal_id, log, loop=loop, clock=clock, counters=counters)
         self.pty: Pty | None = None
+        self.is_remnant = False
+        """Whether this is what remained of another node's log, which may have been longer."""
         self.journal = Journal(log.cells)
         self.keyboard = Keyboard(
             acknowledge=self._acknowledge_input, room=self._resume_inputs, counters=counters, journal=self.journal
         )
-        self.counters = counters
         self._viewers_limit = viewers_limit
-        self._loop = loop
-        self._clock = clock
         self._on_activity = on_activity
-        self._scanner = ModeScanner(log)
-        self._modes_kept_to = 0
         self._sizes = Sizes(log, size, size_policy, viewers=self.attachments, loop=loop, clock=clock)
         self._backpressure = Backpressure(
             self.attachments, loop=loop, clock=clock, counters=counters, is_full=lambda: log.is_full
@@ -79,8 +70,6 @@ class Terminal:
         self._presence = Presence(self.attachments, loop=loop, clock=clock)
         self._bookmarks = Bookmarks()
         self._ended: wire.SessionEnded | None = None
-        self.is_left = False
-        """Whether another process goes on with the program: nothing that still comes in here is taken."""
 
     @property
     def size(self) -> Size:
@@ -118,15 +107,6 @@ class Terminal:
         self.log.notify()
         self._backpressure.balance()
 
-    def _keep_modes(self) -> None:
-        """Learn the modes from what the next output might push out of the log, some time ahead."""
-        log = self.log
-        if log.head > self._modes_kept_to:
-            kept_bytes = log.retention_bytes - SLACK_BYTES
-            if log.head - kept_bytes > self._scanner.needed:
-                self._scanner.release(log.head - kept_bytes + SCAN_BYTES)
-            self._modes_kept_to = self._scanner.needed + kept_bytes
-
     def resume_writing(self) -> None:
         """Write on what waits."""
         self.keyboard.flush()
@@ -144,6 +124,10 @@ class Terminal:
             return
         pid = self.pty.pid if self.pty else None
         self._ended = make_end(status, reason, pid, self._clock.wall() if at is None else at)
+        if at is None:  # it ends now: whoever follows the log elsewhere learns of it there
+            fields = msgspec.structs.asdict(self._ended)
+            fields = {name: value for name, value in fields.items() if value is not UNSET}
+            self.log.add_event("ended", fields, self._ended.timestamp)
         self._come_to_rest()
 
     def _come_to_rest(self) -> None:
@@ -158,103 +142,71 @@ class Terminal:
         self._come_to_rest()
         self.journal.leave()
 
-    # -- attaching
+    # -- viewers coming and going
 
-    def attach(
-        self,
-        outlet: Outlet,
-        *,
-        session_id: str,
-        client_id: str,
-        user: str,
-        role: str,
-        is_owner: bool,
-        mode: str,
-        recover_from: int | str | None,
-        epoch: str | None,
-        tail_bytes: int,
-        window: int,
-        heartbeat_interval: float,
-    ) -> Attachment:
+    def attach(self, outlet: Outlet, wish: Wish) -> Attachment:
         """Attach a viewer and send `attached`; the caller calls `pump` when the connection is ready.
 
         Raises InvalidRequest (a position beyond the head) and LimitReached (viewers).
         """
-        older = [a for a in self.attachments if (a.user, a.client_id) == (user, client_id)]
-        if len(self.attachments) - len(older) >= self._viewers_limit:
-            raise LimitReached("viewers of a session", self._viewers_limit)
-        for attachment in older:
-            self._bookmarks.put(attachment.key, attachment.delivered)
-        bookmark = self._bookmarks.get(f"{user}\0{client_id}")
-        entry = find_entry(self.log, recover_from, epoch=epoch, tail_bytes=tail_bytes, bookmark=bookmark)
-        self._supersede(older)
-        attachment = Attachment(
-            self,
-            outlet,
-            client_id=client_id,
-            user=user,
-            role=role,
-            is_owner=is_owner,
-            mode=mode,
-            window=window,
-            position=entry.position,
-            event_index=0,
+        older = self._admit(wish.key)
+        bookmark = self._bookmarks.get(wish.key)
+        entry = find_entry(
+            self.log,
+            wish.recover_from,
+            epoch=wish.epoch,
+            tail_bytes=wish.tail_bytes,
+            bookmark=bookmark,
+            is_remnant=self.is_remnant,
         )
-        self._greet(attachment, entry, session_id=session_id, heartbeat_interval=heartbeat_interval)
-        self._join(attachment, is_exact=entry.recover == "exact")
+        self._supersede(older)
+        attachment = self._seat(outlet, wish, entry, input_n=self._input_n(wish.key))
+        self._welcome(attachment)
+        if entry.recover != "exact":
+            self.repaint()
         return attachment
 
-    def _greet(self, attachment: Attachment, entry: Entry, *, session_id: str, heartbeat_interval: float) -> None:
-        """Tell a viewer where it begins, and what is missing before that."""
-        position, recover, lost_bytes = entry
-        size = self._sizes.at(position)
-        attachment.outlet.send(
-            wire.Attached(
-                session_id=session_id,
-                terminal_id=self.terminal_id,
-                client_id=attachment.client_id,
-                role=attachment.role,
-                mode=attachment.mode,
-                recover=recover,
-                seq=position,
-                head=self.log.head,
-                first=self.log.first,
-                epoch=self.log.epoch,
-                rows=size.rows,
-                cols=size.cols,
-                window=attachment.window,
-                heartbeat_interval=heartbeat_interval,
-                input_n=self.keyboard.ledger.count(attachment.key).taken,
-                ended=True if self._ended else UNSET,
-                lost_bytes=lost_bytes if recover == "gap" else UNSET,
-                preamble=self._preamble(position, recover) or UNSET,
-            )
-        )
-        if recover == "gap":
-            self.told_gap("trimmed", lost_bytes)
+    def receive(self, viewer: Viewer) -> Admission:
+        """Take in a viewer whose connection, and cursor, is on another node. Raises LimitReached."""
+        older = self._admit(viewer.key)
+        admission = Admission(self._bookmarks.get(viewer.key), self._input_n(viewer.key))
+        self._supersede(older)
+        self.attachments.append(viewer)
+        self._welcome(viewer)
+        return admission
 
-    def _preamble(self, position: int, recover: wire.RecoverName) -> bytes:
-        """Return what restores the modes: an emulator that has seen part of the output is not at rest."""
-        if recover == "exact":
-            return b""
-        modes = self.modes_at(position)
-        return modes.restore() if recover == "gap" else modes.preamble()
+    def _admit(self, key: str) -> list[Viewer]:
+        """Return the older connections of a client. Raises LimitReached if there is no room beside the others."""
+        older = [viewer for viewer in self.attachments if viewer.key == key]
+        if len(self.attachments) - len(older) >= self._viewers_limit:
+            raise LimitReached("viewers of a session", self._viewers_limit)
+        for viewer in older:
+            self._bookmarks.put(key, viewer.delivered)
+        return older
 
-    def _join(self, attachment: Attachment, *, is_exact: bool) -> None:
-        self.counters.attaches += 1
-        self.counters.reconnections += attachment.key in self._bookmarks
-        attachment.unsubscribe = self.log.subscribe(attachment.pump)
-        self.attachments.append(attachment)
-        if attachment.is_writer and self._ended is None:
+    def _input_n(self, key: str) -> int:
+        return self.keyboard.ledger.count(key).taken
+
+    def _supersede(self, older: list[Viewer]) -> None:
+        """End older connections of the same client: they are half-open at best."""
+        for other in older:
+            other.close(4409, "superseded by a newer connection of this client")
+            self.detach(other)
+
+    def _welcome(self, viewer: Viewer) -> None:
+        self.counters.reconnections += viewer.key in self._bookmarks
+        if viewer.is_writer and self._ended is None:
             self._on_activity("viewer")
-        self._presence.welcome(attachment)
-        if not is_exact and self.pty is not None and self.modes_at(self.log.head).alternate:
+        self._presence.welcome(viewer)
+
+    def repaint(self) -> None:
+        """Have a full-screen program draw all again, for somebody who has not seen it from its beginning."""
+        if self.pty is not None and self.modes_at(self.log.head).alternate:
             self._sizes.nudge()
 
-    def detach(self, attachment: Attachment) -> None:
+    def detach(self, attachment: Viewer) -> None:
         """Forget a viewer; detaching twice is harmless."""
-        attachment.is_closed = True
-        attachment.unsubscribe()
+        attachment.leave()
         if attachment not in self.attachments:
             return
         self.attachments.remove(attachment)
@@ -264,30 +216,29 @@ class Terminal:
         self._presence.tell()
         self._backpressure.balance()
 
-    def _supersede(self, older: list[Attachment]) -> None:
-        """End older connections of the same client: they are half-open at best."""
-        for other in older:
-            self.detach(other)
-            other.outlet.close(4409, "superseded by a newer connection of this client")
+    @property
+    def viewer_count(self) -> int:
+        """How many viewers it has on all nodes."""
+        return len(self.attachments)
 
     # -- what viewers do
 
-    def type(self, attachment: Attachment, number: int | None, data: bytes) -> None:
+    def type(self, attachment: Viewer, number: int | None, data: bytes) -> None:
         """Take input of a viewer. A number out of order is refused and told, never written."""
         if self.is_left:
             return  # unacknowledged, so it comes again, there
         if number is not None and self.keyboard.repeats(attachment.key, number):
             return
         if self._ended is not None:
-            self._refuse(attachment, "session_over", "the session has ended")
+            self.refuse(attachment, "session_over", "the session has ended")
             return
         if number is not None and self.keyboard.ledger.offer(attachment.key, number) is Verdict.OUT_OF_ORDER:
             expected = self.keyboard.ledger.count(attachment.key).taken + 1
-            self._refuse(attachment, "input_out_of_order", f"n: expected {expected}", expected)
+            self.refuse(attachment, "input_out_of_order", f"n: expected {expected}", expected)
             return
         discarded = self.keyboard.type(attachment.key, number, data)
         if discarded:
-            self._refuse(attachment, "input_discarded", f"interrupt: {discarded} waiting bytes of input were discarded")
+            self.refuse(attachment, "input_discarded", f"interrupt: {discarded} waiting bytes of input were discarded")
         if self.keyboard.is_full:
             attachment.is_held = True
             attachment.outlet.pause_input()
@@ -305,7 +256,7 @@ class Terminal:
         self.keyboard.type("", None, data)
         self._on_activity("input")
 
-    def signal(self, name: wire.SignalName) -> None:
+    def signal(self, name: wire.SignalName, attachment: Viewer | None = None) -> None:  # noqa: ARG002 - it is raised here
         """Send a signal to the foreground process group, ahead of all input.
 
         Raises SessionOver, Restarting, InvalidRequest.
@@ -327,14 +278,14 @@ class Terminal:
             raise InvalidRequest("name", f"there is no signal {name} where the program runs") from error
         self._on_activity("input")
 
-    def report_size(self, attachment: Attachment, size: Size) -> None:
+    def report_size(self, attachment: Viewer, size: Size) -> None:
         """Take a viewer's size; the policy decides what becomes of it."""
         if self._ended is not None or self.is_left:
             return
         self._on_activity("resize")
         if not self._sizes.report(attachment, size):
             # Its view of the size may be stale: tell it what holds where it is; what comes later comes in its place.
-            rows, cols = self._sizes.at(attachment.position)
+            rows, cols = self.size_at(attachment.position)
             attachment.outlet.send(wire.Resized(rows=rows, cols=cols, seq=attachment.position, client_id=""))
         self._presence.tell()
 
@@ -347,7 +298,8 @@ class Terminal:
         self._sizes.policy = policy
         self._sizes.apply_policy()
 
-    def _refuse(self, attachment: Attachment, code: str, text: str, expected: int | None = None) -> None:
+    def refuse(self, attachment: Viewer, code: str, text: str, expected: int | None = None) -> None:
+        """Tell a viewer that something it asked for was not done."""
         attachment.outlet.send(
             wire.Error(
                 code=code,
@@ -369,32 +321,15 @@ class Terminal:
 
     # -- what attachments ask (attachment.Host)
 
-    def modes_at(self, position: int) -> Modes:
-        """Return the modes at a retained position."""
-        return self._scanner.modes_at(max(position, self.log.first))
-
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        """Give others their turn first."""
-        self._loop.call_soon(callback)
-
-    def now(self) -> float:
-        """Return monotonic seconds."""
-        return self._clock.monotonic()
+    def size_at(self, position: int) -> Size:
+        """Return the size that output at a position was made for."""
+        return self._sizes.at(position)
 
     def end_message(self) -> wire.SessionEnded | None:
         """Return how it ended, once nothing more will be appended."""
         return self._ended
 
-    def progressed(self, attachment: Attachment) -> None:
+    def progressed(self, attachment: Viewer) -> None:
         """Let the program go on if it waited for this viewer."""
         if self._backpressure.is_holding:
             self._backpressure.progressed(attachment)
-
-    def told_gap(self, reason: str, lost_bytes: int) -> None:
-        """Count a gap."""
-        self.counters.gaps[reason] += 1
-        self.counters.gap_bytes[reason] += lost_bytes
-
-    def told_pause(self) -> None:
-        """Count a pause of delivery."""
-        self.counters.flow_pauses += 1

@@ -1,22 +1,22 @@
 """Single-use tickets: what lets a client attach that can send no header, as a browser's WebSocket.
 
 A ticket is for one session, one role and the page that asked, and is gone once it was shown, fitting or not. Only
-its hash is kept. What is asked here is awaited, so that another place may keep them where one process is not all.
+its hash is kept, by a store: with many nodes, one that all of them share.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from terminal_service.errors import LimitReached
+from terminal_service.policy import Identity, Role
 
 if TYPE_CHECKING:
-    from terminal_service.clock import Clock
-    from terminal_service.policy import Identity, Role
+    from nodes.base import TicketStore
 
 LIFE_SECONDS = 30.0
 USER_LIMIT = 1000
@@ -34,63 +34,46 @@ class Use:
     origin: str | None
 
 
-@dataclass(frozen=True)
-class _Ticket:
-    identity: Identity
-    use: Use
-    expires: float
-
-
 class Tickets:
-    """The tickets that can still be used, in the memory of this process."""
+    """The tickets that can still be used, wherever the store keeps them."""
 
-    def __init__(self, clock: Clock) -> None:
-        """Begin with none."""
-        self._clock = clock
-        self._tickets: dict[bytes, _Ticket] = {}  # the oldest first, as all live equally long
-        self._counts: Counter[str] = Counter()
+    def __init__(self, store: TicketStore) -> None:
+        """Begin with what the store has."""
+        self._store = store
 
     async def issue(self, identity: Identity, use: Use) -> str:
         """Return a new ticket with which its bearer is `identity`, for this use only. Raises LimitReached."""
-        self._drop_expired()
-        if self._counts[identity.user] >= USER_LIMIT:
-            raise LimitReached("unused tickets of a user", USER_LIMIT)
         secret = secrets.token_urlsafe(_SECRET_BYTES)
-        bearer = replace(identity, method="ticket", role=use.role)
-        self._tickets[_digest(secret)] = _Ticket(bearer, use, self._clock.monotonic() + LIFE_SECONDS)
-        self._counts[identity.user] += 1
+        kept = _write(replace(identity, method="ticket", role=use.role), use)
+        is_kept = await self._store.put(
+            _digest(secret), kept, seconds=LIFE_SECONDS, user=identity.user, limit=USER_LIMIT
+        )
+        if not is_kept:
+            raise LimitReached("unused tickets of a user", USER_LIMIT)
         return secret
 
     async def redeem(self, secret: str, session_id: str, role: Role | None, origin: str | None) -> Identity | None:
         """Return who shows this ticket, None if it does not fit; it is used up in both cases.
 
-        `role` None: the one it is for.
+        `role` None: the one it is for. Raises nodes.errors.Away: nobody can tell now.
         """
-        self._drop_expired()
         # Found by hash: how long that takes tells nothing of the secrets there are.
-        ticket = self._take(_digest(secret)) if len(secret) <= _CHARACTERS_LIMIT else None
-        if ticket is None:
+        kept = await self._store.take(_digest(secret)) if len(secret) <= _CHARACTERS_LIMIT else None
+        if kept is None:
             return None
-        use = ticket.use
+        identity, use = _read(kept)
         fits = session_id == use.session_id and role in {None, use.role} and use.origin in {None, origin}
-        return ticket.identity if fits else None
+        return identity if fits else None
 
-    def _take(self, digest: bytes) -> _Ticket | None:
-        ticket = self._tickets.pop(digest, None)
-        if ticket is not None:
-            user = ticket.identity.user
-            self._counts[user] -= 1
-            if not self._counts[user]:
-                del self._counts[user]
-        return ticket
 
-    def _drop_expired(self) -> None:
-        now = self._clock.monotonic()
-        while self._tickets:
-            digest, oldest = next(iter(self._tickets.items()))
-            if now < oldest.expires:
-                return
-            self._take(digest)
+def _write(identity: Identity, use: Use) -> bytes:
+    return json.dumps([identity.user, identity.is_admin, use.session_id, use.role.value, use.origin]).encode()
+
+
+def _read(kept: bytes) -> tuple[Identity, Use]:
+    user, is_admin, session_id, name, origin = json.loads(kept)
+    role = Role(name)
+    return Identity(user, "ticket", is_admin=is_admin, role=role), Use(session_id, role, origin)
 
 
 def _digest(secret: str) -> bytes:

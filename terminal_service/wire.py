@@ -146,6 +146,12 @@ class StorageState(_Message, tag="storage"):
     reason: str
 
 
+class Draining(_Message, tag="draining"):
+    """The node that has the session ends at `deadline` (the latest); null: it stays after all."""
+
+    deadline: float | None
+
+
 class SessionEnded(_Message, tag="session_ended"):
     """The session is over and everything it printed has been sent."""
 
@@ -180,6 +186,7 @@ ServerMessage = (
     | FlowPause
     | FlowResume
     | StorageState
+    | Draining
     | SessionEnded
     | Error
 )

@@ -12,6 +12,7 @@ from blockbuster import BlockBuster
 from hypothesis import HealthCheck, settings
 from pytest_asyncio import is_async_test
 
+from support import redis_server
 from support.leaks import nothing_left_behind, processes_of
 from support.size import is_full, size, use_full_size
 from support.wait import poll_until
@@ -19,7 +20,7 @@ from support.wait import poll_until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterator
 
-PACKAGES = ["terminal_service", "transports", "replay", "backends"]
+PACKAGES = ["terminal_service", "transports", "nodes", "replay", "backends"]
 FULL_TIMEOUT_SECONDS = 4 * 3600
 LONG_BYTES = 10_000
 
@@ -49,7 +50,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _runs_here(item: pytest.Item) -> bool:
-    """Tell whether the test is for this platform; one that never can run here is not a skip."""
+    """Tell whether the test is for this platform, and this size; one that never can run here is not a skip."""
+    full = item.get_closest_marker("full")
+    if full is not None and full.kwargs.get("only") and not is_full():
+        return False
     marker = item.get_closest_marker("platform")
     return marker is None or sys.platform in marker.args
 
@@ -134,6 +138,14 @@ def _no_process_stays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 def _nothing_left_behind() -> Iterator[None]:
     with nothing_left_behind():
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_key_for_ever() -> Iterator[None]:
+    """Fail if a Redis that outlives the test has keys without a time to live, or any that are not the service's."""
+    yield
+    if strangers := redis_server.find_strangers():
+        pytest.fail("the test left behind in Redis:\n  " + "\n  ".join(strangers), pytrace=False)
 
 
 @pytest.fixture(scope="session")

@@ -7,17 +7,23 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from nodes.redis_mail import MailFigures
 from replay.memory import MemoryStore
+from replay.redis_lane import Figures
 from terminal_service.clock import Clock
 from terminal_service.counters import Counters, Durations
 from terminal_service.metrics import Metrics
 from terminal_service.session import Session, SessionSpec, State
 from terminal_service.sizes import Size, SizePolicy
 from terminal_service.terminal import Terminal
+from terminal_service.wish import Wish
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from terminal_service import wire
     from terminal_service.attachment import Attachment
+    from terminal_service.audience import Audience
 
 RETENTION = 65536
 
@@ -81,17 +87,19 @@ class House:
 def attach(terminal: Terminal, takes: int) -> Attachment:
     viewer = terminal.attach(
         Outlet(takes),
-        session_id="s",
-        client_id=f"c{takes}",
-        user="ann",
-        role="viewer",
-        is_owner=True,
-        mode="exact",
-        recover_from=0,
-        epoch=None,
-        tail_bytes=RETENTION,
-        window=RETENTION,
-        heartbeat_interval=60,
+        Wish(
+            session_id="s",
+            client_id=f"c{takes}",
+            user="ann",
+            role="viewer",
+            is_owner=True,
+            mode="exact",
+            recover_from=0,
+            epoch=None,
+            tail_bytes=RETENTION,
+            window=RETENTION,
+            heartbeat_interval=60,
+        ),
     )
     viewer.pump()
     return viewer
@@ -232,3 +240,35 @@ async def test_two_services_in_one_process_do_not_share_metrics() -> None:
     one.counters.sessions_created = 7
     assert scraped(Metrics(one))["terminal_sessions_created_total"] == 7
     assert scraped(Metrics(other))["terminal_sessions_created_total"] == 0
+
+
+async def test_what_is_copied_to_redis_is_counted_where_it_is() -> None:
+    figures = Figures(stored_bytes=5, commits=4, gap_bytes=3)
+    figures.failures["ReadOnlyError"] += 2
+    figures.ended["fenced"] += 1
+    samples = scraped(Metrics(House(), copied=figures))
+    assert samples["terminal_redis_stored_bytes_total"] == 5
+    assert samples["terminal_redis_commits_total"] == 4
+    assert samples["terminal_redis_gap_bytes_total"] == 3
+    assert samples["terminal_redis_failures_total{error_type=ReadOnlyError}"] == 2
+    assert samples["terminal_redis_copies_ended_total{reason=fenced}"] == 1
+    assert not any("redis" in name for name in scraped(Metrics(House())))
+
+
+@dataclass
+class Neighbour:
+    count: int = 3
+    shown: Sequence[Audience] = ()
+    guests_count: int = 5
+    mail_figures: MailFigures = field(default_factory=lambda: MailFigures(7, 700, 8, 800, resets=1))
+
+
+async def test_what_nodes_say_to_each_other_is_counted_where_there_are_several() -> None:
+    samples = scraped(Metrics(House(), node=Neighbour()))
+    assert samples["terminal_nodes"] == 3
+    assert samples["terminal_sessions_followed"] == 0
+    assert samples["terminal_viewers_elsewhere"] == 5
+    assert samples["terminal_node_mail_messages_total{direction=out}"] == 7
+    assert samples["terminal_node_mail_bytes_total{direction=in}"] == 800
+    assert samples["terminal_node_mail_resets_total"] == 1
+    assert "terminal_nodes" not in scraped(Metrics(House()))

@@ -225,8 +225,14 @@ def test_hosts_and_origins_are_made_canonical() -> None:
     assert read.allowed_origins == ("https://app.example.com", "http://a.example:8080", "tauri://localhost")
 
 
-def test_more_than_one_worker_is_refused_with_the_reason() -> None:
-    assert "Redis" in refusal({"WORKERS": "4"})
+@pytest.mark.platform("linux", "darwin")
+def test_more_than_one_worker_needs_redis_a_holder_for_each_and_ports() -> None:
+    redis = {"WORKERS": "4", "REDIS_URL": "redis://localhost"}
+    assert Settings.from_environment(redis).workers == 4
+    assert "REDIS_URL" in refusal({"WORKERS": "4"})
+    assert refusal({**redis, "HOLDER": "/run/holder"}).startswith("HOLDER='/run/holder' ")
+    assert Settings.from_environment({**redis, "PROMETHEUS_PORT": "65532"}).prometheus_port == 65532
+    assert refusal({**redis, "PROMETHEUS_PORT": "65533"}).startswith("PROMETHEUS_PORT=65533 ")
 
 
 def test_names_that_do_nothing_are_told(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_the_wheel_holds_every_file_of_the_four_packages(wheel: Path) -> None:
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert packed == on_disk
-    assert set(PACKAGES) == {"terminal_service", "transports", "replay", "backends"}
+    assert set(PACKAGES) == {"terminal_service", "transports", "nodes", "replay", "backends"}
 
 
 def test_every_module_of_the_installed_wheel_imports_and_nobody_else_provides_it(installed: Path) -> None:

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
+from nodes.errors import Away
 from terminal_service.policy import Identity, Role
 from transports import peers, problems
 from transports.connections import PEER_UID
@@ -68,7 +69,10 @@ class Authenticator:
         identity = None
         if self._tickets is not None and place is not None and role in _ROLES:
             wanted = None if role is None else Role(role)
-            identity = await self._tickets.redeem(fields.get(_TICKET, ""), place[1], wanted, head.one("origin"))
+            try:
+                identity = await self._tickets.redeem(fields.get(_TICKET, ""), place[1], wanted, head.one("origin"))
+            except Away as away:
+                raise Refusal(problems.build(503, "unavailable", str(away), headers=_RETRY)) from away
         if identity is None:
             raise _unauthenticated("ticket_invalid", "the ticket is used, too old or for something else; ask for one")
         return identity

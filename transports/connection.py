@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -14,12 +14,12 @@ from terminal_service.sizes import Size
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from terminal_service.attachment import Attachment
+    from terminal_service.audience import Audience
     from terminal_service.clock import Clock
-    from terminal_service.session import Session
     from terminal_service.settings import Settings
-    from terminal_service.terminal import Terminal
     from transports.channel import Channel
     from transports.codecs import Codec, SharedFrame
 
@@ -46,6 +46,39 @@ PAUSE_SECONDS = 0.0002
 log = structlog.get_logger()
 
 
+class Watched(Protocol):
+    """The session that is watched, wherever its program is."""
+
+    @property
+    def session_id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def ttl_seconds(self) -> float:
+        """How long it lives without activity."""
+        ...
+
+    @property
+    def ttl_watchers(self) -> set[Callable[[], None]]:
+        """Called when that has changed."""
+        ...
+
+    @property
+    def keepalive(self) -> bool:
+        """Whether being watched by somebody who may type is activity."""
+        ...
+
+    @property
+    def expires_at(self) -> float | None:
+        """When it ends without further activity, in wall-clock seconds; None once it has."""
+        ...
+
+    def bump(self, source: str) -> None:
+        """Note activity."""
+        ...
+
+
 class Connection:
     """Outlet of an attachment and listener of a channel, both of one viewer.
 
@@ -59,8 +92,8 @@ class Connection:
         frame: SharedFrame,
         *,
         is_plain: bool,
-        session: Session,
-        terminal: Terminal,
+        session: Watched,
+        terminal: Audience,
         settings: Settings,
         clock: Clock,
         loop: asyncio.AbstractEventLoop,
@@ -236,7 +269,7 @@ class Connection:
             case wire.Resize():
                 self._terminal.report_size(attachment, Size(message.rows, message.cols))
             case wire.Signal():
-                self._terminal.signal(message.name)
+                self._terminal.signal(message.name, attachment)
             case wire.Mode():
                 attachment.set_mode(message.mode)
             case wire.Ping():
@@ -336,7 +369,7 @@ class Connection:
     @property
     def _keeps_alive(self) -> bool:
         """Whether being here counts as activity of the session."""
-        return self._attachment is not None and self._attachment.is_writer and self._session.spec.keepalive
+        return self._attachment is not None and self._attachment.is_writer and self._session.keepalive
 
     @property
     def _beat_seconds(self) -> float:
@@ -353,7 +386,7 @@ class Connection:
                 session_id=self._session.session_id,
                 seq=self._terminal.log.head,
                 expires_at=self._session.expires_at,
-                viewers=len(self._terminal.attachments),
+                viewers=self._terminal.viewer_count,
             )
         )
         self._later("heartbeat", self._settings.heartbeat_interval, self._tell_heartbeat)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from terminal_service.terminal import Terminal
+    from terminal_service.audience import Audience
 
 CHUNK_BYTES = 64 * 1024
 
@@ -32,7 +32,7 @@ class Follower(Response):
 
     def __init__(
         self,
-        terminal: Terminal,
+        terminal: Audience,
         position: int,
         *,
         limit_bytes: int | None,

@@ -13,6 +13,7 @@ from fastapi import Depends, FastAPI, Request
 from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from terminal_service.fleet import Fleet
 from terminal_service.policy import Action
 from terminal_service.sessions import Sessions
 from transports import problems
@@ -85,16 +86,18 @@ class Front(BaseModel):
     service: str
     version: str
     status: str
-    active_sessions: int
+    active_sessions: int = Field(description="Of this node.")
+    nodes: int = Field(description="How many nodes there are, this one too.")
     endpoints: dict[str, str] = Field(description="Paths by what is found there.")
 
 
 class FrontRoutes:
     """The front page and the files of the web client."""
 
-    def __init__(self, sessions: Sessions, bundle: Bundle, version: str) -> None:
+    def __init__(self, sessions: Sessions, fleet: Fleet, bundle: Bundle, version: str) -> None:
         """Serve `bundle`; without an index in it the front page says how to build one."""
         self._sessions = sessions
+        self._fleet = fleet
         self._bundle = bundle
         self._version = version
 
@@ -146,12 +149,13 @@ class FrontRoutes:
         return found
 
     def _front(self) -> Front:
-        health = health_of(self._sessions)
+        health = health_of(self._sessions, self._fleet)
         return Front(
             service=SERVICE,
             version=self._version,
             status=health.status,
             active_sessions=health.active_sessions,
+            nodes=health.nodes,
             endpoints={
                 "rest_api": "/api/v1",
                 "websocket": "/ws/terminal/{session_id}",

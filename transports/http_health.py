@@ -1,12 +1,14 @@
 """The routes that tell how the service is: health and metrics."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from fastapi import Depends, FastAPI
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from terminal_service.fleet import Fleet
 from terminal_service.policy import Action
 from terminal_service.sessions import Sessions
 from transports.access import OnService
@@ -24,7 +26,9 @@ class Health(BaseModel):
     """Whether the service can serve."""
 
     status: Literal["healthy", "unhealthy"]
-    active_sessions: int
+    state: Literal["active", "draining"]
+    active_sessions: int = Field(description="Of this node.")
+    nodes: int = Field(description="How many nodes there are, this one too.")
     timestamp: float
     checks: dict[str, Check]
 
@@ -38,9 +42,10 @@ class Live(BaseModel):
 class HealthRoutes:
     """What is told about the service itself."""
 
-    def __init__(self, sessions: Sessions, render_metrics: Callable[[], tuple[bytes, str]]) -> None:
+    def __init__(self, sessions: Sessions, fleet: Fleet, render_metrics: Callable[[], tuple[bytes, str]]) -> None:
         """Tell about these; `render_metrics` gives the exposition and its content type, without blocking."""
         self._sessions = sessions
+        self._fleet = fleet
         self._render_metrics = render_metrics
 
     def add_to(self, api: FastAPI) -> None:
@@ -48,7 +53,7 @@ class HealthRoutes:
         for prefix, name in (("", ""), ("/api/v1", "V1")):
             self._add_health(api, prefix + "/health", self.health, f"health{name}", unhealthy=True)
             self._add_health(api, prefix + "/health/live", self.live, f"live{name}", unhealthy=False)
-            self._add_health(api, prefix + "/health/ready", self.health, f"ready{name}", unhealthy=True)
+            self._add_health(api, prefix + "/health/ready", self.ready, f"ready{name}", unhealthy=True)
         api.add_api_route(
             "/metrics",
             self.metrics,
@@ -79,8 +84,18 @@ class HealthRoutes:
 
     async def health(self, response: Response) -> Health:
         """Tell whether the service can serve: 200, or 503 with the checks that failed."""
-        health = health_of(self._sessions)
+        health = health_of(self._sessions, self._fleet)
         if health.status == "unhealthy":
+            response.status_code = 503
+        return health
+
+    async def ready(self, response: Response) -> Health:
+        """Tell whether the service takes new sessions: 200, or 503 with the checks that failed.
+
+        What drains does not, and serves those it has.
+        """
+        health = await self.health(response)
+        if health.state == "draining":
             response.status_code = 503
         return health
 
@@ -94,13 +109,15 @@ class HealthRoutes:
         return Response(body, headers={"Content-Type": content_type})
 
 
-def health_of(sessions: Sessions) -> Health:
+def health_of(sessions: Sessions, fleet: Fleet) -> Health:
     """Return how the service is now."""
-    checks = {"sessions": _check_sessions(sessions), "storage": _check_storage(sessions)}
+    checks = {"sessions": _check_sessions(sessions), "storage": _check_storage(sessions), "nodes": _check_nodes(fleet)}
     can_serve = all(check.status != "failed" for check in checks.values())
     return Health(
         status="healthy" if can_serve else "unhealthy",
+        state="draining" if sessions.draining.is_on else "active",
         active_sessions=sessions.living_count,
+        nodes=len(fleet.registry.nodes()),
         timestamp=sessions.clock.wall(),
         checks=checks,
     )
@@ -111,13 +128,23 @@ def _check_sessions(sessions: Sessions) -> Check:
         return Check(status="failed", detail="the service is shutting down")
     if not sessions.ready.is_set():
         return Check(status="failed", detail="the service is starting")
+    if sessions.draining.is_on:
+        return Check(status="degraded", detail=f"draining: no new sessions, {sessions.living_count} left")
     living, limit = sessions.living_count, sessions.settings.max_sessions
     # Full is no failure: those that exist are served, and taking the service away would harm them.
     return Check(status="degraded" if living >= limit else "ok", detail=f"{living} of {limit}")
 
 
+def _check_nodes(fleet: Fleet) -> Check:
+    if fleet.registry.trouble is not None:  # what this node has is served all the same; why is in the log, not for all
+        return Check(status="degraded", detail="other nodes cannot be seen at the moment")
+    return Check(status="ok", detail=str(len(fleet.registry.nodes())))
+
+
 def _check_storage(sessions: Sessions) -> Check:
     unstored = sessions.unstored_count
     if unstored:
-        return Check(status="degraded", detail=f"{unstored} sessions are not kept as they should be")
+        since = sessions.unstored_since
+        begun = "" if since is None else f" since {datetime.fromtimestamp(since, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return Check(status="degraded", detail=f"{unstored} sessions are not kept as they should be{begun}")
     return Check(status="ok", detail="output is kept")

@@ -3,7 +3,9 @@
 from fastapi import Depends, FastAPI, Request
 from pydantic import BaseModel, Field
 
+from nodes.base import NodeState
 from terminal_service.errors import Forbidden
+from terminal_service.fleet import Fleet
 from terminal_service.policy import Action
 from terminal_service.sessions import Sessions
 from transports.access import OnService, identity_of
@@ -15,7 +17,10 @@ class BackendView(BaseModel):
     """Somewhere to run a session."""
 
     name: str
-    shells: list[str] = Field(description="Those that are installed there; the first is used where none is named.")
+    shells: list[str] = Field(
+        description="Those that are installed there; the first is used where none is named. None: they are not known "
+        "to the node that is asked."
+    )
 
 
 class Options(BaseModel):
@@ -32,9 +37,10 @@ class Options(BaseModel):
 class OptionRoutes:
     """What can be asked for."""
 
-    def __init__(self, sessions: Sessions) -> None:
-        """Tell what these can be."""
+    def __init__(self, sessions: Sessions, fleet: Fleet) -> None:
+        """Tell what these can be, here and at other nodes."""
         self._sessions = sessions
+        self._fleet = fleet
 
     def add_to(self, api: FastAPI) -> None:
         """Add the route."""
@@ -56,6 +62,9 @@ class OptionRoutes:
         if identity is None:
             raise Forbidden(Action.CREATE.value)
         shells = await self._sessions.shells(identity.user)
+        for _, node in sorted(self._fleet.registry.nodes().items()):
+            if node.state is NodeState.ACTIVE:
+                shells |= {backend: [] for backend in node.backends if backend not in shells}
         return Options.model_validate(
             {
                 "backends": [{"name": name, "shells": found} for name, found in shells.items()],

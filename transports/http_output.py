@@ -6,13 +6,14 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Query
 from starlette.responses import Response
 
+from terminal_service.audience import Audience
 from terminal_service.errors import LimitReached
 from terminal_service.policy import Action
 from terminal_service.session import Session
 from terminal_service.sessions import Sessions
-from terminal_service.terminal import Terminal
+from terminal_service.shadow import Shadow
 from transports import problems, ranges
-from transports.access import Found, OnSession
+from transports.access import Finder, FoundAnywhere, OnSession
 from transports.follower import Follower
 from transports.heads import Refusal
 from transports.http_sessions import PREFIX
@@ -52,9 +53,10 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 class OutputRoutes:
     """Output over plain HTTP."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, finder: Finder) -> None:
         """Serve the output of these."""
         self._sessions = sessions
+        self._finder = finder
         self._followers: Counter[str] = Counter()
 
     def add_to(self, api: FastAPI) -> None:
@@ -66,14 +68,14 @@ class OutputRoutes:
             operation_id="readOutput",
             summary="Read or follow the output",
             tags=["terminals"],
-            dependencies=[Depends(OnSession(self._sessions, Action.READ_OUTPUT))],
+            dependencies=[Depends(OnSession(self._finder, Action.READ_OUTPUT, anywhere=True))],
             response_class=Response,
-            responses={**_ANSWERS, **refusals(404, 409, 410, 416, 422, 429)},
+            responses={**_ANSWERS, **refusals(404, 409, 410, 416, 422, 429, 503)},
         )
 
     async def read(
         self,
-        session: Found,
+        session: FoundAnywhere,
         *,
         start: Annotated[int, Query(alias="from", ge=0, le=_MAX_POSITION, description="The position to begin at.")] = 0,
         limit: Annotated[
@@ -109,7 +111,7 @@ class OutputRoutes:
             return self._follow(session, terminal, begin, limit)
         return _range(terminal, begin, min(limit or RANGE_BYTES, RANGE_BYTES_LIMIT))
 
-    def _follow(self, session: Session, terminal: Terminal, begin: Start, limit: int | None) -> Response:
+    def _follow(self, session: Session | Shadow, terminal: Audience, begin: Start, limit: int | None) -> Response:
         most = self._sessions.settings.max_viewers_per_session
         key = session.session_id
         if self._followers[key] >= most:
@@ -129,7 +131,7 @@ class OutputRoutes:
             del self._followers[key]
 
 
-def _terminal(session: Session) -> Terminal:
+def _terminal(session: Session | Shadow) -> Audience:
     if session.terminal is not None:
         return session.terminal
     if session.is_living:
@@ -137,7 +139,7 @@ def _terminal(session: Session) -> Terminal:
     raise Refusal(problems.build(410, "output_lost", f"there is no output that could be read: {session.end_reason}"))
 
 
-def _begin(terminal: Terminal, asked: int, epoch: str | None, *, strict: bool) -> Start:
+def _begin(terminal: Audience, asked: int, epoch: str | None, *, strict: bool) -> Start:
     log = terminal.log
     start = starting_point(log, asked, epoch)
     if start is None:
@@ -151,7 +153,7 @@ def _begin(terminal: Terminal, asked: int, epoch: str | None, *, strict: bool) -
     return start
 
 
-def _unsatisfiable(terminal: Terminal, code: str, detail: str) -> Refusal:
+def _unsatisfiable(terminal: Audience, code: str, detail: str) -> Refusal:
     log = terminal.log
     told = {
         "Content-Range": f"bytes */{log.head}",
@@ -163,7 +165,7 @@ def _unsatisfiable(terminal: Terminal, code: str, detail: str) -> Refusal:
     return Refusal(problems.build(416, code, detail, headers=headers))
 
 
-def _range(terminal: Terminal, begin: Start, limit: int) -> Response:
+def _range(terminal: Audience, begin: Start, limit: int) -> Response:
     """Return the bytes as they are now: 200 if these are all there ever were, or none; else 206 (RFC 9110, 15.3.7)."""
     log = terminal.log
     end = min(begin.position + limit, log.head)

@@ -1,8 +1,8 @@
 """The routes that open, list, show, change and end sessions."""
 
-import asyncio
 import base64
 import binascii
+import math
 from typing import Annotated, Literal
 from urllib.parse import urlencode
 
@@ -10,20 +10,20 @@ from fastapi import Depends, FastAPI, Query, Request, Response
 from pydantic import StringConstraints
 
 from terminal_service.errors import Forbidden, InvalidRequest, SessionOver
+from terminal_service.fleet import Fleet
 from terminal_service.policy import Action, Decision, decide
 from terminal_service.session import Session, SessionSpec
 from terminal_service.sessions import Sessions
 from terminal_service.settings import Settings
 from terminal_service.sizes import Size, SizePolicy
-from transports.access import Found, OnService, OnSession, identity_of
+from transports.access import Finder, Found, OnService, OnSession, identity_of
+from transports.listing import Listing, Wanted
 from transports.models import LABELS_LIMIT, ChangeSession, CreateSession, UserId
 from transports.openapi import IDEMPOTENT, JSON_ONLY, header, refusals
 from transports.views import KeptAlive, SessionView, view_of
 
 PREFIX = "/api/v1/sessions"
 PAGE_LIMIT = 1000
-TURN_SECONDS = 0.002
-"""How long a list is made before others get their turn."""
 
 StateName = Literal["pending", "preparing", "running", "ending", "ended", "error", "lost", "living", "all"]
 Labels = Annotated[
@@ -43,15 +43,22 @@ States = Annotated[
     ),
 ]
 Limit = Annotated[int, Query(ge=1, le=PAGE_LIMIT)]
+_LIST_HEADERS = {
+    "Link": header('`<…>; rel="next"` if there are more', "string"),
+    "X-Incomplete": header("`true` if sessions of other nodes are missing, as they cannot be asked for now", "string"),
+}
 Cursor = Annotated[str | None, Query(max_length=200, description="From the `Link` header of the page before.")]
 
 
 class SessionRoutes:
     """Sessions as resources."""
 
-    def __init__(self, sessions: Sessions) -> None:
-        """Serve these."""
+    def __init__(self, sessions: Sessions, finder: Finder, fleet: Fleet) -> None:
+        """Serve these; lists are of the whole fleet's."""
         self._sessions = sessions
+        self._finder = finder
+        self._node = fleet.registry.node_id
+        self._listing = Listing(sessions, fleet)
 
     def add_to(self, api: FastAPI) -> None:
         """Add the routes."""
@@ -78,10 +85,8 @@ class SessionRoutes:
             summary="List sessions",
             tags=["sessions"],
             dependencies=[Depends(OnService(Action.LIST))],
-            responses={
-                200: {"headers": {"Link": header('`<…>; rel="next"` if there are more', "string")}},
-                **refusals(422),
-            },
+            response_model=list[SessionView],
+            responses={200: {"headers": _LIST_HEADERS}, **refusals(422)},
         )
         api.add_api_route(
             one,
@@ -90,8 +95,8 @@ class SessionRoutes:
             operation_id="readSession",
             summary="Show a session",
             tags=["sessions"],
-            dependencies=[Depends(OnSession(self._sessions, Action.READ))],
-            responses=refusals(404, 422),
+            dependencies=[Depends(OnSession(self._finder, Action.READ))],
+            responses=refusals(404, 422, 503),
         )
         api.add_api_route(
             one,
@@ -100,8 +105,8 @@ class SessionRoutes:
             operation_id="changeSession",
             summary="Change a session",
             tags=["sessions"],
-            dependencies=[Depends(OnSession(self._sessions, Action.UPDATE)), JSON_ONLY, IDEMPOTENT],
-            responses=refusals(404, 409, 422, body=True),
+            dependencies=[Depends(OnSession(self._finder, Action.UPDATE)), JSON_ONLY, IDEMPOTENT],
+            responses=refusals(404, 409, 422, 503, body=True),
         )
         api.add_api_route(
             one,
@@ -111,8 +116,8 @@ class SessionRoutes:
             operation_id="endSession",
             summary="End a session",
             tags=["sessions"],
-            dependencies=[Depends(OnSession(self._sessions, Action.END)), IDEMPOTENT],
-            responses=refusals(404, 422, body=True),
+            dependencies=[Depends(OnSession(self._finder, Action.END)), IDEMPOTENT],
+            responses=refusals(404, 422, 503, body=True),
         )
         api.add_api_route(
             one + "/keepalive",
@@ -121,8 +126,8 @@ class SessionRoutes:
             operation_id="keepSessionAlive",
             summary="Keep a session alive",
             tags=["sessions"],
-            dependencies=[Depends(OnSession(self._sessions, Action.KEEPALIVE)), IDEMPOTENT],
-            responses=refusals(404, 409, 422, body=True),
+            dependencies=[Depends(OnSession(self._finder, Action.KEEPALIVE)), IDEMPOTENT],
+            responses=refusals(404, 409, 422, 503, body=True),
         )
 
     async def create(self, wanted: CreateSession, request: Request, response: Response) -> SessionView:
@@ -131,7 +136,7 @@ class SessionRoutes:
             _spec(wanted, self._sessions.settings), self._owner(request, wanted.user_id)
         )
         response.headers["Location"] = f"{request.scope.get('root_path', '')}{PREFIX}/{session.session_id}"
-        return view_of(session)
+        return view_of(session, self._node)
 
     def _owner(self, request: Request, user_id: str | None) -> str:
         identity = identity_of(request)
@@ -142,47 +147,30 @@ class SessionRoutes:
     async def page(
         self,
         request: Request,
-        response: Response,
         *,
         user_id: Annotated[UserId | None, Query(description="Only this user's.")] = None,
         label: Labels,
         state: States,
         limit: Limit = PAGE_LIMIT,
         cursor: Cursor = None,
-    ) -> list[SessionView]:
+    ) -> Response:
         """List the sessions you may know of, oldest first: an array, and a `Link` to the next page if there is one.
 
-        Those that have ended are listed for as long as they can be read, if they are asked for by `state`.
+        Those that have ended are listed for as long as they can be read, if they are asked for by `state`. A session
+        of another node is shown as it was some seconds ago.
         """
-        identity = identity_of(request)
-        after = _read_cursor(cursor)
-        wanted = [_read_label(each) for each in label]
-        found = [
-            session
-            for session in sorted(self._sessions.all(), key=_place)
-            if decide(identity, Action.READ, session.owner) is Decision.ALLOW
-            and (user_id is None or session.owner == user_id)
-            and _has_state(session, state)
-            and all(_has_label(session, *each) for each in wanted)
-            and (after is None or _place(session) > after)
-        ]
-        if len(found) > limit:
-            response.headers["Link"] = f'<{_next_page(request, found[limit - 1])}>; rel="next"'
-        return await self._views(found[:limit])
-
-    async def _views(self, found: list[Session]) -> list[SessionView]:
-        clock = self._sessions.clock
-        views, turn_began = [], clock.monotonic()
-        for session in found:
-            views.append(view_of(session))
-            if clock.monotonic() - turn_began > TURN_SECONDS:
-                await asyncio.sleep(0)
-                turn_began = clock.monotonic()
-        return views
+        wanted = Wanted(identity_of(request), user_id, [_read_label(each) for each in label], state)
+        page = await self._listing.page(wanted, after=_read_cursor(cursor), limit=limit)
+        headers = {}
+        if page.next is not None:
+            headers["Link"] = f'<{_next_page(request, page.next)}>; rel="next"'
+        if not page.is_complete:
+            headers["X-Incomplete"] = "true"
+        return Response(page.body(), headers=headers, media_type="application/json")
 
     async def read(self, session: Found) -> SessionView:
         """Show a session, living or ended."""
-        return view_of(session)
+        return view_of(session, self._node)
 
     async def change(self, session: Found, changes: ChangeSession) -> SessionView:
         """Change what is given. A new `ttl_seconds` counts from now."""
@@ -197,7 +185,7 @@ class SessionRoutes:
             ttl_seconds=ttl_seconds if "ttl_seconds" in given else None,
             size_policy=policy if "size_policy" in given else None,
         )
-        return view_of(session)
+        return view_of(session, self._node)
 
     async def end(self, session: Found) -> None:
         """End the session and its whole process tree; answers when both are gone. Repeating it is harmless."""
@@ -261,10 +249,6 @@ def _merged(session: Session, changes: ChangeSession) -> dict[str, str]:
 # -- lists
 
 
-def _has_state(session: Session, names: list[StateName]) -> bool:
-    return "all" in names or session.state.value in names or ("living" in names and session.is_living)
-
-
 def _read_label(text: str) -> tuple[str, str | None]:
     name, equals, value = text.partition("=")
     if not name:
@@ -272,17 +256,8 @@ def _read_label(text: str) -> tuple[str, str | None]:
     return name, value if equals else None
 
 
-def _has_label(session: Session, name: str, value: str | None) -> bool:
-    return name in session.labels if value is None else session.labels.get(name) == value
-
-
-def _place(session: Session) -> tuple[float, str]:
-    """Return where a session stands in every list; it never changes."""
-    return session.created_at, session.session_id
-
-
-def _next_page(request: Request, last: Session) -> str:
-    created_at, session_id = _place(last)
+def _next_page(request: Request, last: tuple[float, str]) -> str:
+    created_at, session_id = last
     cursor = base64.urlsafe_b64encode(f"{created_at!r} {session_id}".encode()).decode().rstrip("=")
     kept = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
     return f"{request.scope.get('root_path', '')}{PREFIX}?{urlencode([*kept, ('cursor', cursor)])}"
@@ -294,6 +269,9 @@ def _read_cursor(cursor: str | None) -> tuple[float, str] | None:
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
         created_at, session_id = text.split(" ", 1)
-        return float(created_at), session_id
+        place = float(created_at), session_id
     except (binascii.Error, ValueError) as error:
         raise InvalidRequest("cursor", "not one that this service gave") from error
+    if not math.isfinite(place[0]):
+        raise InvalidRequest("cursor", "not one that this service gave")
+    return place

@@ -14,7 +14,7 @@ from terminal_service.sessions import Sessions
 from terminal_service.sizes import Size
 from terminal_service.terminal import Terminal
 from transports import problems
-from transports.access import Found, OnSession
+from transports.access import Finder, Found, OnSession
 from transports.allowance import Allowance
 from transports.bodies import LIMIT_BYTES
 from transports.heads import Refusal
@@ -41,9 +41,10 @@ _INPUT_BODY: dict[str, Any] = {
 class TerminalRoutes:
     """What can be done to a terminal without being attached to it."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, finder: Finder) -> None:
         """Serve the terminals of these."""
         self._sessions = sessions
+        self._finder = finder
         self._allowances: WeakKeyDictionary[Session, Allowance] = WeakKeyDictionary()
 
     def add_to(self, api: FastAPI) -> None:
@@ -56,8 +57,8 @@ class TerminalRoutes:
             operation_id="resizeSession",
             summary="Set the size",
             tags=["terminals"],
-            dependencies=[Depends(OnSession(self._sessions, Action.RESIZE)), JSON_ONLY, IDEMPOTENT],
-            responses=refusals(404, 409, 422, body=True),
+            dependencies=[Depends(OnSession(self._finder, Action.RESIZE)), JSON_ONLY, IDEMPOTENT],
+            responses=refusals(404, 409, 422, 503, body=True),
         )
         api.add_api_route(
             one + "/input",
@@ -67,8 +68,8 @@ class TerminalRoutes:
             operation_id="sendInput",
             summary="Send input",
             tags=["terminals"],
-            dependencies=[Depends(OnSession(self._sessions, Action.INPUT)), IDEMPOTENT],
-            responses=refusals(404, 409, 422, 429, body=True),
+            dependencies=[Depends(OnSession(self._finder, Action.INPUT)), IDEMPOTENT],
+            responses=refusals(404, 409, 422, 429, 503, body=True),
             openapi_extra=_INPUT_BODY,
         )
         api.add_api_route(
@@ -78,8 +79,8 @@ class TerminalRoutes:
             operation_id="sendSignal",
             summary="Send a signal",
             tags=["terminals"],
-            dependencies=[Depends(OnSession(self._sessions, Action.SIGNAL)), JSON_ONLY, IDEMPOTENT],
-            responses=refusals(404, 409, 422, body=True),
+            dependencies=[Depends(OnSession(self._finder, Action.SIGNAL)), JSON_ONLY, IDEMPOTENT],
+            responses=refusals(404, 409, 422, 503, body=True),
         )
 
     async def resize(self, session: Found, size: Resize) -> Resized:

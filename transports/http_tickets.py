@@ -5,9 +5,8 @@ from pydantic import BaseModel, Field
 
 from terminal_service.errors import Forbidden
 from terminal_service.policy import Action, Decision, Role, attach_action, decide
-from terminal_service.sessions import Sessions
 from terminal_service.tickets import LIFE_SECONDS, Tickets, Use
-from transports.access import Found, OnSession, identity_of
+from transports.access import Finder, Found, OnSession, identity_of
 from transports.http_sessions import PREFIX
 from transports.models import AskTicket, TicketRole
 from transports.openapi import JSON_ONLY, refusals
@@ -24,9 +23,9 @@ class TicketView(BaseModel):
 class TicketRoutes:
     """Tickets for the sessions that somebody may attach to."""
 
-    def __init__(self, sessions: Sessions, tickets: Tickets) -> None:
+    def __init__(self, finder: Finder, tickets: Tickets) -> None:
         """Give out `tickets`; the guard takes them back."""
-        self._sessions = sessions
+        self._finder = finder
         self._tickets = tickets
 
     def add_to(self, api: FastAPI) -> None:
@@ -39,8 +38,8 @@ class TicketRoutes:
             operation_id="createTicket",
             summary="Get a ticket to attach with",
             tags=["terminals"],
-            dependencies=[Depends(OnSession(self._sessions, Action.ATTACH_READER)), JSON_ONLY],
-            responses=refusals(404, 422, 429, body=True),
+            dependencies=[Depends(OnSession(self._finder, Action.ATTACH_READER)), JSON_ONLY],
+            responses=refusals(404, 422, 429, 503, body=True),
         )
 
     async def issue(self, session: Found, request: Request, wanted: AskTicket | None = None) -> TicketView:

@@ -106,7 +106,7 @@ class Idempotency:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or repeat what was answered to the same one."""
-        key = _key(scope)
+        key = idempotency_key(scope)
         identity = scope.get("state", {}).get("identity")
         if key is None or identity is None or not self._is_repeatable(scope):
             await self._app(scope, receive, send)
@@ -130,7 +130,7 @@ class Idempotency:
             answers.settle(key, self._clock.monotonic())
 
 
-def _key(scope: Scope) -> bytes | None:
+def idempotency_key(scope: Scope) -> bytes | None:
     """Return the key of a mutation; one that is malformed is left to the route, which refuses it."""
     if scope["type"] != "http" or scope["method"] not in _MUTATIONS:
         return None

@@ -18,6 +18,9 @@ Terminals that survive any disconnect. Open a session here, attach over WebSocke
 
 Every refusal is a problem document (RFC 9457) with a stable `code`; wrong input names the field. Mutations may
 carry an `Idempotency-Key`: the same request with the same key is carried out once, and answered again for 24 hours.
+
+Any node of the service answers for every session. 503 `node_unreachable`: the node that has the session has not
+answered; what was asked may have been done or not, and the same key makes it safe to repeat, at any node.
 """
 
 PROBLEM_TYPE = "application/problem+json"

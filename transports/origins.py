@@ -78,7 +78,7 @@ def is_preflight(head: Head) -> bool:
 
 
 _READ_HEADERS = (
-    *(b"Content-Range", b"Date", b"Idempotency-Replayed", b"Link", b"Location", b"Retry-After"),
+    *(b"Content-Range", b"Date", b"Idempotency-Replayed", b"Link", b"Location", b"Retry-After", b"X-Incomplete"),
     *(b"X-Terminal-From", b"X-Terminal-Head", b"X-Terminal-First", b"X-Terminal-Epoch", b"X-Terminal-Lost-Bytes"),
 )
 

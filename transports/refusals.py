@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 
 from terminal_service.errors import (
+    Draining,
     Forbidden,
     InvalidRequest,
     LimitReached,
@@ -36,6 +37,7 @@ STATUSES: Mapping[type[ServiceError], int] = MappingProxyType(
         SessionOver: 409,
         Forbidden: 403,
         LimitReached: 429,
+        Draining: 503,
         Restarting: 503,
         Unavailable: 503,
     }

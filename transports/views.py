@@ -62,6 +62,7 @@ class SessionView(BaseModel):
     """A session. `seq` is the end of its output, `first` the oldest position kept."""
 
     session_id: str
+    node: str = Field(description="The node of the service that has it; any node serves it.")
     websocket_url: str
     shell: str
     command: list[str] | None
@@ -134,14 +135,20 @@ class SignalSent(BaseModel):
     name: str
 
 
-def view_of(session: Session) -> SessionView:
-    """Return what is shown of a session."""
+def describe(session: Session, node: str) -> bytes:
+    """Return what is shown of a session of a node, as JSON."""
+    return view_of(session, node).model_dump_json().encode()
+
+
+def view_of(session: Session, node: str) -> SessionView:
+    """Return what is shown of a session of a node."""
     terminal = session.terminal
     log = terminal.log if terminal else None
     size = terminal.size if terminal else session.spec.size
     ended = terminal.end_message() if terminal else None
     return SessionView(
         session_id=session.session_id,
+        node=node,
         websocket_url=f"/ws/terminal/{session.session_id}",
         shell=session.shell,
         command=list(session.spec.command) if session.spec.command else None,

@@ -10,10 +10,20 @@ from urllib.parse import parse_qsl
 from weakref import WeakKeyDictionary
 
 from terminal_service import wire
-from terminal_service.errors import Forbidden, InvalidRequest, Restarting, ServiceError, SessionOver, UnknownSession
+from terminal_service.errors import (
+    Forbidden,
+    InvalidRequest,
+    Restarting,
+    ServiceError,
+    SessionOver,
+    Unavailable,
+    UnknownSession,
+)
 from terminal_service.policy import Decision, Role, attach_action, decide
 from terminal_service.recovery import TERMINAL_ID
+from terminal_service.wish import Wish
 from transports import problems
+from transports.access import knows
 from transports.channel import EXTENSION
 from transports.codecs import SUBPROTOCOLS, SharedFrame, make_codec
 from transports.connection import Connection
@@ -23,12 +33,13 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
+    from terminal_service.audience import Audience
     from terminal_service.clock import Clock
     from terminal_service.policy import Identity
     from terminal_service.session import Session
-    from terminal_service.sessions import Sessions
     from terminal_service.settings import Settings
-    from terminal_service.terminal import Terminal
+    from terminal_service.shadow import Shadow
+    from transports.access import Find
     from transports.channel import Channel
     from transports.codecs import Codec
     from transports.problems import Problem
@@ -38,13 +49,14 @@ POLICY_VIOLATION = 1008
 
 CLOSE_CODES: dict[type[ServiceError], int] = {
     Restarting: 1012,
+    Unavailable: 1013,
     InvalidRequest: 4400,
     Forbidden: 4403,
     UnknownSession: 4404,
     SessionOver: 4410,
 }
 OTHERWISE_CLOSE_CODE = 4429
-"""LimitReached; Unavailable does not happen to a viewer."""
+"""LimitReached."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +112,12 @@ class TerminalSocket:
     a browser shows its page neither the status nor the body of a failed handshake.
     """
 
-    def __init__(self, sessions: Sessions, settings: Settings, clock: Clock) -> None:
-        """Serve the terminals of `sessions`."""
-        self._sessions = sessions
+    def __init__(self, find: Find, settings: Settings, clock: Clock) -> None:
+        """Serve the terminals of the sessions that `find` finds, on this node or another."""
+        self._find_session = find
         self._settings = settings
         self._clock = clock
-        self._frames: WeakKeyDictionary[Terminal, dict[str, SharedFrame]] = WeakKeyDictionary()
+        self._frames: WeakKeyDictionary[Audience, dict[str, SharedFrame]] = WeakKeyDictionary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one viewer until its connection ends."""
@@ -120,14 +132,14 @@ class TerminalSocket:
         codec = make_codec(subprotocol, control=fields.get("control") == "1")
         try:
             request = read_request(fields, self._settings.tail_bytes)
-            self._attach(channel, scope, codec, request, is_plain=subprotocol is None)
+            await self._attach(channel, scope, codec, request, is_plain=subprotocol is None)
         except ServiceError as error:
             self._refuse(channel, codec, error, is_plain=subprotocol is None)
         await receive()  # websocket.disconnect: the connection has ended, and was detached by its own callback
 
-    def _attach(self, channel: Channel, scope: Scope, codec: Codec, request: Request, *, is_plain: bool) -> None:
+    async def _attach(self, channel: Channel, scope: Scope, codec: Codec, request: Request, *, is_plain: bool) -> None:
         identity: Identity = scope["state"]["identity"]
-        session, terminal = self._find(scope["path_params"])
+        session, terminal = await self._find(scope["path_params"], identity)
         role = self._role(identity, session, request.role)
         connection = Connection(
             channel,
@@ -140,8 +152,7 @@ class TerminalSocket:
             clock=self._clock,
             loop=asyncio.get_running_loop(),
         )
-        attachment = terminal.attach(
-            connection,
+        wish = Wish(
             session_id=session.session_id,
             client_id=request.client_id,
             user=identity.user,
@@ -154,17 +165,17 @@ class TerminalSocket:
             window=self._settings.flow_control_window_size,
             heartbeat_interval=self._settings.heartbeat_interval,
         )
-        connection.start(attachment)
+        connection.start(await session.attach(connection, wish))
 
-    def _find(self, params: dict[str, str]) -> tuple[Session, Terminal]:
-        session = self._sessions.get(params["session_id"])
+    async def _find(self, params: dict[str, str], identity: Identity) -> tuple[Session | Shadow, Audience]:
+        session = await self._find_session(params["session_id"], knows(identity))
         if params.get("terminal_id", TERMINAL_ID) != TERMINAL_ID:
             raise UnknownSession(session.session_id)
         if session.terminal is None:
-            raise SessionOver(session.session_id, session.end_reason or session.state.value)
+            raise SessionOver(session.session_id, session.end_reason or "not started")
         return session, session.terminal
 
-    def _role(self, identity: Identity, session: Session, wanted: Role | None) -> Role:
+    def _role(self, identity: Identity, session: Session | Shadow, wanted: Role | None) -> Role:
         role = wanted or identity.role or Role.WRITER
         decision = decide(identity, attach_action(role), session.owner)
         if decision is Decision.HIDE:

@@ -107,7 +107,7 @@ async def test_a_sink_that_pauses_in_the_middle_of_reading_gets_no_more(local: T
     await terminal.type(b"\n")
     await sink.until_size(100_001)
     stopped = len(sink.output)
-    assert stopped < 110_000
+    assert stopped < 100_000 + 64 * 1024  # one read more
     other = await local.run("head", "-c", "300000", "/dev/zero")  # what another terminal is read meanwhile
     assert (await other.wait()).code == 0
     assert len(sink.output) == stopped
@@ -234,8 +234,8 @@ async def test_the_interrupt_key_discards_what_was_typed_before_it(local: Termin
     terminal = await local.run("bash", "-c", script)
     await terminal.sink.until(b"ready")
     await terminal.type(b"never to be read")
-    assert terminal.pty.interrupt()
-    await terminal.sink.until(b"interrupted")
+    # bash runs a trap after the command, not within it: a signal just before it reads waits for the next one.
+    await wait_until(lambda: terminal.pty.interrupt() and b"interrupted" in terminal.output, description="the trap")
     await terminal.type(b"what came after\r")
     assert (await terminal.wait()).code == 0
     assert b"[what came after]" in terminal.output

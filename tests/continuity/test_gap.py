@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replay.memory import MemoryStore
+from support.alone import publisher_of_one
 from support.same import assert_same
 from support.scripted import HandClock, ScriptedBackend, Stage, Viewer, attach
 from support.service import Service
@@ -58,6 +59,7 @@ def make_sessions(backend: ScriptedBackend) -> Sessions:
         backends={"scripted": backend},
         store=MemoryStore(),
         records=MemoryRecords(),
+        publisher=publisher_of_one(HandClock().clock),
         clock=HandClock().clock,
         counters=Counters(),
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from backends.base import ExitStatus
 from replay.memory import MemoryStore
+from support.alone import publisher_of_one
 from support.scripted import HandClock, ScriptedBackend, Stage
 from terminal_service.counters import Counters
 from terminal_service.records import MemoryRecords
@@ -37,6 +38,7 @@ def test_a_record_that_is_saved_late_brings_no_forgotten_session_back() -> None:
             backends={"scripted": backend},
             store=MemoryStore(),
             records=records,
+            publisher=publisher_of_one(clock.clock),
             clock=clock.clock,
             counters=Counters(),
         )

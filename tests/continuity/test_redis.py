@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,8 @@ async def test_output_is_in_redis_and_gone_with_its_session(tmp_path: Path) -> N
             for key in redis.call("KEYS", "*"):
                 assert 0 < redis.call("PTTL", key) <= 3600_000
             await service.delete(session)
-            await wait_until(lambda: redis.call("DBSIZE") == 0, description="nothing left in Redis")
+            left = f"*{session}*"
+            await wait_until(lambda: redis.call("KEYS", left) == [], description="nothing of it left in Redis")
 
 
 async def _equals(url: str, session_id: str, expected: bytes) -> bool:
@@ -95,6 +97,7 @@ async def test_without_redis_a_program_waits_when_the_spool_is_full_and_everybod
         health = (await service.http.get("/health")).json()
         assert health["status"] == "healthy"
         assert health["checks"]["storage"]["status"] == "degraded"
+        assert re.search(r"since 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$", health["checks"]["storage"]["detail"])
         info = await service.info(session)
         assert info["storage"]["durable"] is False
         assert "Redis" in info["storage"]["reason"]
@@ -107,6 +110,11 @@ async def test_without_redis_a_program_waits_when_the_spool_is_full_and_everybod
             await wait_until(lambda: _ends_with(redis.url, session, b"DONE\r\n"), description="all of it in Redis")
             metrics = (await service.http.get("/metrics")).text
             assert "terminal_log_backlog_bytes 0.0" in metrics
+            assert re.search(r"(?m)^terminal_redis_failures_total{error_type=\"ConnectionError\"} [1-9]", metrics)
+            stored = re.search(r"(?m)^terminal_redis_stored_bytes_total (\S+)$", metrics)
+            assert stored is not None
+            assert BEYOND_SPOOL - (5 << 20) < float(stored.group(1)) <= BEYOND_SPOOL + len(b"DONE\r\n")
+            assert "terminal_redis_gap_bytes_total 0.0" in metrics
         finally:
             redis.kill()
 

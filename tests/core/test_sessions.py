@@ -14,8 +14,7 @@ from support.manual import CollectingOutlet, of
 from support.wait import wait_until
 from terminal_service import wire
 from terminal_service.errors import SessionOver, UnknownSession
-from terminal_service.session import State
-from terminal_service.sessions import FAREWELL_SECONDS
+from terminal_service.session import FAREWELL_SECONDS, State
 
 if TYPE_CHECKING:
     from pathlib import Path

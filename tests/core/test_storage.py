@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -60,6 +61,7 @@ import asyncio, sys
 from pathlib import Path
 from backends.echo import EchoBackend
 from replay.file import FileStore
+from support.alone import publisher_of_one
 from terminal_service import logs
 from terminal_service.clock import Clock
 from terminal_service.counters import Counters
@@ -73,7 +75,8 @@ async def main(directory):
     records = FileRecords(directory)
     sessions = Sessions(
         settings=Settings(state_dir=directory.parent), backends={"echo": EchoBackend()},
-        store=FileStore(directory), records=records, clock=Clock(), counters=Counters(),
+        store=FileStore(directory), records=records,
+        publisher=publisher_of_one(Clock()), clock=Clock(), counters=Counters(),
     )
     running = asyncio.get_running_loop().create_task(sessions.run())
     await sessions.ready.wait()
@@ -97,7 +100,8 @@ def killed(directory: Path) -> tuple[str, str]:
     """Leave what a service leaves that was killed: one session that was alive, one that had ended."""
     command = [sys.executable, "-c", VICTIM, str(directory)]
     root = Path(__file__).parents[2]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as victim:
+    environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root, env=environment) as victim:
         assert victim.stdout is not None
         alive, ended = victim.stdout.readline().split()
         victim.send_signal(signal.SIGKILL)

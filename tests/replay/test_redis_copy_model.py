@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from replay.file import FileStore
 from replay.log import MINIMUM_RETENTION_BYTES, Event
 from replay.redis_copy import Copy, State
-from replay.redis_reader import Chunk, Hole, parse_entry
+from replay.redis_reader import Chunk, Hole, parse_entry, parse_facts
 from replay.redis_scripts import Answer
 from support.redis_server import RedisServer
 
@@ -126,7 +126,10 @@ class CopyMachine(RuleBasedStateMachine):
         assert data[len(data) - (log.head - log.first) :] == log.read_range(log.first, log.head)
         indices = [item.index for item in items if isinstance(item, Event)]
         assert indices == sorted(set(indices))
-        assert not log.next_index > 1 or indices[-1] == log.next_index - 1
+        facts = parse_facts(NAME, self.server.call("HGETALL", f"ts:{{{NAME.replace('/', '}:')}:log"))
+        assert facts.index == log.next_index - 1
+        known = [event.index for event in facts.events]  # though it may have left the stream
+        assert not log.next_index > 1 or known[-1] == log.next_index - 1
 
 
 @pytest.fixture(scope="module", autouse=True)

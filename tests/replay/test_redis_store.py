@@ -16,7 +16,7 @@ from replay.redis_copy import CHUNK_BYTES, PROOF_BYTES, State
 from replay.redis_persister import BACKLOG_BYTES, MARGIN_BYTES, Durability
 from replay.redis_reader import Chunk, Cursor, Hole, RedisReader
 from support.redis_node import RETENTION_BYTES, RedisNode, assert_same, read_all
-from support.redis_server import FLAVOURS, RedisCluster, RedisServer
+from support.redis_server import KINDS, RedisServer, serving
 from support.wait import wait_until
 
 if TYPE_CHECKING:
@@ -25,15 +25,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(scope="module", params=[*FLAVOURS, "cluster"])
+@pytest.fixture(scope="module", params=KINDS)
 def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    directory = tmp_path_factory.mktemp("redis")
-    if request.param == "cluster":
-        with RedisCluster(directory) as cluster:
-            yield cluster.url
-    else:
-        with RedisServer(directory, "--appendonly", "yes", flavour=request.param) as server:
-            yield server.url
+    with serving(request.param, tmp_path_factory.mktemp("redis")) as group:
+        yield group.url
 
 
 @pytest.fixture
@@ -323,7 +318,8 @@ async def test_with_durability_memory_nobody_waits_and_the_gap_is_told(tmp_path:
 
 
 async def test_replicated_counts_when_a_replica_has_it(tmp_path: Path) -> None:
-    with RedisServer(tmp_path) as server, RedisServer(tmp_path, "--replicaof", f"127.0.0.1 {server.port}") as replica:
+    primary = RedisServer(tmp_path, "--repl-diskless-sync-delay", "0")
+    with primary as server, RedisServer(tmp_path, "--replicaof", f"127.0.0.1 {server.port}") as replica:
         async with RedisNode(server.url, tmp_path / "logs", durability=Durability("replicated", 1)) as node:
             log = await node.create()
             log.append(b"x" * 1000)

@@ -30,6 +30,21 @@ VfOwIVC0YUVrBsUFvNJqPDChcwO8xY9HkQ+hZej8APcfoBEhD2iKxMz9
 -----END PRIVATE KEY-----
 """
 
+ANOTHER = """\
+-----BEGIN CERTIFICATE-----
+MIIBljCCAT2gAwIBAgIUYAnFG84ktliS99EFTmqd/nK9eEgwCgYIKoZIzj0EAwIw
+EjEQMA4GA1UEAwwHYW5vdGhlcjAgFw0yNjExMjExNjI2MTFaGA8yMTI2MTAyODE2
+MjYxMVowEjEQMA4GA1UEAwwHYW5vdGhlcjBZMBMGByqGSM49AgEGCCqGSM49AwEH
+A0IABH8bOah/YI8PMVyI4bXrMtuaqPrOkslrnfrlrN7MHEMDDTSiCZSiczoWQCms
+SOSLFuslQ80mL8BtxjEcriYCOvWjbzBtMB0GA1UdDgQWBBTkDpkNg3FrDmKcKCR8
+46QpQssI1DAfBgNVHSMEGDAWgBTkDpkNg3FrDmKcKCR846QpQssI1DAPBgNVHRMB
+Af8EBTADAQH/MBoGA1UdEQQTMBGCCWxvY2FsaG9zdIcEfwAAATAKBggqhkjOPQQD
+AgNHADBEAiAi8PYJEcyOS67cV3eYETSX1ghe0CSvsZy4RSnhd5f9vwIgWXrNa0YG
+uyz6nY2LXDGwoaA9L8cL9mh9qBtUHUGBwf8=
+-----END CERTIFICATE-----
+"""
+"""Of another authority, which has signed nothing: its key was thrown away."""
+
 
 def write_certificate(directory: Path) -> dict[str, str]:
     """Write both to files and return uvicorn's options that name them."""

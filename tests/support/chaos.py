@@ -33,8 +33,12 @@ if not __package__:  # started as a file: its own folder is on the path, the pac
 from support.weather import End, Fate, Lane, Plan, Storm, Way
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from types import TracebackType
+    from typing import TypeAlias
+
+    Address: TypeAlias = tuple[str, int]
+    Choice: TypeAlias = Callable[[int], Address]
 
 _CHUNK = 16 * 1024
 _QUEUE = 16
@@ -188,6 +192,8 @@ class _Link:
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)
 
     async def _carry(self, server: socket.socket) -> End:
+        if self._end.done():  # cut while it connected
+            return self._end.result()
         up = _Stream(Way.UP, self._fate, self._statistics)
         down = _Stream(Way.DOWN, self._fate, self._statistics)
         steps = [up.read(self._client), up.write(server), down.read(server), down.write(self._client)]
@@ -221,10 +227,11 @@ def _reset(*peers: socket.socket) -> None:
 class ChaosProxy:
     """The proxy: a single-use async context manager.
 
+    `target`: where connections go, or what tells it for the number of each.
     Leaving it closes all connections and awaits every task.
     """
 
-    def __init__(self, target: tuple[str, int], plan: Plan, *, listen: tuple[str, int] = ("127.0.0.1", 0)) -> None:
+    def __init__(self, target: Address | Choice, plan: Plan, *, listen: Address = ("127.0.0.1", 0)) -> None:
         self.target = target
         self.plan = plan
         self.statistics = Statistics()
@@ -258,7 +265,7 @@ class ChaosProxy:
         link = _Link(client, self.plan.fate(index), self.statistics)
         self._links.add(link)
         try:
-            await link.run(self.target)
+            await link.run(self.target(index) if callable(self.target) else self.target)
         finally:
             self._links.discard(link)
 

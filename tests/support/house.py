@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from backends.echo import EchoBackend
 from replay.file import FileStore
+from support.alone import publisher_of_one
 from support.manual import CollectingOutlet, ManualTime
 from support.wait import poll_until
 from terminal_service.counters import Counters
@@ -17,6 +18,7 @@ from terminal_service.records import FileRecords
 from terminal_service.session import Session, SessionSpec
 from terminal_service.sessions import Sessions
 from terminal_service.settings import Settings
+from terminal_service.wish import Wish
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -41,6 +43,7 @@ class House:
             backends={self.backend.name: self.backend},
             store=self.store,
             records=self.records,
+            publisher=publisher_of_one(self.time.clock),
             clock=self.time.clock,
             counters=Counters(),
         )
@@ -77,7 +80,7 @@ def watch(session: Session, outlet: CollectingOutlet | None = None, **options: A
     outlet = outlet or CollectingOutlet()
     settings = {"client_id": "c", "user": "ann", "role": "writer", "is_owner": True, "mode": "exact"}
     settings |= {"recover_from": 0, "epoch": None, "tail_bytes": 0, "window": 65536, "heartbeat_interval": 60.0}
-    attachment = terminal_of(session).attach(outlet, session_id=session.session_id, **{**settings, **options})
+    attachment = terminal_of(session).attach(outlet, Wish(session_id=session.session_id, **{**settings, **options}))
     outlet.attachment = attachment
     attachment.pump()
     return outlet

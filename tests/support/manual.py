@@ -15,6 +15,7 @@ from terminal_service.clock import Clock
 from terminal_service.counters import Counters
 from terminal_service.sizes import Size, SizePolicy
 from terminal_service.terminal import Terminal
+from terminal_service.wish import Wish
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -269,7 +270,7 @@ class Stage:
             "window": 256 * 1024,
             "heartbeat_interval": 60.0,
         }
-        attachment = self.terminal.attach(outlet, **{**settings, **options})
+        attachment = self.terminal.attach(outlet, Wish(**{**settings, **options}))
         outlet.attachment = attachment
         if pump:
             attachment.pump()

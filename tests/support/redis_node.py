@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any, Self
 
 from replay.file import FileStore
@@ -14,7 +15,8 @@ from replay.redis_reader import Chunk, Cursor, Hole, RedisReader
 from replay.redis_store import RedisStore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import random
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from replay.log import Log
@@ -110,3 +112,22 @@ async def assert_same(url: str, log: Log, name: str = NAME) -> Sequence[Item]:
         assert there[event.index] == event
         event = log.next_event(event.index + 1, log.first + 1)
     return items
+
+
+@contextlib.asynccontextmanager
+async def printing(log: Log, rng: random.Random) -> AsyncIterator[None]:
+    """Append all the time, as a program does that prints."""
+
+    async def print_on() -> None:
+        while True:
+            log.append(rng.randbytes(rng.randrange(1, 500)))
+            if rng.random() < 0.1:
+                log.add_event("resize", {"rows": 1, "cols": rng.randrange(99), "client_id": "c"}, 1.0)
+            await asyncio.sleep(0.01)
+
+    printer = asyncio.ensure_future(print_on())
+    try:
+        yield
+    finally:
+        printer.cancel()
+        await asyncio.wait([printer])

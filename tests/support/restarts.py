@@ -33,10 +33,10 @@ LOWEST_PORT, TRIES = 10_000, 100
 class Restarts(Service):
     """A service whose shells outlive it, and which always listens on the port it had."""
 
-    def __init__(self, directory: Path, **settings: str) -> None:
+    def __init__(self, directory: Path, *, program: Sequence[str] = ("run.py",), **settings: str) -> None:
         settings.setdefault("PORT", str(find_port()))
         settings.setdefault("STOP_SESSIONS_ON_EXIT", "false")
-        super().__init__(directory, headers=None, **settings)
+        super().__init__(directory, program=program, headers=None, **settings)
 
     async def end(self, number: int = signal.SIGKILL) -> float:
         """End it by a signal; return when that was sent, in monotonic seconds."""

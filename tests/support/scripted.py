@@ -16,6 +16,7 @@ from backends.base import Capabilities, ExitStatus
 from support.transcript import Deviation, Request, Transcript
 from terminal_service import wire
 from terminal_service.clock import Clock
+from terminal_service.wish import Wish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -325,16 +326,18 @@ def attach(
     viewer.transcript.ask(Request(session_id, viewer.client_id, recover_from, epoch))
     viewer.attachment = session.terminal.attach(
         viewer,
-        session_id=session_id,
-        client_id=viewer.client_id,
-        user="me",
-        role=role,
-        is_owner=True,
-        mode=mode,
-        recover_from=recover_from,
-        epoch=epoch,
-        tail_bytes=4096,
-        window=window,
-        heartbeat_interval=60.0,
+        Wish(
+            session_id=session_id,
+            client_id=viewer.client_id,
+            user="me",
+            role=role,
+            is_owner=True,
+            mode=mode,
+            recover_from=recover_from,
+            epoch=epoch,
+            tail_bytes=4096,
+            window=window,
+            heartbeat_interval=60.0,
+        ),
     )
     viewer.attachment.pump()

@@ -32,6 +32,7 @@ REQUIRED = {
     "flow_pause": "bytes",
     "flow_resume": "bytes",
     "storage": "durable reason",
+    "draining": "deadline",
     "session_ended": "reason exit_code signal pid timestamp",
     "error": "code error timestamp",
 }

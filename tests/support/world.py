@@ -14,6 +14,7 @@ from hypothesis.stateful import (
 )
 
 from replay.file import FileStore
+from support.alone import publisher_of_one
 from support.same import assert_same
 from support.scripted import HandClock, ScriptedBackend, Stage, Viewer, attach
 from support.transcript import Transcript
@@ -87,6 +88,7 @@ class World(RuleBasedStateMachine):
             backends={"scripted": self.backend},
             store=FileStore(self.directory),
             records=FileRecords(self.directory),
+            publisher=publisher_of_one(self.clock.clock),
             clock=self.clock.clock,
             counters=Counters(),
         )

@@ -13,8 +13,11 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from nodes.errors import Away
+from nodes.memory_tickets import MemoryTickets
 from support.guarded import KEY, LOCAL, App, request_bytes, serving
 from terminal_service.policy import Identity
+from terminal_service.tickets import Tickets
 from terminal_service.values import ApiKey
 from transports import peers
 from transports.guard import Guard
@@ -326,3 +329,18 @@ async def test_refusals_are_logged_without_headers_and_queries(capfd: pytest.Cap
     output = "".join(capfd.readouterr())
     assert "request refused" in output
     assert canary not in output
+
+
+class AwayStore(MemoryTickets):
+    """Where tickets are kept that any node may be shown, when it does not answer."""
+
+    async def take(self, digest: bytes) -> bytes | None:
+        raise Away(f"no answer about {digest.hex()[:4]}")
+
+
+async def test_a_ticket_that_nobody_can_judge_now_is_to_be_shown_again() -> None:
+    async with serving(keys=[ApiKey.of("alice", KEY)], tickets=Tickets(AwayStore())) as service:
+        answer = await service.shake(target="/ws/terminal/a-session?ticket=x")
+        assert (answer.status, answer.problem["code"]) == (503, "unavailable")
+        assert answer.headers["retry-after"] == "1"
+        assert not service.app.seen

@@ -38,7 +38,7 @@ async def test_a_browser_gets_the_console_and_a_program_gets_json() -> None:
         assert page.content == INDEX
         assert page.headers["content-type"] == "text/html; charset=utf-8"
         front = (await service.http.get("/")).json()
-        assert set(front) == {"service", "version", "status", "active_sessions", "endpoints"}
+        assert set(front) == {"service", "version", "status", "active_sessions", "nodes", "endpoints"}
         for name in ("health", "metrics", "docs", "openapi"):
             assert (await service.http.get(front["endpoints"][name])).status_code == 200
         for accept in ("application/json, text/html", "*/*", "", "garbage;;,,"):

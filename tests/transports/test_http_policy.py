@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi.routing import APIRoute
 
+from nodes.memory_tickets import MemoryTickets
 from support.http_service import serve
 from terminal_service.policy import ON_SERVICE, ON_SESSION, Action
 from terminal_service.tickets import Tickets
@@ -18,7 +19,7 @@ async def test_every_route_asks_the_policy_exactly_once() -> None:
             service.sessions,
             lambda: (b"", "text/plain"),
             bundle=Bundle(),
-            tickets=Tickets(service.time.clock),
+            tickets=Tickets(MemoryTickets(service.time.clock.monotonic)),
         )
     classified: dict[tuple[str, str], Action] = {}
     for route in api.routes:

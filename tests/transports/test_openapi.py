@@ -109,6 +109,7 @@ OPERATIONS = {
     ("GET", "/"),
     ("GET", "/metrics"),
     ("GET", "/api/v1/options"),
+    ("GET", "/api/v1/nodes"),
     *(("GET", prefix + "/health" + rest) for prefix in ("", "/api/v1") for rest in ("", "/live", "/ready")),
 }
 

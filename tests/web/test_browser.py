@@ -49,8 +49,10 @@ async def test_a_browser_that_crashed_leaves_nothing(tmp_path: Path, pages: Page
     browser = Browser(Pictures(tmp_path, "crashed"), origins=[pages.origin])
     async with browser:
         await browser.open(f"{pages.origin}/attach.html")
-        (driver,) = psutil.Process().children()
-        (chromium,) = driver.children()
+        # Other tests' children may be here too: what they share is ended with the last of them.
+        (chromium,) = [
+            each for child in psutil.Process().children() for each in child.children() if "chrom" in each.name()
+        ]
         chromium.kill()
         await wait_until(lambda: not chromium.is_running(), description="the crash")
     assert not browser.profile.exists()

@@ -82,6 +82,8 @@ SERVER: dict[str, wire.ServerMessage] = {
     "flow_resume": wire.FlowResume(bytes=100),
     "storage lost": wire.StorageState(durable=False, reason="no room for terminal output: No space left on device"),
     "storage back": wire.StorageState(durable=True, reason=""),
+    "draining": wire.Draining(deadline=TIME + 3600),
+    "draining no more": wire.Draining(deadline=None),
     "session_ended by exit": wire.SessionEnded(
         reason="Process exited", exit_code=3, signal=None, pid=4711, timestamp=TIME
     ),

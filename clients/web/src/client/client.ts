@@ -255,6 +255,9 @@ export class Client implements TerminalClient {
       case "storage":
         emitter.emit("storage", { durable: message.durable, reason: message.reason });
         break;
+      case "draining":
+        emitter.emit("draining", { deadline: message.deadline === null ? null : message.deadline * 1000 });
+        break;
       case "heartbeat":
         this.#positions.hear(message.seq);
         emitter.emit("heartbeat", readHeartbeat(message));

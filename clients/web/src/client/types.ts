@@ -65,6 +65,8 @@ export interface Events {
   viewers: { viewers: Viewer[]; responder: string | null };
   heartbeat: { expiresAt: number | null; viewers: number };
   storage: { durable: boolean; reason: string };
+  /** The node that has the session ends at this time at the latest (milliseconds since 1970); null: not any more. */
+  draining: { deadline: number | null };
   flow: { paused: boolean; bytes: number };
   /** `pendingBytes` typed and not yet acknowledged; `droppedBytes` given up or refused just now: they are lost. */
   input: { pendingBytes: number; droppedBytes: number };

@@ -26,6 +26,7 @@ export interface ServerMessages {
   flow_pause: { bytes: number };
   flow_resume: { bytes: number };
   storage: { durable: boolean; reason: string };
+  draining: { deadline: number | null };
   session_ended: { reason: string; exit_code: number | null; signal: string | null; message?: string };
   error: { code: string; error: string; expected?: number };
 }
@@ -158,6 +159,7 @@ const FIELDS: { [Type in keyof ServerMessages]: Record<keyof ServerMessages[Type
   flow_pause: { bytes: isCount },
   flow_resume: { bytes: isCount },
   storage: { durable: isTruth, reason: isText },
+  draining: { deadline: orNull(isNumber) },
   session_ended: { reason: isText, exit_code: orNull(isNumber), signal: orNull(isText), message: orNone(isText) },
   error: { code: isText, error: isText, expected: orNone(isCount) },
 };

@@ -92,6 +92,7 @@ export class Attachment {
       }),
       this.#client.on("link", (link) => show({ link: { ...link } })),
       this.#client.on("storage", (storage) => show({ storage: storage.durable ? null : storage })),
+      this.#client.on("draining", ({ deadline }) => show({ draining: deadline })),
       this.#client.on("input", ({ pendingBytes, droppedBytes }) => show({ pendingBytes, droppedBytes })),
       this.#client.on("error", (event) => emit("terminal-error", event)),
     );

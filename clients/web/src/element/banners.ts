@@ -19,7 +19,8 @@ export function banners(view: View, actions: BannerActions, now: number, dismiss
   return html`
     ${lost(view, actions, now)} ${refused(view, actions)} ${closable("ended", (close) => ended(view, close))}
     ${dropped(view)} ${copying(view, actions)} ${pasting(view, actions)}
-    ${closable("storage", (close) => storage(view, close))} ${passing(view)}
+    ${closable("draining", (close) => draining(view, close))} ${closable("storage", (close) => storage(view, close))}
+    ${passing(view)}
   `;
 }
 
@@ -86,6 +87,14 @@ function storage(view: View, close: unknown) {
   const why = view.storage.reason ? ` (${view.storage.reason})` : "";
   return html`<div class="banner warning" part="banner banner-storage">
     <span role="status">Output is kept in memory only${why}: a restart of the service would lose it.</span>${close}
+  </div>`;
+}
+
+function draining(view: View, close: unknown) {
+  if (view.draining === null || view.ended !== null) return nothing;
+  const time = new Date(view.draining).toLocaleString([], { dateStyle: "short", timeStyle: "short" });
+  return html`<div class="banner warning" part="banner banner-draining">
+    <span role="status">The server of this session is being shut down, at ${time} at the latest.</span>${close}
   </div>`;
 }
 

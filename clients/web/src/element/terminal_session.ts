@@ -59,7 +59,7 @@ const IDENTITY = ["src", "session", "access", "history"] as const;
  * @csspart session - everything
  * @csspart frame - what the emulator stands in; `screen` - the emulator's place
  * @csspart statusbar - below; `presence` in it - who is here
- * @csspart banner - all banners, each also `banner-` and lost, refused, ended, dropped, clipboard, paste, storage or gap
+ * @csspart banner - all banners, each also `banner-` and lost, refused, ended, dropped, clipboard, paste, storage, draining or gap
  * @csspart note - the size, where another viewer decides it
  * @csspart gap - the label where output is missing
  * @csspart find - the bar for finding; `tip` - where a link leads; `dialog` - questions (`paste-dialog`, `link-dialog`)

@@ -24,6 +24,8 @@ export interface View {
   skippedBytes: number;
   ended: Events["ended"] | null;
   storage: Events["storage"] | null;
+  /** When the node that has the session ends, in milliseconds since 1970. */
+  draining: number | null;
   title: string;
   letterboxed: boolean;
   /** The last gap, told for a while. */
@@ -54,6 +56,7 @@ export function newView(): View {
     skippedBytes: 0,
     ended: null,
     storage: null,
+    draining: null,
     title: "",
     letterboxed: false,
     passing: null,

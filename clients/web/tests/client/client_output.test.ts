@@ -282,6 +282,8 @@ describe("what is only told", () => {
       .say({ type: "flow_pause", bytes: 5 })
       .say({ type: "flow_resume", bytes: 6 })
       .say({ type: "storage", durable: false, reason: "full" })
+      .say({ type: "draining", deadline: 1_700_000_000.5 })
+      .say({ type: "draining", deadline: null })
       .say({ type: "error", code: "invalid_message", error: "rows: no" });
     expect(told.resize).toEqual([{ rows: 50, cols: 200, seq: 7, clientId: null }]);
     expect(told.heartbeat).toEqual([{ expiresAt: 1_700_000_000_500, viewers: 2 }]);
@@ -291,6 +293,7 @@ describe("what is only told", () => {
       { paused: false, bytes: 6 },
     ]);
     expect(told.storage).toEqual([{ durable: false, reason: "full" }]);
+    expect(told.draining).toEqual([{ deadline: 1_700_000_000_500 }, { deadline: null }]);
     expect(told.error).toEqual([{ code: "invalid_message", message: "rows: no" }]);
   });
 

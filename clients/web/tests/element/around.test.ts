@@ -76,6 +76,14 @@ describe("banners", () => {
     expect(shown({ storage: { durable: false, reason: "disk full" } })).toContain("in memory only (disk full)");
   });
 
+  it("say that the server goes, for as long as the session lives", () => {
+    const told = { draining: Date.UTC(2026, 0, 2, 12) };
+    expect(shown(told)).toContain("is being shut down");
+    expect(shown(told)).toContain("26");
+    const ended = { reason: "Process exited", exitCode: 0, signal: null, message: "" };
+    expect(shown({ ...told, state: "ended", ended })).not.toContain("is being shut down");
+  });
+
   it("say what was not taken", () => {
     expect(shown({ droppedBytes: 2000 })).toContain("2.0 KB were not taken");
   });

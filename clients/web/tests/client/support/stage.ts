@@ -15,6 +15,7 @@ const NAMES = [
   "viewers",
   "heartbeat",
   "storage",
+  "draining",
   "flow",
   "input",
   "link",
