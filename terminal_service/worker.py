@@ -26,6 +26,7 @@ import contextlib
 import json
 import os
 import socket
+import stat
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -33,6 +34,7 @@ import structlog
 from terminal_service.asked import Asked, Stop
 from terminal_service.control import LINE_BYTES, decode, encode
 from terminal_service.listeners import ListenError
+from terminal_service.state import StateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -55,9 +57,17 @@ class Worker:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Worker | None:
-        """Return what the parent has handed down; None: nobody has, or it was meant for another process."""
+        """Return what the parent has handed down; None: nobody has, or it was meant for another process.
+
+        Raises StateError: the parent has died meanwhile.
+        """
         text = environment.get(VARIABLE)
-        if text is None or (told := json.loads(text))["parent"] != os.getppid():
+        if text is None:
+            return None
+        told = json.loads(text)
+        if told["parent"] != os.getppid():
+            if _are_here(told["listener"], told["channel"]):
+                raise StateError("the parent process has ended, and a worker serves nobody without it")
             return None
         listener, channel = (socket.socket(fileno=told[name]) for name in ("listener", "channel"))
         for name in ("listener", "channel", "crew"):  # the last one is only kept open
@@ -123,3 +133,11 @@ class Worker:
                 self._tell(draining=asked.on_drain(message["drain"]))
             elif "hurry" in message:
                 asked.on_hurry()
+
+
+def _are_here(*descriptors: int) -> bool:
+    """Tell whether these are open sockets: a process that only has the variable has not got what it names."""
+    try:
+        return all(stat.S_ISSOCK(os.fstat(descriptor).st_mode) for descriptor in descriptors)
+    except OSError:
+        return False

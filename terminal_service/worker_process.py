@@ -120,7 +120,7 @@ class WorkerProcess:
         Cancelled, it kills the process: its shells go on.
         """
         try:
-            with contextlib.suppress(ConnectionResetError):
+            with contextlib.suppress(ConnectionError):  # it may end while it is being told something
                 while line := await self._reader.readline():
                     self._note(decode(line))
             return await self._process.wait()

@@ -18,17 +18,18 @@ from support.callers import Callers
 from support.crew import Crew
 from support.redis_server import RedisServer
 from support.restarts import find_port
+from support.service import Service
 from support.wait import wait_until
 from terminal_service.asked import INSISTING_SECONDS
 from terminal_service.caller import Caller
 from terminal_service.control import Refused
+from terminal_service.worker import VARIABLE
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from support.service import Service
 
 pytestmark = pytest.mark.platform("linux", "darwin")
 
@@ -264,6 +265,19 @@ async def test_ctrl_c_in_a_window_while_they_start_leaves_no_trace(
         with pytest.raises(ProcessLookupError):
             os.killpg(process.pid, 0)
     assert not list(crew.state.glob("workers/*/holder/holder.sock"))
+
+
+async def test_a_worker_whose_parent_dies_before_it_has_begun_ends_too(tmp_path: Path) -> None:
+    service, (ours, theirs), listener = Service(tmp_path), socket.socketpair(), socket.socket()
+    with ours, theirs, listener:
+        names = {"listener": listener.fileno(), "channel": theirs.fileno(), "crew": listener.fileno()}
+        told = {"parent": 1 << 22, "number": 1, "place": "somewhere", **names}  # no process has such a number
+        service._pass = tuple(names.values())
+        process = await service.start_command("run.py", **{VARIABLE: json.dumps(told)})
+        async with asyncio.timeout(END_SECONDS):
+            _, err = await process.communicate()
+    assert process.returncode == 2
+    assert err == b"terminal-service: the parent process has ended, and a worker serves nobody without it\n"
 
 
 @pytest.mark.full

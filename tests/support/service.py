@@ -156,6 +156,7 @@ class Service:
             *arguments,
             cwd=ROOT,
             env={**self._environment(), **settings},
+            pass_fds=self._pass,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
