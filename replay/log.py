@@ -11,10 +11,10 @@ So the memory is guarded before it is handed out: filled with what no text holds
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from replay.errors import BeyondHead, StorageFull, Trimmed
+from replay.event import Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,21 +31,6 @@ EVENTS_LIMIT = 1024
 """How many events a log keeps; the oldest go first (a resize flood must not grow memory)."""
 
 MINIMUM_RETENTION_BYTES = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened between two bytes of output.
-
-    `index` counts a log's events from 1; `position` is where in the output it happened; `at` is wall-clock
-    seconds, for display only.
-    """
-
-    index: int
-    position: int
-    kind: str
-    fields: Mapping[str, object]
-    at: float
 
 
 class Log:

@@ -8,9 +8,10 @@ import secrets
 from typing import TYPE_CHECKING
 
 from replay.errors import LogMissing
-from replay.log import MINIMUM_RETENTION_BYTES, SLACK_BYTES, Event, Log
+from replay.log import MINIMUM_RETENTION_BYTES, SLACK_BYTES, Log
 
 if TYPE_CHECKING:
+    from replay.event import Event
     from collections.abc import Iterable
 
 

@@ -12,7 +12,8 @@ from replay.redis_scripts import APPEND, CLAIM, DELETE, Call, Keys, Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from replay.log import Event, Log
+    from replay.event import Event
+    from replay.log import Log
     from replay.redis_scripts import Answer
 
 CHUNK_BYTES = 63 * 1024

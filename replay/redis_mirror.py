@@ -11,7 +11,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from replay.log import MINIMUM_RETENTION_BYTES, SLACK_BYTES, Event, Log
+from replay.event import Event
+from replay.log import MINIMUM_RETENTION_BYTES, SLACK_BYTES, Log
 from replay.memory import MemoryRegion
 from replay.redis_reader import Chunk, Hole, parse_entry
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from replay.errors import BeyondHead, LogMissing
-from replay.log import Event
+from replay.event import Event
 from replay.redis_copy import CHUNK_BYTES
 from replay.redis_scripts import Keys
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from replay.errors import LogDamaged, LogMissing
-from replay.log import Event
+from replay.event import Event
 from replay.redis_connection import TROUBLE, connect, disconnect, explain
 from replay.redis_reader import Chunk, Cursor, Hole, RedisReader
 

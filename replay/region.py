@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from replay.log import Event
+    from replay.event import Event
 
 
 class Region(Protocol):

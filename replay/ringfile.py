@@ -35,7 +35,8 @@ import zlib
 from typing import TYPE_CHECKING
 
 from replay.errors import StorageFull
-from replay.log import EVENTS_LIMIT, SLACK_BYTES, Event
+from replay.event import Event
+from replay.log import EVENTS_LIMIT, SLACK_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,8 @@ from terminal_service.wish import key_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from replay.log import Event, Log
+    from replay.event import Event
+    from replay.log import Log
     from terminal_service.modes import Modes
     from terminal_service.sizes import Size
 

@@ -13,7 +13,7 @@ from terminal_service.errors import Draining as DrainingError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from replay.log import Event
+    from replay.event import Event
     from terminal_service.clock import Clock
     from terminal_service.session import Session
 

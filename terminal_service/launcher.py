@@ -19,6 +19,7 @@ from backends.base import (
     UserRefused,
 )
 from terminal_service.errors import Forbidden, InvalidRequest, LimitReached, SessionOver, Unavailable
+from terminal_service.nowhere import Nowhere
 from terminal_service.recovery import TERMINAL_ID, make_record, restore_session
 from terminal_service.session import Session, SessionSpec, State
 from terminal_service.sizes import SizePolicy
@@ -117,6 +118,12 @@ class Launcher:
         environment = session.environment = await backend.open(session.session_id)
         await self.connect(session, output, lambda sink: environment.adopt(survivor, sink))
         session.resume("taken over by a new process of the service")
+
+    async def end(self, backend: Backend, survivor: Survivor) -> None:
+        """End a program that no session has."""
+        environment = await backend.open(survivor.session_id)
+        await environment.adopt(survivor, Nowhere())
+        await environment.close()
 
     async def start(self, session: Session) -> None:
         """Provision what a session needs and start its program.

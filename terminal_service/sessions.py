@@ -13,7 +13,6 @@ from terminal_service.draining import Draining
 from terminal_service.errors import Restarting, SessionOver, Unavailable, UnknownSession
 from terminal_service.guarded import guarded
 from terminal_service.launcher import Launcher
-from terminal_service.nowhere import Nowhere
 from terminal_service.session import Session, SessionSpec, State
 from terminal_service.storage import Storage
 
@@ -124,13 +123,7 @@ class Sessions:
                     self._closings.start(session)
                 log.info("session goes on", session_id=session.session_id)
                 return
-        self._start_task(self._end_program(backend, survivor), f"end program of session {session.session_id}")
-
-    async def _end_program(self, backend: Backend, survivor: Survivor) -> None:
-        """End a program that no session has."""
-        environment = await backend.open(survivor.session_id)
-        await environment.adopt(survivor, Nowhere())
-        await environment.close()
+        self._start_task(self._launcher.end(backend, survivor), f"end program of session {session.session_id}")
 
     def _lay_out(self, session: Session, output: Log | None) -> None:
         """Show what is left of a session that has ended, in whatever way: its program is gone, its output is not."""

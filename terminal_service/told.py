@@ -9,7 +9,7 @@ import msgspec
 from terminal_service import draining, wire
 
 if TYPE_CHECKING:
-    from replay.log import Event
+    from replay.event import Event
 
 
 def message_of(event: Event) -> wire.ServerMessage | None:

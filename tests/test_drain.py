@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,18 +9,19 @@ import psutil
 import pytest
 
 from support.crew import Crew
+from support.ended import end_of
 from support.redis_server import RedisServer
 from support.service import Service
 from support.wait import wait_until
 
 if TYPE_CHECKING:
+    import asyncio
     from pathlib import Path
 
     from support.client import Client
 
 pytestmark = pytest.mark.platform("linux", "darwin")
 
-END_SECONDS = 60.0
 LONG = "600"
 
 
@@ -44,12 +44,6 @@ async def begin_to_drain(service: Service, *arguments: str) -> asyncio.subproces
 
     await wait_until(drains, description="the service to drain")
     return process
-
-
-async def end_of(process: asyncio.subprocess.Process) -> tuple[int | None, str, str]:
-    async with asyncio.timeout(END_SECONDS):
-        out, err = await process.communicate()
-    return process.returncode, out.decode(), err.decode()
 
 
 async def test_a_draining_service_takes_no_new_sessions_and_serves_those_it_has(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ import os
 import pty
 import signal
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
+from support.ended import END_SECONDS, Ended, end_of
 from support.service import ROOT, Service
 from support.wait import wait_until
 from terminal_service.asked import INSISTING_SECONDS
@@ -27,25 +28,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.platform("linux", "darwin")
 
-END_SECONDS = 60.0
 STUBBORN = "trap '' HUP TERM; printf READY; while :; do sleep 600; done"
-
-
-class Ended(NamedTuple):
-    """What came of a command."""
-
-    code: int
-    out: str
-    err: str
 
 
 async def stop(service: Service, *arguments: str, **settings: str) -> Ended:
     """Run `terminal-service stop` on the service's state directory."""
-    process = await service.start_command("-m", "terminal_service", "stop", *arguments, **settings)
-    async with asyncio.timeout(END_SECONDS):
-        out, err = await process.communicate()
-    assert process.returncode is not None
-    return Ended(process.returncode, out.decode(), err.decode())
+    return await end_of(await service.start_command("-m", "terminal_service", "stop", *arguments, **settings))
 
 
 def is_gone(pid: int) -> bool:

@@ -9,13 +9,14 @@ import os
 import signal
 import socket
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
 from support.callers import Callers
 from support.crew import Crew
+from support.ended import END_SECONDS, Ended, end_of
 from support.redis_server import RedisServer
 from support.restarts import find_port
 from support.service import Service
@@ -33,25 +34,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.platform("linux", "darwin")
 
-END_SECONDS = 60.0
 STUBBORN = "trap '' HUP TERM; printf READY; while :; do sleep 600; done"
-
-
-class Ended(NamedTuple):
-    """What came of a command."""
-
-    code: int
-    out: str
-    err: str
 
 
 async def run(service: Service, *arguments: str, **settings: str) -> Ended:
     """Run the program with the service's settings until it ends by itself."""
-    process = await service.start_command("run.py", *arguments, **settings)
-    async with asyncio.timeout(END_SECONDS):
-        out, err = await process.communicate()
-    assert process.returncode is not None
-    return Ended(process.returncode, out.decode(), err.decode())
+    return await end_of(await service.start_command("run.py", *arguments, **settings))
 
 
 async def try_to_replace(crew: Crew, **settings: str) -> tuple[int, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,7 +29,7 @@ RETAINED = 16 * RETENTION_BYTES
 """More than any of these tests prints, so that every byte of it is compared."""
 
 
-class Fault:
+class Fault(ABC):
     """One way for Redis to fail: `begin` and `end` it; `error` is what it looks like meanwhile."""
 
     error = ""
@@ -36,11 +37,13 @@ class Fault:
     user = ""
     """As whom we come, with the `@` of the URL."""
 
+    @abstractmethod
     def begin(self, server: RedisServer) -> None:
-        raise NotImplementedError
+        """Have it fail."""
 
+    @abstractmethod
     def end(self, server: RedisServer) -> None:
-        raise NotImplementedError
+        """Have it work again."""
 
 
 class Down(Fault):

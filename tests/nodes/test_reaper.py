@@ -14,7 +14,7 @@ from nodes.errors import Full
 from nodes.redis_directory import RedisDirectory
 from nodes.redis_registry import Pace
 from nodes.redis_scripts import LIVING, NODES, node_key, session_key
-from replay.log import Event
+from replay.event import Event
 from replay.redis_address import RedisAddress
 from replay.redis_copy import State as CopyState
 from replay.redis_seal import seal

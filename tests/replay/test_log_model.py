@@ -13,8 +13,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from replay.errors import BeyondHead, Trimmed
 from replay.file import FileStore
-from replay.log import MINIMUM_RETENTION_BYTES, Event, Log
+from replay.log import MINIMUM_RETENTION_BYTES, Log
 from replay.memory import MemoryStore
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from replay.event import Event
 
 RETENTION_BYTES = MINIMUM_RETENTION_BYTES
 EXAMPLES = settings(max_examples=100, stateful_step_count=40)

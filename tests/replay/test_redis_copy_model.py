@@ -14,8 +14,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from replay.event import Event
 from replay.file import FileStore
-from replay.log import MINIMUM_RETENTION_BYTES, Event
+from replay.log import MINIMUM_RETENTION_BYTES
 from replay.redis_copy import Copy, State
 from replay.redis_reader import Chunk, Hole, parse_entry, parse_facts
 from replay.redis_scripts import Answer

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from replay.errors import LogMissing
-from replay.log import Event
+from replay.event import Event
 from replay.redis_address import RedisAddress
 from replay.redis_connection import TROUBLE, connect, disconnect
 from replay.redis_scripts import APPEND, CLAIM, Call, Keys

@@ -12,7 +12,8 @@ from support.snapshots import Snapshots
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from replay.log import Event, Log
+    from replay.event import Event
+    from replay.log import Log
 
 RETENTION_BYTES = 64 * 1024
 RING_BYTES = RETENTION_BYTES + SLACK_BYTES

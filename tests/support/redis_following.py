@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Iterator
 
-    from replay.log import Event, Log
+    from replay.event import Event
+    from replay.log import Log
 
 KINDS = ("resize", "gap", "storage", "ended")
 

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Self
 
+from replay.event import Event
 from replay.file import FileStore
-from replay.log import Event
 from replay.redis_address import RedisAddress
 from replay.redis_connection import connect, disconnect
 from replay.redis_persister import Durability, Persister, ring_capacity
