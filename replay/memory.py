@@ -11,8 +11,9 @@ from replay.errors import LogMissing
 from replay.log import MINIMUM_RETENTION_BYTES, SLACK_BYTES, Log
 
 if TYPE_CHECKING:
-    from replay.event import Event
     from collections.abc import Iterable
+
+    from replay.event import Event
 
 
 CELLS_BYTES = 496 * 8

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.fleet import ECHO, Fleet, output_of, stream_command
-from support.redis_server import serving
+from support.redis_kinds import serving
 from support.same import assert_same
 from support.stream import EXIT_CODE, verify
 from support.weather import End, Plan, Storm

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from support.chaos import ChaosProxy
 from support.fleet import ECHO, Fleet, output_of, past, stream_command
-from support.redis_server import RedisSentinel, RedisServer
+from support.redis_sentinel import RedisSentinel
+from support.redis_server import RedisServer
 from support.same import assert_same
 from support.stream import verify
 from support.weather import Plan

@@ -10,7 +10,8 @@ from redis.asyncio import Connection, ConnectionPool, Redis
 
 from replay.redis_address import RedisAddress
 from replay.redis_connection import connect, disconnect
-from support.redis_server import RedisServer, serving
+from support.redis_kinds import serving
+from support.redis_server import RedisServer
 
 if TYPE_CHECKING:
     import random

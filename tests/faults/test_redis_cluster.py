@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.redis_cluster import RedisCluster
 from support.redis_node import RETENTION_BYTES, RedisNode, assert_same, printing
-from support.redis_server import RedisCluster
 from support.wait import wait_until
 
 if TYPE_CHECKING:

@@ -14,15 +14,18 @@ from redis.exceptions import NoPermissionError
 
 from replay.errors import LogMissing
 from replay.redis_persister import Durability
+from support.redis_cluster import RedisCluster
 from support.redis_following import FollowingNode, wait_level
+from support.redis_kinds import KINDS, serving
 from support.redis_node import RETENTION_BYTES, RedisNode, assert_same
-from support.redis_server import KINDS, RedisCluster, RedisSentinel, RedisServer, serving
+from support.redis_server import RedisServer
 from support.wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 
     from replay.log import Log
+    from support.redis_sentinel import RedisSentinel
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ import redis
 
 from replay.redis_persister import Durability
 from support.redis_node import RETENTION_BYTES, RedisNode, assert_same, printing
-from support.redis_server import Login, RedisSentinel
+from support.redis_sentinel import Login, RedisSentinel
 from support.wait import poll_until, wait_until
 
 if TYPE_CHECKING:

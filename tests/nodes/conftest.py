@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.mail_nodes import Nodes
+from support.redis_cluster import RedisCluster
 from support.redis_keys import assert_all_end, flush
-from support.redis_server import FLAVOURS, RedisCluster, RedisServer
+from support.redis_server import FLAVOURS, RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

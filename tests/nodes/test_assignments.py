@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nodes.base import Assignments
-    from support.redis_server import RedisCluster
+    from support.redis_cluster import RedisCluster
 
 
 @contextlib.asynccontextmanager

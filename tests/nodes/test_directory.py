@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nodes.base import Directory, Entry
-    from support.redis_server import RedisCluster
+    from support.redis_cluster import RedisCluster
 
 FREE = {"limit_all": 1000, "limit_user": 1000}
 

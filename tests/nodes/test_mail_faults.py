@@ -15,7 +15,8 @@ import pytest
 from nodes.channel import WINDOW_BYTES
 from nodes.errors import Unreachable
 from support.mail_nodes import Nodes
-from support.redis_server import RedisCluster, RedisServer
+from support.redis_cluster import RedisCluster
+from support.redis_server import RedisServer
 from support.wait import wait_until
 
 if TYPE_CHECKING:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from support.redis_server import RedisCluster, RedisServer
+    from support.redis_cluster import RedisCluster
+    from support.redis_server import RedisServer
 
 
 async def test_what_a_dead_node_had_is_lost_once_and_its_logs_end(

@@ -20,12 +20,14 @@ from nodes.redis_registry import Pace, _Looks
 from nodes.redis_scripts import node_key
 from support.lone_node import FAST, make_facts
 from support.redis_keys import flush
-from support.redis_server import RedisCluster, RedisServer
+from support.redis_server import RedisServer
 from support.registries import Node, living, running
 from support.wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from support.redis_cluster import RedisCluster
 
 DEATH_SECONDS = FAST.lease + FAST.turn + FAST.missing
 

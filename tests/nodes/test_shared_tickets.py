@@ -21,7 +21,8 @@ from terminal_service.tickets import Tickets, Use
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from support.redis_server import RedisCluster, RedisServer
+    from support.redis_cluster import RedisCluster
+    from support.redis_server import RedisServer
 
 ANN = Identity("ann", "api_key", is_admin=True)
 USE = Use("a-session", Role.WRITER, "https://app.example.com")

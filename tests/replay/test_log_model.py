@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -15,7 +16,6 @@ from replay.errors import BeyondHead, Trimmed
 from replay.file import FileStore
 from replay.log import MINIMUM_RETENTION_BYTES, Log
 from replay.memory import MemoryStore
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from replay.event import Event

@@ -13,6 +13,7 @@ from replay.event import Event
 from replay.redis_address import RedisAddress
 from replay.redis_connection import TROUBLE, connect, disconnect
 from replay.redis_scripts import APPEND, CLAIM, Call, Keys
+from support.redis_cluster import RedisCluster
 from support.redis_following import (
     FollowingNode,
     Mischief,
@@ -22,7 +23,7 @@ from support.redis_following import (
     wait_level,
 )
 from support.redis_node import RedisNode
-from support.redis_server import FLAVOURS, RedisCluster, RedisServer
+from support.redis_server import FLAVOURS, RedisServer
 from support.wait import wait_until
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ import pytest
 
 from replay.redis_connection import TROUBLE
 from replay.redis_scripts import Keys
+from support.redis_cluster import RedisCluster
 from support.redis_following import FollowingNode, Reader, assert_mirrors, wait_level
 from support.redis_node import RedisNode
-from support.redis_server import RedisCluster, RedisServer
+from support.redis_server import RedisServer
 from support.wait import wait_until
 
 if TYPE_CHECKING:

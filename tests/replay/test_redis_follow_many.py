@@ -11,8 +11,9 @@ import redis
 
 from replay.redis_copy import CHUNK_BYTES
 from replay.redis_scripts import APPEND, CLAIM, Call, Keys
+from support.redis_cluster import RedisCluster
 from support.redis_following import FollowingNode, keys_left
-from support.redis_server import RedisCluster, RedisServer
+from support.redis_server import RedisServer
 from support.wait import wait_until
 
 if TYPE_CHECKING:

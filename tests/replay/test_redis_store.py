@@ -15,8 +15,9 @@ from replay.redis_connection import connect, disconnect
 from replay.redis_copy import CHUNK_BYTES, PROOF_BYTES, State
 from replay.redis_persister import BACKLOG_BYTES, MARGIN_BYTES, Durability
 from replay.redis_reader import Chunk, Cursor, Hole, RedisReader
+from support.redis_kinds import KINDS, serving
 from support.redis_node import RETENTION_BYTES, RedisNode, assert_same, read_all
-from support.redis_server import KINDS, RedisServer, serving
+from support.redis_server import RedisServer
 from support.wait import wait_until
 
 if TYPE_CHECKING:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from support.redis_server import RedisCluster, RedisServer
+from support.redis_cluster import RedisCluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from support.redis_server import RedisServer
 
 
 def servers_of(redis: RedisServer | RedisCluster) -> Sequence[RedisServer]:
