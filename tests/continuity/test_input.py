@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.chaos import ChaosProxy
+from support.keystrokes import ECHO, type_until
 from support.same import assert_same
 from support.service import Service
 from support.weather import Plan, Storm
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TERMINALS = 6
-ECHO = ["sh", "-c", "stty raw -echo; printf READY; exec cat"]
 STORM = Storm(
     fin_share=0.48,  # with the next two: 1, every connection is cut
     rst_share=0.5,
@@ -34,26 +34,13 @@ STORM = Storm(
 async def type_through_storm(service: Service, seed: int, encoding: str, cuts: int) -> int:
     """Type numbered input through a storm until so many cuts have happened; return how many inputs that took."""
     session_id = (await service.create_session(command=ECHO))["session_id"]
-    sent = bytearray(b"READY")
     async with (
         ChaosProxy(service.address, Plan(seed, STORM)) as proxy,
         service.client(session_id, via=(proxy.host, proxy.port), encoding=encoding, silence_seconds=0.5) as client,
     ):
-        await client.wait_for_output(b"READY")
-        number = 0
-        while proxy.statistics.cuts < cuts:
-            data = f"<{number} ".encode() + b"\xe2\x82\xac" * (number * seed % 97) + b">"
-            number += 1
-            sent += data
-            client.send_input(data)
-            await client.wait(lambda: client.unacked < 8, "room", seconds=60)
-        await client.wait_acked(seconds=60)
-        await client.wait(lambda: client.position >= len(sent), "the echo of all input", seconds=60)
-        client.send_input(b"!")
-        sent += b"!"
-        await client.wait(lambda: client.position >= len(sent), "the echo of the last input", seconds=60)
-    assert_same(client.data, bytes(sent), "the echo")
-    assert_same(await service.output(session_id), bytes(sent), "the output")
+        sent, number = await type_until(client, lambda: proxy.statistics.cuts >= cuts, seed)
+    assert_same(client.data, sent, "the echo")
+    assert_same(await service.output(session_id), sent, "the output")
     assert client.transcript.gaps == []
     await service.delete(session_id)
     return number

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.fleet import ECHO, Fleet, output_of, stream_command
+from support.fleet import Fleet, output_of, stream_command
+from support.keystrokes import ECHO, type_until
 from support.redis_kinds import serving
 from support.same import assert_same
 from support.stream import EXIT_CODE, verify
@@ -78,28 +79,15 @@ async def watch_through_storm(fleet: Fleet, node: Service, seed: int, encoding: 
 async def type_through_storm(fleet: Fleet, node: Service, seed: int, encoding: str, cuts: int) -> None:
     """Type numbered input to a program on a node, through a storm, at any of them, until so many cuts have happened."""
     session_id = (await node.create_session(command=ECHO))["session_id"]
-    sent = bytearray(b"READY")
     async with (
         fleet.entrance(Plan(seed, INPUT_STORM), dice=random.Random(seed)) as proxy,
         node.client(session_id, via=(proxy.host, proxy.port), encoding=encoding, silence_seconds=0.7) as client,
     ):
-        await client.wait_for_output(b"READY")
-        number = 0
-        while proxy.statistics.cuts < cuts:
-            data = f"<{number} ".encode() + b"\xe2\x82\xac" * (number * seed % 97) + b">"
-            number += 1
-            sent += data
-            client.send_input(data)
-            await client.wait(lambda: client.unacked < 8, "room", seconds=60)
-        await client.wait_acked(seconds=60)
-        await client.wait(lambda: client.position >= len(sent), "the echo of all input", seconds=60)
-        client.send_input(b"!")
-        sent += b"!"
-        await client.wait(lambda: client.position >= len(sent), "the echo of the last input", seconds=60)
-    assert_same(client.data, bytes(sent), "the echo")
+        sent, _ = await type_until(client, lambda: proxy.statistics.cuts >= cuts, seed)
+    assert_same(client.data, sent, "the echo")
     assert client.transcript.gaps == []
     for each in fleet.nodes:
-        assert_same(await output_of(each, session_id, len(sent)), bytes(sent), "the output")
+        assert_same(await output_of(each, session_id, len(sent)), sent, "the output")
 
 
 @pytest.mark.full

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.bursts import cases
-from support.fleet import ECHO, entrance, past, processes, stream_command
+from support.fleet import entrance, past, processes, stream_command
+from support.keystrokes import ECHO
 from support.raw import Raw
 from support.restarts import queue_seconds
 from support.same import assert_same

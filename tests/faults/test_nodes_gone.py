@@ -12,7 +12,8 @@ import psutil
 
 from replay.redis_reader import Chunk
 from support.chaos import ChaosProxy
-from support.fleet import DEAD_SECONDS, ECHO, Fleet, nodes_seen_by, past, stream_command
+from support.fleet import DEAD_SECONDS, Fleet, nodes_seen_by, past, stream_command
+from support.keystrokes import ECHO
 from support.redis_node import read_all
 from support.redis_server import RedisServer
 from support.restarts import queue_seconds

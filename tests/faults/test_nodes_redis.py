@@ -11,7 +11,8 @@ import time
 from typing import TYPE_CHECKING
 
 from support.chaos import ChaosProxy
-from support.fleet import ECHO, Fleet, output_of, past, stream_command
+from support.fleet import Fleet, output_of, past, stream_command
+from support.keystrokes import ECHO
 from support.redis_sentinel import RedisSentinel
 from support.redis_server import RedisServer
 from support.same import assert_same

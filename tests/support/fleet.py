@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from support.shared import SharedService
 
 STREAM = Path(__file__).parent / "stream.py"
-ECHO = ("sh", "-c", "stty raw -echo; printf READY; exec cat")
 DEAD_SECONDS = 10.0
 """Within so long everybody knows that a node is dead."""
 
