@@ -147,6 +147,7 @@ async def test_stop_says_when_it_takes_too_long_and_may_be_asked_again(tmp_path:
             assert "Not stopped yet" in late.out
             again = await stop(service, "--timeout", "0.3")
             assert (again.code, "ending already" in again.out) == (1, True), again
+        await asyncio.sleep(INSISTING_SECONDS)  # sooner it would be taken for the first one, passed on
         service.send_signal(signal.SIGTERM)  # the second wish: at once
         assert await service.wait() == 0
         assert is_gone(session["pid"])
