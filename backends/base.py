@@ -7,7 +7,11 @@ Errors, as a tree::
     ├── DirectoryNotFound  the working directory cannot be entered
     ├── InvalidProgram     the program's description cannot be passed to a system at all (a NUL byte, say)
     ├── UserRefused        the program may not run as the user it is to run as
-    └── OutOfResources     no PTY, descriptor, process or memory left: try again later
+    ├── OutOfResources     no PTY, descriptor, process or memory left: try again later
+    ├── NotSupported       this backend cannot do that at all
+    ├── Unreachable        the place is not to be had now: host down, name unknown, server failing; try again later
+    ├── AccessRefused      the place does not let this service in, or is not the one it should be: its operator must act
+    └── NotProvided        what the session needs could not be provided: image missing, cannot be scheduled, quota
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
 
 class BackendError(Exception):
@@ -83,12 +87,62 @@ class OutOfResources(BackendError):
         return f"out of resources: {self.reason}"
 
 
+@dataclass(eq=False)
+class NotSupported(BackendError):
+    """This backend cannot do what was asked, now or ever."""
+
+    backend: str
+    what: str
+    """As a capability is called where they are listed: `files`, `snapshot`."""
+
+    def __str__(self) -> str:
+        """Name the backend and what it cannot do."""
+        return f"backend {self.backend!r} does not support {self.what}"
+
+
+@dataclass(eq=False)
+class Unreachable(BackendError):
+    """The place where it would run cannot be reached, or fails; nothing was started, and later it may work."""
+
+    reason: str
+    retry_after_seconds: float | None = None
+    """When to try again, if that is known."""
+
+    def __str__(self) -> str:
+        """Give the reason."""
+        return self.reason
+
+
+@dataclass(eq=False)
+class AccessRefused(BackendError):
+    """The place refused this service (key, password, token, rights), or is not what it should be (host key)."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        """Give the reason, without secrets."""
+        return self.reason
+
+
+@dataclass(eq=False)
+class NotProvided(BackendError):
+    """What a session was to run in could not be had; what there was of it has been removed."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        """Give the reason."""
+        return self.reason
+
+
 class Lost(enum.Enum):
     """Why an exit status could not be learned; never to be mistaken for exit 0."""
 
     LINK = "link_lost"
     NODE = "node_lost"
     HOLDER = "holder_lost"
+    PLACE = "place_lost"
+    """What it ran in was removed, evicted or stopped under it."""
 
 
 @dataclass(frozen=True)
@@ -107,15 +161,61 @@ class ExitStatus:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a backend can do beyond opening terminals."""
+    """What a backend can do beyond opening terminals; the rest is refused with NotSupported."""
 
     exec: bool = False
+    """`abilities.Executor`."""
     files: bool = False
+    """`abilities.Files`."""
     port_forwarding: bool = False
+    """`abilities.Forwarder`."""
     stats: bool = False
+    """`abilities.Meter`."""
     signals: bool = False
+    """Any signal for the foreground programs."""
     reattach: bool = False
+    """Programs run on without this process, and a lost link to them is taken up again with nothing lost."""
     snapshot: bool = False
+    """`abilities.Snapshooter`."""
+    pause: bool = False
+    """`abilities.Pauser`."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that people at a session should know of the place where it runs."""
+
+    kind: str
+    """For programs: `progress`, `link_lost`, `link_back`, `link_given_up`, `ending_soon`, `warning`."""
+    message: str
+    """For people; without secrets."""
+    fields: Mapping[str, object] = field(default_factory=dict)
+    """More for programs, as JSON has it."""
+
+
+def keep_quiet(_: Notice) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a session needs of the place where it is to run. None: as the backend's profile has it.
+
+    What a backend cannot give, it refuses (InvalidProgram with the name of the field, as a caller knows it).
+    """
+
+    session_id: str
+    owner: str = ""
+    """Whose session it is: for labels, so that operators see whom something belongs to."""
+    image: str | None = None
+    cpus: float | None = None
+    """Processors, 0.5 is half of one."""
+    memory_bytes: int | None = None
+    gpus: int | None = None
+    lifetime_seconds: float | None = None
+    """After so long it is over in any case; what was provisioned may remove itself then."""
+    tell: Callable[[Notice], None] = keep_quiet
+    """Called on the loop's thread while it is provisioned, and as long as the environment is open."""
 
 
 @dataclass(frozen=True)
@@ -280,9 +380,10 @@ class Environment(Protocol):
         """
         ...
 
-    async def adopt(self, survivor: Survivor, sink: Sink) -> Pty:
+    async def adopt(self, survivor: Survivor, sink: Sink, position: int = 0) -> Pty:
         """Take over a program of an earlier process; what it has printed since goes to the sink first.
 
+        `position`: how many bytes of its output the sink has had, for backends that are asked for the rest.
         Raises BackendError: it cannot be had.
         """
         ...
@@ -312,12 +413,33 @@ class Backend(Protocol):
         """
         ...
 
-    async def open(self, session_id: str) -> Environment:
-        """Provision an environment for a session. Raises BackendError."""
+    async def open(self, order: Order) -> Environment:
+        """Provision an environment for a session, or take up the one that an earlier process provisioned for it.
+
+        It may take minutes; how far it is is told. Cancelled, or raising BackendError: nothing of it is left.
+        """
+        ...
+
+    async def check(self) -> None:
+        """See whether sessions could be opened here now (a look over the network). Raises BackendError: why not."""
         ...
 
     async def survivors(self) -> Sequence[Survivor]:
-        """Return what earlier processes left running; empty where nothing can. Raises BackendError."""
+        """Return what earlier processes left running on this machine; empty where nothing can. Raises BackendError."""
+        ...
+
+    async def recall(self, session_id: str) -> Survivor | None:
+        """Return what an earlier process left running elsewhere for this session, without looking; None: nothing.
+
+        Whether it is still there `adopt` finds out, which may take as long as the place is out of reach.
+        """
+        ...
+
+    async def sweep(self, living: Collection[str]) -> None:
+        """Remove what this service has provisioned for sessions that are not among the living ones (their ids).
+
+        Nothing of other services or nodes, unless its own time is over. Raises BackendError; may be called again.
+        """
         ...
 
     async def stop(self) -> None:

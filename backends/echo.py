@@ -23,9 +23,9 @@ from backends.environment import child_environment
 from backends.executable import NOT_FOUND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
-    from backends.base import Program, Pty, Sink, Survivor
+    from backends.base import Order, Program, Pty, Sink, Survivor
 
 BUFFER_BYTES = 64 * 1024
 """Output that waits, at most; while it is full `write` takes nothing."""
@@ -52,13 +52,23 @@ class EchoBackend:
         """Return the only one."""
         return ["echo"]
 
-    async def open(self, session_id: str) -> EchoEnvironment:  # noqa: ARG002 - nothing is provisioned
+    async def open(self, order: Order) -> EchoEnvironment:  # noqa: ARG002 - nothing is provisioned
         """Return an environment."""
         return EchoEnvironment(self._open, self._limit)
 
     async def survivors(self) -> Sequence[Survivor]:
         """Return none: nothing outlives its process."""
         return ()
+
+    async def check(self) -> None:
+        """Do nothing: it always works."""
+
+    async def recall(self, session_id: str) -> Survivor | None:  # noqa: ARG002 - nothing runs elsewhere
+        """Return none: what it has `survivors` tells."""
+        return None
+
+    async def sweep(self, living: Collection[str]) -> None:
+        """Do nothing: nothing is provisioned."""
 
     async def stop(self) -> None:
         """Nothing runs on."""
@@ -92,7 +102,7 @@ class EchoEnvironment:
             pty.run(" ".join(program.command))
         return pty
 
-    async def adopt(self, survivor: Survivor, sink: Sink) -> Pty:  # noqa: ARG002
+    async def adopt(self, survivor: Survivor, sink: Sink, position: int = 0) -> Pty:  # noqa: ARG002
         """Never called: there are no survivors."""
         raise AssertionError("nothing outlives this process")
 

@@ -30,9 +30,9 @@ from backends.process_tree import ProcessTree
 from backends.shells import available_shells, shell_command
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
-    from backends.base import Program, Pty, Sink
+    from backends.base import Order, Program, Pty, Sink
     from backends.child import Child
     from backends.forkers import Forker
 
@@ -95,9 +95,9 @@ class PosixBackend:
         """Return the known shells on PATH, the user's own first. Raises UserRefused."""
         return await asyncio.to_thread(_available_shells, self._place.environment, user)
 
-    async def open(self, session_id: str) -> PosixEnvironment:
+    async def open(self, order: Order) -> PosixEnvironment:
         """Return an environment: nothing is provisioned. Raises OutOfResources (no thread left, no holder)."""
-        check_text("session_id", session_id)
+        check_text("session_id", order.session_id)
         try:
             # Now, because `submit` queues the work even when it cannot start the thread; and so that terminals
             # can be ended when there are no threads left to be had.
@@ -111,6 +111,16 @@ class PosixBackend:
     async def survivors(self) -> Sequence[Survivor]:
         """Return what the holder has."""
         return [Survivor(held.tag.session_id, held.tag.note, held) for held in await self._place.forker.survivors()]
+
+    async def check(self) -> None:
+        """Do nothing: this machine is there."""
+
+    async def recall(self, session_id: str) -> Survivor | None:  # noqa: ARG002 - nothing runs elsewhere
+        """Return none: what it has `survivors` tells."""
+        return None
+
+    async def sweep(self, living: Collection[str]) -> None:
+        """Do nothing: nothing is provisioned."""
 
     async def stop(self) -> None:
         """End the holder."""
@@ -190,7 +200,7 @@ class PosixEnvironment:
             found = await asyncio.wrap_future(check(os.path.exists, plan.file))
         raise exec_failed(word, failed.number, found=found)
 
-    async def adopt(self, survivor: Survivor, sink: Sink) -> Pty:
+    async def adopt(self, survivor: Survivor, sink: Sink, position: int = 0) -> Pty:  # noqa: ARG002 - the holder knows
         """Take over a program that the holder has; see `Environment.adopt`."""
         held = survivor.handle
         if not isinstance(held, Held):

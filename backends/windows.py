@@ -20,9 +20,9 @@ from backends.failed_pty import tell_failure
 from backends.windows_pty import WindowsPty, end_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
-    from backends.base import Program, Pty, Sink, Survivor
+    from backends.base import Order, Program, Pty, Sink, Survivor
 
 _SHELLS: Mapping[str, tuple[str, ...]] = {
     "powershell": ("-NoLogo",),
@@ -47,14 +47,24 @@ class WindowsBackend:
         """Return the known shells on PATH."""
         return await asyncio.to_thread(_available, _path(self._environment))
 
-    async def open(self, session_id: str) -> WindowsEnvironment:
+    async def open(self, order: Order) -> WindowsEnvironment:
         """Return an environment: there is nothing to provision."""
-        check_text("session_id", session_id)
+        check_text("session_id", order.session_id)
         return WindowsEnvironment(self._environment)
 
     async def survivors(self) -> Sequence[Survivor]:
         """Return none: nothing outlives its process."""
         return ()
+
+    async def check(self) -> None:
+        """Do nothing: it always works."""
+
+    async def recall(self, session_id: str) -> Survivor | None:  # noqa: ARG002 - nothing runs elsewhere
+        """Return none: what it has `survivors` tells."""
+        return None
+
+    async def sweep(self, living: Collection[str]) -> None:
+        """Do nothing: nothing is provisioned."""
 
     async def stop(self) -> None:
         """Nothing runs on."""
@@ -85,7 +95,7 @@ class WindowsEnvironment:
         self._open.add(pty)
         return pty
 
-    async def adopt(self, survivor: Survivor, sink: Sink) -> Pty:  # noqa: ARG002
+    async def adopt(self, survivor: Survivor, sink: Sink, position: int = 0) -> Pty:  # noqa: ARG002
         """Never called: there are no survivors."""
         raise AssertionError("nothing outlives this process")
 

@@ -13,6 +13,7 @@ from backends.base import (
     BackendError,
     DirectoryNotFound,
     InvalidProgram,
+    Order,
     OutOfResources,
     Program,
     ShellNotFound,
@@ -115,13 +116,13 @@ class Launcher:
         """
         if output is None:
             output = await self._begin_log(session)
-        environment = session.environment = await backend.open(session.session_id)
-        await self.connect(session, output, lambda sink: environment.adopt(survivor, sink))
+        environment = session.environment = await backend.open(_make_order(session))
+        await self.connect(session, output, lambda sink: environment.adopt(survivor, sink, output.head))
         session.resume("taken over by a new process of the service")
 
     async def end(self, backend: Backend, survivor: Survivor) -> None:
         """End a program that no session has."""
-        environment = await backend.open(survivor.session_id)
+        environment = await backend.open(Order(survivor.session_id))
         await environment.adopt(survivor, Nowhere())
         await environment.close()
 
@@ -148,7 +149,7 @@ class Launcher:
         user = self._find_user(session.owner)
         session.shell = await self._choose_shell(session.spec, backend, user)
         session.enter(State.PREPARING, f"starting on {name}")
-        environment = session.environment = await backend.open(session.session_id)
+        environment = session.environment = await backend.open(_make_order(session))
         output = await self._begin_log(session)
         program = _make_program(session, user, json.dumps(make_record(session)))
         await self.connect(session, output, lambda sink: environment.spawn(program, sink))
@@ -224,6 +225,10 @@ class Launcher:
             log.warning("session refused", session_id=session.session_id, reason=str(error))
             return Forbidden(str(error))
         return InvalidRequest(*_wrong_field(error))
+
+
+def _make_order(session: Session) -> Order:
+    return Order(session.session_id, owner=session.owner)
 
 
 def _make_program(session: Session, user: str | None, note: str) -> Program:

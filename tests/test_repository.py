@@ -38,6 +38,7 @@ BREACHES = {
     "Only the composition root names a concrete store": ("terminal_service/terminal.py", "import replay.memory"),
     "Only the Redis store and the nodes speak to Redis": ("terminal_service/sessions.py", "import redis"),
     "Adapters do not know each other": ("backends/posix.py", "import backends.echo"),
+    "Each library of a backend stays behind its adapter": ("terminal_service/sessions.py", "import asyncssh"),
     "ASGI lives in transports only": ("terminal_service/sessions.py", "import starlette"),
     "Platform PTY libraries stay behind their adapter": ("replay/log.py", "import ptyprocess"),
     "The holder stands alone: it runs on other machines too": ("backends/holder/ring.py", "import backends.base"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from backends.base import DirectoryNotFound, UserRefused
+from backends.base import DirectoryNotFound, Order, UserRefused
 from backends.forkers import HolderForker
 from backends.local_pty import Patience
 from backends.posix import PosixBackend
@@ -138,7 +138,7 @@ async def test_programs_of_users_are_given_to_the_next_holder(place: Path) -> No
     first = await start_guarded_holder(place / "holder")
     forker = HolderForker(place / "holder", starts=False)
     backend = PosixBackend(plain_environment(), forker, patience=Patience(leftover=0.3))
-    environment = await backend.open("session-1")
+    environment = await backend.open(Order("session-1"))
     terminal = await Terminals(backend, environment).sh("echo ready; read line; sleep 600 & read line", user=ANN)
     await wait_until(lambda: b"ready" in terminal.output, description="its start")
     first.kill()

@@ -20,7 +20,7 @@ from terminal_service.session import Session, State
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from backends.base import Program, Pty, Sink
+    from backends.base import Order, Program, Pty, Sink
     from replay.log import Log
 
 
@@ -132,7 +132,7 @@ class SlowBackend(EchoBackend):
         self.gate = asyncio.Event()
         self.failure: Exception | None = None
 
-    async def open(self, session_id: str) -> EchoEnvironment:  # noqa: ARG002 - nothing is provisioned
+    async def open(self, order: Order) -> EchoEnvironment:  # noqa: ARG002 - nothing is provisioned
         if self.failure is not None:
             raise self.failure
         environment = SlowEnvironment(self._open, None)

@@ -16,7 +16,7 @@ from terminal_service.settings import Settings, SettingsError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from backends.base import Program, Pty, Sink
+    from backends.base import Order, Program, Pty, Sink
 
 pytestmark = pytest.mark.platform("linux")
 
@@ -73,7 +73,7 @@ class RecordingEnvironment(EchoEnvironment):
 
 
 class RecordingBackend(EchoBackend):
-    async def open(self, session_id: str) -> EchoEnvironment:  # noqa: ARG002 - nothing is provisioned
+    async def open(self, order: Order) -> EchoEnvironment:  # noqa: ARG002 - nothing is provisioned
         return RecordingEnvironment(self._open, self._limit)
 
 

@@ -19,7 +19,7 @@ from terminal_service.session import FAREWELL_SECONDS, State
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from backends.base import Environment, ExitStatus, Program, Pty, Sink, Survivor
+    from backends.base import Environment, ExitStatus, Order, Program, Pty, Sink, Survivor
 
 
 async def test_a_session_expires_and_its_program_ends(directory: Path) -> None:
@@ -188,8 +188,8 @@ class BrokenEnvironment:
         broken: Pty = BrokenPty(pty)
         return broken if self._how == "wait" else pty
 
-    async def adopt(self, survivor: Survivor, sink: Sink) -> Pty:
-        raise AssertionError((survivor, sink))
+    async def adopt(self, survivor: Survivor, sink: Sink, position: int = 0) -> Pty:
+        raise AssertionError((survivor, sink, position))
 
     async def close(self) -> None:
         await self._environment.close()
@@ -204,8 +204,8 @@ class BrokenBackend(EchoBackend):
         super().__init__()
         self._how = how
 
-    async def open(self, session_id: str) -> Environment:  # type: ignore[override]
-        environment = await super().open(session_id)
+    async def open(self, order: Order) -> Environment:  # type: ignore[override]
+        environment = await super().open(order)
         how, self._how = self._how, ""
         return BrokenEnvironment(environment, how) if how else environment
 

@@ -19,9 +19,9 @@ from terminal_service.clock import Clock
 from terminal_service.wish import Wish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Collection, Coroutine
 
-    from backends.base import Environment, Program, Pty, Sink, Survivor
+    from backends.base import Environment, Order, Program, Pty, Sink, Survivor
     from terminal_service.attachment import Attachment
     from terminal_service.sessions import Sessions
 
@@ -134,13 +134,23 @@ class ScriptedBackend:
         """Offer one."""
         return ["script"]
 
-    async def open(self, session_id: str) -> Environment:
+    async def open(self, order: Order) -> Environment:
         """Open."""
-        return _Environment(self.ptys, session_id)
+        return _Environment(self.ptys, order.session_id)
 
     async def survivors(self) -> list[Survivor]:
         """Have none."""
         return []
+
+    async def check(self) -> None:
+        """Be there."""
+
+    async def recall(self, session_id: str) -> Survivor | None:  # noqa: ARG002
+        """Have none."""
+        return None
+
+    async def sweep(self, living: Collection[str]) -> None:
+        """Have nothing."""
 
     async def stop(self) -> None:
         """Hold nothing."""
@@ -159,8 +169,8 @@ class _Environment:
         pty = self._ptys[self._session_id] = ScriptedPty(sink, 1000 + len(self._ptys))
         return pty
 
-    async def adopt(self, survivor: Survivor, sink: Sink) -> Pty:
-        raise AssertionError((survivor, sink))
+    async def adopt(self, survivor: Survivor, sink: Sink, position: int = 0) -> Pty:
+        raise AssertionError((survivor, sink, position))
 
     async def close(self) -> None:
         pass

@@ -7,7 +7,7 @@ import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from backends.base import Backend, Environment, ExitStatus, Program, Pty
+from backends.base import Backend, Environment, ExitStatus, Order, Program, Pty
 from support.sink import CollectingSink
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Terminals:
 @asynccontextmanager
 async def opened(backend: Backend) -> AsyncIterator[Terminals]:
     """Open an environment of `backend`; all is ended in the end."""
-    environment = await backend.open("session-1")
+    environment = await backend.open(Order("session-1"))
     try:
         yield Terminals(backend, environment)
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +12,9 @@ from support.http_service import serve
 from support.wait import wait_until
 from transports import idempotency
 from transports.idempotency import Answers
+
+if TYPE_CHECKING:
+    from backends.base import Order
 
 SESSIONS = "/api/v1/sessions"
 
@@ -54,10 +57,10 @@ class SlowBackend(EchoBackend):
         self.asked = 0
         self.go_on = asyncio.Event()
 
-    async def open(self, session_id: str) -> Any:
+    async def open(self, order: Order) -> Any:
         self.asked += 1
         await self.go_on.wait()
-        return await super().open(session_id)
+        return await super().open(order)
 
 
 async def test_repetitions_at_the_same_time_wait_for_the_first() -> None:

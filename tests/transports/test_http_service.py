@@ -17,6 +17,8 @@ from transports.bodies import LIMIT_BYTES
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from backends.base import Order
+
 SESSIONS = "/api/v1/sessions"
 JSON = {"Content-Type": "application/json"}
 
@@ -212,8 +214,8 @@ async def test_a_client_that_leaves_in_the_middle_of_a_body_harms_nobody() -> No
 class BrokenBackend(EchoBackend):
     """A backend with a fault of ours in it."""
 
-    async def open(self, session_id: str) -> Any:
-        raise RuntimeError(f"canary {session_id}")
+    async def open(self, order: Order) -> Any:
+        raise RuntimeError(f"canary {order.session_id}")
 
 
 async def test_a_fault_of_ours_is_500_without_insides_and_is_logged(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,8 @@ from support.wait import wait_until
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from backends.base import Order
+
 SESSIONS = "/api/v1/sessions"
 
 
@@ -333,9 +335,9 @@ class SlowBackend(EchoBackend):
         super().__init__()
         self.go_on = asyncio.Event()
 
-    async def open(self, session_id: str) -> Any:
+    async def open(self, order: Order) -> Any:
         await self.go_on.wait()
-        return await super().open(session_id)
+        return await super().open(order)
 
 
 async def test_a_session_that_is_ended_while_it_starts_leaves_nothing() -> None:

@@ -1,0 +1,1 @@
+"""Sessions on Google Cloud Workstations, over SSH through their tunnel."""
