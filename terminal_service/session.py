@@ -7,6 +7,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from terminal_service.choosing import Needs
 from terminal_service.errors import SessionOver
 from terminal_service.sizes import Size, SizePolicy
 
@@ -65,6 +66,7 @@ class SessionSpec:
     ttl_seconds: float | None = None
     keepalive: bool = True
     retention_bytes: int | None = None
+    needs: Needs = Needs()  # noqa: RUF009 - frozen
 
 
 class Session:
@@ -91,6 +93,8 @@ class Session:
         self.name = spec.name
         self.labels = dict(spec.labels)
         self.backend = spec.backend or ""
+        self.backend_reason = ""
+        """Why it runs there."""
         self.shell = spec.shell or ""
         self._ttl_seconds = ttl_seconds
         self.ttl_watchers: set[Callable[[], None]] = set()

@@ -85,6 +85,7 @@ class SessionView(BaseModel):
     labels: dict[str, str]
     user_id: str
     backend: str
+    backend_reason: str = Field(description="Why it runs there.")
     viewers: list[Viewer]
     responder: str | None = Field(description="`client_id` of the viewer whose emulator answers terminal queries.")
     last_line: str | None = Field(
@@ -169,6 +170,7 @@ def view_of(session: Session, node: str) -> SessionView:
         labels=session.labels,
         user_id=session.owner,
         backend=session.backend,
+        backend_reason=session.backend_reason,
         viewers=_viewers(terminal) if terminal else [],
         responder=responder_of(terminal.attachments) if terminal else None,
         last_line=_last_line(log) if log else None,
