@@ -20,6 +20,7 @@ from backends.base import (
     UserRefused,
 )
 from terminal_service.errors import Forbidden, InvalidRequest, LimitReached, SessionOver, Unavailable
+from terminal_service.notices import Notices
 from terminal_service.nowhere import Nowhere
 from terminal_service.recovery import TERMINAL_ID, make_record, restore_session
 from terminal_service.session import Session, SessionSpec, State
@@ -128,8 +129,9 @@ class Launcher:
         """
         if output is None:
             output = await self._begin_log(session)
+        terminal = self.make_terminal(session, output)
         environment = session.environment = await backend.open(self._make_order(session))
-        await self.connect(session, output, lambda sink: environment.adopt(survivor, sink, output.head))
+        await self.connect(terminal, lambda sink: environment.adopt(survivor, sink, terminal.log.head))
         session.resume("taken over by a new process of the service")
 
     async def end(self, backend: Backend, survivor: Survivor) -> None:
@@ -159,18 +161,21 @@ class Launcher:
         user = self._find_user(place, session.owner)
         session.shell = await self._choose_shell(session.spec, place, user)
         session.enter(State.PREPARING, f"starting on {place.name}")
+        terminal = self.make_terminal(session, await self._begin_log(session))  # whoever waits can watch and type
         environment = session.environment = await place.backend.open(self._make_order(session))
-        output = await self._begin_log(session)
-        program = _make_program(session, user, json.dumps(make_record(session)))
-        await self.connect(session, output, lambda sink: environment.spawn(program, sink))
+        program = _make_program(session, terminal, user)
+        await self.connect(terminal, lambda sink: environment.spawn(program, sink))
 
-    async def connect(self, session: Session, output: Log, open_pty: Callable[[Sink], Awaitable[Pty]]) -> None:
-        """Give a session its terminal over an open log, and a PTY that `open_pty` has pushing into it.
+    async def connect(self, terminal: Terminal, open_pty: Callable[[Sink], Awaitable[Pty]]) -> None:
+        """Give a terminal a PTY that `open_pty` has pushing into it; what was done to it meanwhile is done to the PTY.
 
         The program may be a new one or one that has long been running. Raises what `open_pty` raises.
         """
-        terminal = self.make_terminal(session, output)
-        terminal.connect(await open_pty(terminal))
+        size = terminal.size
+        pty = await open_pty(terminal)
+        if terminal.size != size:
+            pty.resize(*terminal.size)
+        terminal.connect(pty)
 
     def make_terminal(self, session: Session, output: Log) -> Terminal:
         """Give a session its terminal over an open log; without a PTY it only shows what is in there."""
@@ -232,6 +237,7 @@ class Launcher:
             memory_bytes=needs.memory_bytes,
             gpus=needs.gpus,
             lifetime_seconds=self._settings.session_max_lifetime_seconds or None,
+            tell=Notices(session, asyncio.get_running_loop(), self._clock).tell,
         )
 
     async def _begin_log(self, session: Session) -> Log:
@@ -256,7 +262,7 @@ class Launcher:
         return InvalidRequest(*_wrong_field(error))
 
 
-def _make_program(session: Session, user: str | None, note: str) -> Program:
+def _make_program(session: Session, terminal: Terminal, user: str | None) -> Program:
     spec = session.spec
     return Program(
         session_id=session.session_id,
@@ -264,10 +270,10 @@ def _make_program(session: Session, user: str | None, note: str) -> Program:
         command=spec.command,
         cwd=spec.cwd,
         env=spec.env,
-        rows=spec.size.rows,
-        cols=spec.size.cols,
+        rows=terminal.size.rows,
+        cols=terminal.size.cols,
         user=user,
-        note=note,
+        note=json.dumps(make_record(session)),
     )
 
 
