@@ -20,6 +20,7 @@ if sys.platform == "win32":
 else:
     from backends.forkers import HolderForker, OwnForker
     from backends.posix import PosixBackend
+    from support.pods import thread_backend
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -83,8 +84,14 @@ def words(text: str, *arguments: object) -> list[str]:
     return [*first.format(*arguments).split(), *([last.replace("{}", str(*arguments))] if last else [])]
 
 
-@pytest.fixture(params=["echo", *(["windows"] if sys.platform == "win32" else ["held", "own"])])
+_KINDS = ["echo", "windows"] if sys.platform == "win32" else ["echo", "held", "own", "kubernetes"]
+
+
+@pytest.fixture(scope="module", params=_KINDS)
 def dialect(request: pytest.FixtureRequest) -> Dialect:
+    if request.param == "kubernetes":
+        kube = request.getfixturevalue("kube")
+        return Dialect(lambda directory: thread_backend(kube, directory), **_POSIX)
     return DIALECTS[request.param]
 
 
