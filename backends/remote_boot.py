@@ -116,4 +116,4 @@ async def _failed(stream: ExecutionStream, data: bytes, python: str) -> Exceptio
         return NotProvided(f"a durable session needs Python there, and {python!r} cannot be executed: {words}")
     if status.code:
         return NotProvided(f"no holder can be started there: {words or f'exit code {status.code}'}")
-    return ConnectionError(words or "the link was cut")
+    return ConnectionError(status.message or words or "the link was cut")

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from backends.base import Capabilities
+from backends.base import BackendError, Capabilities, Unreachable
 from backends.durable import DurableTerminals, durable_shells, make_terms, recalled, sweep_programs
 from backends.durable_profile import DurableProfile
 from backends.durable_target import Target
 from backends.link_patience import LinkPatience
 from backends.profile import Site
 from support.holders import holder_pid
-from support.local_executor import LocalExecutor
+from support.local_executor import LocalExecution, LocalExecutor
 from support.terminals import is_alive
 from support.wait import poll_until
 
@@ -22,7 +23,32 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
+    from backends.abilities import Command
     from backends.base import Order, Survivor
+
+
+class Way(LocalExecutor):
+    """The way to a place, which can be cut and closed."""
+
+    def __init__(self, home: object = "/", *prefix: str, **environment: str) -> None:
+        super().__init__({"HOME": str(home), **environment})
+        self.is_closed = False
+        """Whether nobody gets there."""
+        self.refusal: BackendError | None = None
+        """What everybody is told who wants to get there."""
+        self._prefix = prefix
+
+    async def execute(self, command: Command) -> LocalExecution:
+        if self.is_closed:
+            raise Unreachable("the way is closed")
+        if self.refusal is not None:
+            raise self.refusal
+        return await super().execute(replace(command, argv=[*self._prefix, *command.argv]))
+
+    def cut(self) -> None:
+        """Cut the newest off, whatever it is doing."""
+        self.executions[-1].cut()
+
 
 QUICK = LinkPatience(retry_seconds=(0.01, 0.1), close_seconds=10)
 
@@ -41,13 +67,13 @@ class DurableBackend:
         self,
         directory: Path,
         *,
-        executor: LocalExecutor | None = None,
+        executor: Way | None = None,
         patience: LinkPatience = QUICK,
         **fields: Any,
     ) -> None:
         self.home = directory / "home"
         self.home.mkdir(mode=0o700, exist_ok=True)
-        self.executor = executor or LocalExecutor(self.home)
+        self.executor = executor or Way(self.home)
         self._profile = LocalProfile(name="durable", durable=True, **fields)
         self._site = Site("node-1", directory / "site")
         self._patience = patience

@@ -1,155 +1,128 @@
-"""An executor on this machine that stands for one elsewhere: its commands can be cut off at any moment."""
+"""Runs commands on this machine as a backend would elsewhere; its links can be cut."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
-import socket
-import subprocess
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from backends.abilities import Channel
-from backends.base import ExitStatus, Unreachable
-from backends.executable import CannotExecute, find_executable
+from backends.abilities import Channel, Command
+from backends.base import ExitStatus, Lost, NotSupported, Unreachable
 from support.terminals import plain_environment
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping
 
-    from backends.abilities import Command
-
-_LIMIT = 64 * 1024
-
-
-class LocalExecutor:
-    """Runs commands with an environment of its own, behind a prefix."""
-
-    def __init__(self, home: object = "/", *prefix: str, **environment: str) -> None:
-        self.environment = plain_environment(**{"HOME": str(home), **environment})
-        self.prefix = list(prefix)
-        self.is_blocked = False
-        """Whether nobody gets there."""
-        self.executions: list[LocalExecution] = []
-        self.refusal: Exception | None = None
-
-    async def execute(self, command: Command) -> LocalExecution:
-        if self.is_blocked:
-            raise Unreachable("the way is closed")
-        if self.refusal is not None:
-            raise self.refusal
-        execution = await LocalExecution.start([*self.prefix, *command.argv], self.environment)
-        self.executions.append(execution)
-        return execution
-
-    def cut(self) -> None:
-        """Cut the newest off, whatever it is doing."""
-        self.executions[-1].cut()
+_PIECE = 64 * 1024
 
 
 class LocalExecution:
-    def __init__(self, process: subprocess.Popen[bytes] | None, status: ExitStatus | None, said: bytes) -> None:
-        self._process = process
-        self._status = status
-        self._said = said
-        self._cut = asyncio.Event()
-        self._streams: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+    """A command in a process group of its own. It implements `abilities.Execution`."""
 
-    @classmethod
-    async def start(cls, argv: Sequence[str], environment: dict[str, str]) -> LocalExecution:
-        try:
-            file = await asyncio.to_thread(find_executable, argv[0], path=environment["PATH"], cwd="/")
-        except CannotExecute as failure:
-            return cls(None, ExitStatus(code=failure.code), f"{failure}\n".encode())
-        pairs = [socket.socketpair(), socket.socketpair()]
-        loop = asyncio.get_running_loop()
-        starting = loop.run_in_executor(None, _start, [file, *argv[1:]], environment, pairs[0][1], pairs[1][1])
-        try:
-            execution = cls(await asyncio.shield(starting), None, b"")
-            for ours, _ in pairs:
-                execution._streams.append(await asyncio.open_connection(sock=ours, limit=_LIMIT))
-        except BaseException:
-            for ours, _ in pairs:
-                ours.close()
-            await cls(await starting, None, b"").close()  # nearly done: it is not left to itself
-            raise
-        return execution
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
+    def __init__(self, process: asyncio.subprocess.Process, *, half_close: bool) -> None:
+        self.process = process
+        self.taken = 0
+        """How many bytes of input it was given."""
+        self._half_close = half_close
+        self._is_cut = asyncio.Event()
+        self._pending: dict[asyncio.Task[bytes], Channel] = {}
 
     def cut(self) -> None:
-        self._cut.set()
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        """Lose the link: the command's input ends, and nobody reads what it prints."""
+        self._is_cut.set()
+        self._let_go()
 
     async def __aiter__(self) -> AsyncIterator[tuple[Channel, bytes]]:
-        if self._said:
-            yield Channel.STDERR, self._said
-        if not self._streams:
-            return
-        (out, _), (err, _) = self._streams
-        reads = {asyncio.create_task(out.read(_LIMIT)): (Channel.STDOUT, out)}
-        reads[asyncio.create_task(err.read(_LIMIT))] = (Channel.STDERR, err)
-        cut = asyncio.create_task(self._cut.wait())
+        cut = asyncio.create_task(self._is_cut.wait())
         try:
-            while reads:
-                await asyncio.wait([cut, *reads], return_when=asyncio.FIRST_COMPLETED)
+            for channel in Channel:
+                self._read(channel)
+            while self._pending:
+                await asyncio.wait([cut, *self._pending], return_when=asyncio.FIRST_COMPLETED)
                 if cut.done():
-                    raise Unreachable("cut by the test")
-                for read in [read for read in reads if read.done()]:
-                    channel, reader = reads.pop(read)
-                    if data := read.result():
-                        reads[asyncio.create_task(reader.read(_LIMIT))] = (channel, reader)
+                    raise Unreachable("the link was cut")
+                for done in [task for task in self._pending if task.done()]:
+                    channel = self._pending.pop(done)
+                    if data := done.result():
                         yield channel, data
+                        self._read(channel)
         finally:
-            for task in (cut, *reads):
+            cut.cancel()
+            for task in self._pending:
                 task.cancel()
+            await asyncio.gather(cut, *self._pending, return_exceptions=True)
+
+    def _read(self, channel: Channel) -> None:
+        stream = self.process.stdout if channel is Channel.STDOUT else self.process.stderr
+        assert stream is not None
+        self._pending[asyncio.create_task(stream.read(_PIECE))] = channel
 
     async def write(self, data: bytes) -> None:
-        if self._cut.is_set():
-            raise Unreachable("cut by the test")
-        if self._streams:
-            _, writer = self._streams[0]
-            with suppress(ConnectionError):
-                writer.write(data)
-                await writer.drain()
+        if self._is_cut.is_set():
+            raise Unreachable("the link was cut")
+        assert self.process.stdin is not None
+        self.taken += len(data)
+        if self.process.stdin.is_closing():
+            return  # it is gone, and takes everything
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.process.stdin.write(data)
+            await self.process.stdin.drain()
 
     async def close_input(self) -> None:
-        if self._streams:
-            self._streams[0][1].write_eof()
+        if not self._half_close:
+            raise NotSupported("local", "closing a command's input")
+        assert self.process.stdin is not None
+        self.process.stdin.close()
 
     async def wait(self) -> ExitStatus:
-        if self._cut.is_set():
-            raise Unreachable("cut by the test")
-        if self._process is not None:
-            code = await asyncio.to_thread(self._process.wait)
-            self._status = ExitStatus(code=code) if code >= 0 else ExitStatus(signal=-code)
-        assert self._status is not None
-        return self._status
+        if self._is_cut.is_set():
+            return ExitStatus(lost=Lost.LINK, message="the link was cut")
+        code = await self.process.wait()
+        return ExitStatus(code=code) if code >= 0 else ExitStatus(signal=-code)
 
     async def close(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            await asyncio.to_thread(self._process.wait)
-        for _, writer in self._streams:
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self._let_go()
+        await self.process.wait()
+
+    def _let_go(self) -> None:
+        """Close the pipes, also those a process that lives on holds the other ends of."""
+        transport = self.process._transport  # type: ignore[attr-defined] # there is no other way
+        for descriptor in range(3):
+            if pipe := transport.get_pipe_transport(descriptor):
+                pipe.abort() if descriptor == 0 else pipe.close()
 
 
-def _start(
-    argv: Sequence[str], environment: dict[str, str], both: socket.socket, errors: socket.socket
-) -> subprocess.Popen[bytes]:
-    with both, errors:
-        return subprocess.Popen(
-            argv,
-            stdin=both.fileno(),
-            stdout=both.fileno(),
-            stderr=errors.fileno(),
-            env=environment,
+class LocalExecutor:
+    """Implements `abilities.Executor`. Without `half_close` a command's input cannot be ended."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None, *, half_close: bool = True) -> None:
+        self.executions: list[LocalExecution] = []
+        self._environment = plain_environment() | dict(environment or {})
+        self._half_close = half_close
+
+    async def execute(self, command: Command) -> LocalExecution:
+        process = await asyncio.create_subprocess_exec(
+            "/bin/sh",
+            "-c",
+            'exec "$@"',  # says why with 127 and 126
+            "sh",
+            *command.argv,
+            cwd=command.cwd or self._environment["HOME"],
+            env=self._environment | dict(command.env),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
+            limit=_PIECE,
         )
+        self.executions.append(LocalExecution(process, half_close=self._half_close))
+        return self.executions[-1]
+
+    async def close(self) -> None:
+        """End what runs still."""
+        for execution in self.executions:
+            await execution.close()
