@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 PIECE_BYTES = 256 * 1024
 
+_BLOCK_BYTES = 64 * 1024
+_FRAME_BLOCKS = 16
+"""So many blocks there pass through one process; a process for each piece would cost more than the bytes."""
+
 _MAX_ANSWER_BYTES = 64 << 20
 """Of a directory's listing: some 500,000 files."""
 
@@ -181,18 +185,27 @@ async def _exchange(execution: Execution, path: str, pieces: AsyncIterable[bytes
 
 
 async def _send(execution: Execution, pieces: AsyncIterable[bytes]) -> int:
-    """Send frames of at most PIECE_BYTES and the end; return how many bytes there were."""
-    sent = 0
+    """Send frames of a megabyte and the end; return how many bytes there were."""
+    sent, frame_bytes = 0, _BLOCK_BYTES * _FRAME_BLOCKS
     held = bytearray()
     async for piece in pieces:
         sent += len(piece)
         held += piece
-        while len(held) >= PIECE_BYTES:
-            await execution.write(b"%d\n" % PIECE_BYTES + held[:PIECE_BYTES])
-            del held[:PIECE_BYTES]
-    last = b"%d\n" % len(held) + held if held else b""
-    await execution.write(last + b"end\n")
+        while len(held) >= frame_bytes:
+            await _send_frame(execution, held[:frame_bytes], _BLOCK_BYTES)
+            del held[:frame_bytes]
+    whole = len(held) // _BLOCK_BYTES * _BLOCK_BYTES
+    await _send_frame(execution, held[:whole], _BLOCK_BYTES)
+    await _send_frame(execution, held[whole:], len(held) - whole)
+    await execution.write(b"end\n")
     return sent
+
+
+async def _send_frame(execution: Execution, data: bytearray, block_bytes: int) -> None:
+    if data:
+        await execution.write(b"%d %d\n" % (block_bytes, len(data) // block_bytes))
+    for at in range(0, len(data), _BLOCK_BYTES):
+        await execution.write(bytes(data[at : at + _BLOCK_BYTES]))
 
 
 async def _collect(execution: Execution, path: str) -> tuple[bytes, bytes]:

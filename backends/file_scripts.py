@@ -48,11 +48,11 @@ decode "$1"; p=$decoded
 _FRAMES = """
 full=iflag=fullblock
 dd $full count=0 </dev/null >/dev/null 2>&1 || full=
-frames() { # copy frames from 0 to 3: a line with a length, and so many bytes; the last line is `end`
-    while read -r length; do
-        [ "$length" = end ] && return 0
-        if [ -n "$full" ]; then said=$(dd "bs=$length" count=1 $full 2>&1 >&3)
-        else said=$(dd bs=1 "count=$length" 2>&1 >&3); fi || { printf '%s\\n' "$said" >&2; return 1; }
+frames() { # copy frames from 0 to 3: a line with size and number of its blocks, then these; the last line is `end`
+    while read -r size number; do
+        [ "$size" = end ] && return 0
+        if [ -n "$full" ]; then said=$(dd "bs=$size" "count=$number" $full 2>&1 >&3)
+        else said=$(dd bs=1 "count=$((size * number))" 2>&1 >&3); fi || { printf '%s\\n' "$said" >&2; return 1; }
     done
     return 1
 }

@@ -71,21 +71,21 @@ async def trouble(call: Awaitable[object], path: str) -> FileTrouble:
     return caught.value.trouble
 
 
-@pytest.mark.parametrize("size", [0, 1, 4095, 262_143, 262_144, 262_145, 1_000_000])
-async def test_what_is_written_is_read(place: Place, size: int) -> None:
-    data = (bytes(range(256)) * (size // 256 + 1))[:size]
-    assert await write(place, "file", data) == size
-    pieces = [piece async for piece in place.files.read(place / "file")]
-    assert b"".join(pieces) == data
-    assert max(map(len, pieces), default=0) <= 256 * 1024
-    assert (await place.files.stat(place / "file")).size == size
+async def test_what_is_written_is_read(place: Place) -> None:
+    for size in (0, 1, 65_537, 262_144, 3_000_000):
+        data = (bytes(range(251)) * (size // 251 + 1))[:size]
+        assert await write(place, "file", data) == size
+        pieces = [piece async for piece in place.files.read(place / "file")]
+        assert b"".join(pieces) == data
+        assert max(map(len, pieces), default=0) <= 256 * 1024
+        assert (await place.files.stat(place / "file")).size == size
 
 
-@pytest.mark.parametrize("offset", [0, 1, 65_536, 99_999, 100_000, 200_000])
-async def test_reading_begins_at_an_offset(place: Place, offset: int) -> None:
+async def test_reading_begins_at_an_offset(place: Place) -> None:
     data = bytes(range(250)) * 400
     await write(place, "file", data)
-    assert await read(place, "file", offset) == data[offset:]
+    for offset in (0, 1, 65_536, 99_999, 100_000, 200_000):
+        assert await read(place, "file", offset) == data[offset:]
 
 
 async def test_odd_names_are_names(place: Place) -> None:
