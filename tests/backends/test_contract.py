@@ -20,6 +20,7 @@ if sys.platform == "win32":
 else:
     from backends.forkers import HolderForker, OwnForker
     from backends.posix import PosixBackend
+    from support.durable_place import DurableBackend
     from support.pods import thread_backend
 
 if TYPE_CHECKING:
@@ -56,6 +57,10 @@ def _own(_: Path) -> Backend:
     return PosixBackend(plain_environment(), OwnForker())
 
 
+def _durable(directory: Path) -> Backend:
+    return DurableBackend(directory)
+
+
 _POSIX = {
     "exits": "sh -c|exit {}",
     "echoes": "sh -c|stty raw -echo; echo ready; exec cat",
@@ -68,6 +73,7 @@ DIALECTS = {
     "echo": Dialect(lambda _: EchoBackend(), exits="exit {}", echoes="", floods="flood {}", prints="env {}"),
     "held": Dialect(_local, **_POSIX),
     "own": Dialect(_own, **_POSIX),
+    "durable": Dialect(_durable, **_POSIX),
     "windows": Dialect(
         _local,
         exits="cmd /c|exit {}",
@@ -84,7 +90,7 @@ def words(text: str, *arguments: object) -> list[str]:
     return [*first.format(*arguments).split(), *([last.replace("{}", str(*arguments))] if last else [])]
 
 
-_KINDS = ["echo", "windows"] if sys.platform == "win32" else ["echo", "held", "own", "kubernetes"]
+_KINDS = ["echo", "windows"] if sys.platform == "win32" else ["echo", "held", "own", "durable", "kubernetes"]
 
 
 @pytest.fixture(scope="module", params=_KINDS)
