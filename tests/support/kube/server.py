@@ -114,7 +114,7 @@ class KubeServer:
         self, name: str = "box", *command: str, image: str = "busybox", namespace: str = "default", **container: Any
     ) -> str:
         """Have a pod running, with more fields of its container: `tty=True`; without a command it only sleeps."""
-        form = {"name": "main", "image": image, "command": command or ("sleep", "1000"), **container}
+        form = {"name": "main", "image": image, "command": [*command] or ["sleep", "1000"], **container}
         spec = {"containers": [form], "terminationGracePeriodSeconds": 1}
         self.cluster.create_pod(namespace, {"metadata": {"name": name}, "spec": spec})
         store = self.cluster.store
