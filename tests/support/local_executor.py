@@ -6,14 +6,14 @@ import asyncio
 import os
 import signal
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from backends.abilities import Channel, Command
 from backends.base import ExitStatus, Lost, NotSupported, Unreachable
 from support.terminals import plain_environment
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
 _PIECE = 64 * 1024
 
@@ -27,7 +27,7 @@ class LocalExecution:
         """How many bytes of input it was given."""
         self._half_close = half_close
         self._is_cut = asyncio.Event()
-        self._pending: dict[asyncio.Task[bytes], Channel] = {}
+        self._pending: dict[asyncio.Task[Any], Channel | None] = {}
 
     def cut(self) -> None:
         """Lose the link: the command's input ends, and nobody reads what it prints."""
@@ -36,28 +36,33 @@ class LocalExecution:
 
     async def __aiter__(self) -> AsyncIterator[tuple[Channel, bytes]]:
         cut = asyncio.create_task(self._is_cut.wait())
+        self._pending[cut] = None
+        for channel in Channel:
+            self._read(channel)
         try:
-            for channel in Channel:
-                self._read(channel)
-            while self._pending:
-                await asyncio.wait([cut, *self._pending], return_when=asyncio.FIRST_COMPLETED)
+            while len(self._pending) > 1:
+                await asyncio.wait(self._pending, return_when=asyncio.FIRST_COMPLETED)
                 if cut.done():
                     raise Unreachable("the link was cut")
                 for done in [task for task in self._pending if task.done()]:
-                    channel = self._pending.pop(done)
-                    if data := done.result():
-                        yield channel, data
-                        self._read(channel)
+                    origin = self._pending.pop(done)
+                    if origin and (data := done.result()):
+                        yield origin, data
+                        self._read(origin)
         finally:
-            cut.cancel()
-            for task in self._pending:
-                task.cancel()
-            await asyncio.gather(cut, *self._pending, return_exceptions=True)
+            await self._stop_reading()
 
     def _read(self, channel: Channel) -> None:
         stream = self.process.stdout if channel is Channel.STDOUT else self.process.stderr
         assert stream is not None
         self._pending[asyncio.create_task(stream.read(_PIECE))] = channel
+
+    async def _stop_reading(self) -> None:
+        tasks = list(self._pending)
+        self._pending.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def write(self, data: bytes) -> None:
         if self._is_cut.is_set():
@@ -86,6 +91,7 @@ class LocalExecution:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self._let_go()
+        await self._stop_reading()
         await self.process.wait()
 
     def _let_go(self) -> None:
@@ -99,7 +105,14 @@ class LocalExecution:
 class LocalExecutor:
     """Implements `abilities.Executor`. Without `half_close` a command's input cannot be ended."""
 
-    def __init__(self, environment: Mapping[str, str] | None = None, *, half_close: bool = True) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str] | None = None,
+        *,
+        prefix: Sequence[str] = (),
+        half_close: bool = True,
+    ) -> None:
+        self.prefix = prefix
         self.executions: list[LocalExecution] = []
         self._environment = plain_environment() | dict(environment or {})
         self._half_close = half_close
@@ -110,6 +123,7 @@ class LocalExecutor:
             "-c",
             'exec "$@"',  # says why with 127 and 126
             "sh",
+            *self.prefix,
             *command.argv,
             cwd=command.cwd or self._environment["HOME"],
             env=self._environment | dict(command.env),
