@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class SshBackend:
     """One host, for all whom its operator lets in. Connections are shared by all sessions of a user there."""
 
-    capabilities = Capabilities(exec=True, signals=True)
+    capabilities = Capabilities(exec=True, files=True, port_forwarding=True, signals=True)
 
     def __init__(self, profile: SshProfile, site: Site) -> None:
         """Take the profile; nothing is read or connected yet."""

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import asyncssh
 
@@ -26,18 +26,24 @@ from backends.environment import MARK, check_text, child_environment
 from backends.executable import NOT_EXECUTABLE, NOT_FOUND, CannotExecute, printable
 from backends.failed_pty import tell_failure
 from backends.ssh.execution import FailedExecution, SshExecution
+from backends.ssh.files import SshFiles
+from backends.ssh.forward import ForwardedConnection
 from backends.ssh.pool import WINDOW_BYTES
+from backends.ssh.profile import check_place
 from backends.ssh.pty import SshPty
 from backends.ssh.script import start_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from backends.abilities import Command, Execution
+    from backends.abilities import Command, Connection, Execution
     from backends.base import Order, Pty, Sink, Survivor
-    from backends.ssh.pool import Host, SshPool
+    from backends.ssh.host import Host
+    from backends.ssh.link import Link
+    from backends.ssh.pool import SshPool
     from backends.ssh.program import ProgramSession, Report
 
+_Streams: TypeAlias = "tuple[asyncssh.SSHReader[bytes], asyncssh.SSHWriter[bytes]]"
 _Session = TypeVar("_Session", SshPty, SshExecution)
 
 _GRACE_SECONDS = 1.0
@@ -88,6 +94,7 @@ class SshEnvironment:
         self._term = term
         self._allows = allows
         self._open: set[SshPty | SshExecution] = set()
+        self._forwarded: set[ForwardedConnection] = set()
 
     async def spawn(self, program: Program, sink: Sink) -> Pty:
         """Start a program at a terminal; see `Environment.spawn`."""
@@ -120,6 +127,30 @@ class SshEnvironment:
             return FailedExecution(failure)
         return execution
 
+    def files(self) -> SshFiles:
+        """Return what works on the host's files."""
+        return SshFiles(self._pool, self._order.tell)
+
+    async def connect(self, port: int, host: str = "localhost") -> Connection:
+        """Connect to a port as the host does; see `Forwarder.connect`."""
+        try:
+            check_place(host, port)
+        except ValueError as error:
+            raise InvalidProgram("host", str(error)) from None
+
+        async def make(connection: asyncssh.SSHClientConnection) -> _Streams:
+            return await connection.open_connection(host, port, encoding=None, window=WINDOW_BYTES)
+
+        try:
+            link, (reader, writer) = await self._pool.forward(make, tell=self._order.tell, discard=_drop)
+        except asyncssh.ChannelOpenError as error:
+            if error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
+                raise AccessRefused(f"{self._pool.place} forwards no connections for us: {error.reason}") from None
+            raise Unreachable(f"{host}:{port} cannot be reached from {self._pool.place}: {error.reason}") from None
+        forwarded = ForwardedConnection(reader, writer, lambda: self._hang_up(forwarded, link))
+        self._forwarded.add(forwarded)
+        return forwarded
+
     async def adopt(self, survivor: Survivor, sink: Sink, position: int = 0) -> Pty:  # noqa: ARG002
         """Refuse: programs end with their connection."""
         raise NotSupported("ssh", "reattach")
@@ -127,8 +158,14 @@ class SshEnvironment:
     async def close(self) -> None:
         """End all that is still open, at the same time."""
         async with asyncio.TaskGroup() as closing:
+            for forwarded in list(self._forwarded):
+                closing.create_task(forwarded.close())
             for each in list(self._open):
                 closing.create_task(each.close(_GRACE_SECONDS) if isinstance(each, SshPty) else each.close())
+
+    def _hang_up(self, forwarded: ForwardedConnection, link: Link) -> None:
+        self._forwarded.discard(forwarded)
+        self._pool.release(link, forward=True)
 
     async def _plan(self, program: Program, token: str) -> _Start:
         """Check what is to be started. Raises ShellNotFound, InvalidProgram, UserRefused, BackendError."""
@@ -255,6 +292,10 @@ def _encoded(variables: Mapping[str, str]) -> dict[bytes, bytes]:
 def _abort(session: ProgramSession) -> None:
     if session.channel is not None:
         session.channel.abort()
+
+
+def _drop(streams: _Streams) -> None:
+    streams[1].channel.abort()
 
 
 async def _discard(session: SshPty | SshExecution) -> None:
