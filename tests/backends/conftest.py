@@ -13,6 +13,7 @@ else:
     from backends.forkers import HolderForker, OwnForker
     from backends.local_pty import Patience
     from backends.posix import PosixBackend
+    from support.kube_thread import KubeThread, kube_thread
     from support.other_users import guarded_holder, need_root, open_directory
 
     if TYPE_CHECKING:
@@ -27,6 +28,12 @@ else:
         backend = PosixBackend(plain_environment(), forker, patience=Patience(leftover=0.3))
         async with opened(backend) as terminals:
             yield terminals
+
+    @pytest.fixture(scope="session")
+    def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeThread]:
+        """Give a cluster that tests leave as it was."""
+        with kube_thread(tmp_path_factory.mktemp("kube")) as cluster:
+            yield cluster
 
     @pytest.fixture
     def place() -> Iterator[Path]:

@@ -23,7 +23,9 @@ else:
     from backends.profile import Site
     from backends.ssh.backend import SshBackend
     from support.durable_place import DurableBackend
-    from support.sshd import Sshd, serving_sshd
+    from support.kube_thread import KubeThread
+    from support.pods import thread_backend
+    from support.sshd import serving_sshd
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -102,6 +104,7 @@ PLACES = [
             "own",
             "durable",
             "ssh",
+            "kubernetes",
         ]
     ),
 ]
@@ -120,6 +123,11 @@ def dialect(request: pytest.FixtureRequest) -> Dialect:
 def ssh_dialect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dialect]:
     with serving_sshd(tmp_path_factory.mktemp("sshd")) as server:
         yield Dialect(lambda directory: SshBackend(server.profile(), Site("node", directory / "ssh")), **_POSIX)
+
+
+@pytest.fixture(scope="module")
+def kubernetes_dialect(kube: KubeThread) -> Dialect:
+    return Dialect(lambda directory: thread_backend(kube, directory), **_POSIX)
 
 
 @pytest.fixture
