@@ -21,6 +21,9 @@ _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "sh": (),
     "pwsh": ("-NoLogo",),
 }
+SHELLS = tuple(_ARGUMENTS)
+"""The names of those that are known."""
+
 _ALIASES = {"powershell": "pwsh"}
 
 
@@ -41,6 +44,11 @@ def shell_command(name: str | None, environment: Mapping[str, str], *, keeps_pat
     shell = _ALIASES.get(name, name)
     if shell not in _ARGUMENTS or not _find(shell, environment):
         raise ShellNotFound(name, available_shells(environment))
+    return shell_arguments(shell, keeps_path=keeps_path)
+
+
+def shell_arguments(shell: str, *, keeps_path: bool) -> list[str]:
+    """Return the argv of one of `SHELLS`, wherever it is. `keeps_path` as for `shell_command`."""
     return [shell, *(each for each in _ARGUMENTS[shell] if not (keeps_path and each == _LOGIN))]
 
 

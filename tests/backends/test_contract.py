@@ -18,14 +18,19 @@ from support.terminals import Terminal, Terminals, opened, plain_environment
 if sys.platform == "win32":
     from backends.windows import WindowsBackend
 else:
+    from backends.containers.backend import ContainerBackend
+    from backends.containers.profile import ContainerProfile
     from backends.forkers import HolderForker, OwnForker
     from backends.posix import PosixBackend
+    from backends.profile import Site
+    from support.container_daemon import IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from backends.base import Backend
+    from support.container_daemon import ContainerDaemon
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
 
@@ -53,6 +58,11 @@ def _local(directory: Path) -> Backend:
 
 def _own(_: Path) -> Backend:
     return PosixBackend(plain_environment(), OwnForker())
+
+
+def _container(daemon: ContainerDaemon) -> Backend:
+    profile = ContainerProfile(name=daemon.kind, socket=daemon.url, image=IMAGE)
+    return ContainerBackend(profile, Site("node-1", daemon.directory))
 
 
 _POSIX = {
@@ -83,8 +93,11 @@ def words(text: str, *arguments: object) -> list[str]:
     return [*first.format(*arguments).split(), *([last.replace("{}", str(*arguments))] if last else [])]
 
 
-@pytest.fixture(params=["echo", *(["windows"] if sys.platform == "win32" else ["held", "own"])])
+@pytest.fixture(params=["echo", *(["windows"] if sys.platform == "win32" else ["held", "own", "docker", "podman"])])
 def dialect(request: pytest.FixtureRequest) -> Dialect:
+    if request.param in {"docker", "podman"}:
+        daemon = request.getfixturevalue("dockerd" if request.param == "docker" else "podman")
+        return Dialect(lambda _: _container(daemon), **_POSIX)
     return DIALECTS[request.param]
 
 
