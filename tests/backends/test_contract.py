@@ -18,12 +18,14 @@ from support.terminals import Terminal, Terminals, opened, plain_environment
 if sys.platform == "win32":
     from backends.windows import WindowsBackend
 else:
+    from backends.containers.backend import ContainerBackend
+    from backends.containers.profile import ContainerProfile
     from backends.forkers import HolderForker, OwnForker
     from backends.posix import PosixBackend
     from backends.profile import Site
     from backends.ssh.backend import SshBackend
+    from support.container_daemon import IMAGE
     from support.durable_place import DurableBackend
-    from support.kube_thread import KubeThread
     from support.pods import thread_backend
     from support.sshd import serving_sshd
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from backends.base import Backend
+    from support.container_daemon import ContainerDaemon
+    from support.kube_thread import KubeThread
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
 
@@ -63,6 +67,11 @@ def _own(_: Path) -> Backend:
 
 def _durable(directory: Path) -> Backend:
     return DurableBackend(directory)
+
+
+def _container(daemon: ContainerDaemon) -> Backend:
+    profile = ContainerProfile(name=daemon.kind, socket=daemon.url, image=IMAGE)
+    return ContainerBackend(profile, Site("node-1", daemon.directory))
 
 
 _POSIX = {
@@ -105,6 +114,8 @@ PLACES = [
             "durable",
             "ssh",
             "kubernetes",
+            "docker",
+            "podman",
         ]
     ),
 ]
@@ -128,6 +139,16 @@ def ssh_dialect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dialect]:
 @pytest.fixture(scope="module")
 def kubernetes_dialect(kube: KubeThread) -> Dialect:
     return Dialect(lambda directory: thread_backend(kube, directory), **_POSIX)
+
+
+@pytest.fixture(scope="module")
+def docker_dialect(dockerd: ContainerDaemon) -> Dialect:
+    return Dialect(lambda _: _container(dockerd), **_POSIX)
+
+
+@pytest.fixture(scope="module")
+def podman_dialect(podman: ContainerDaemon) -> Dialect:
+    return Dialect(lambda _: _container(podman), **_POSIX)
 
 
 @pytest.fixture
