@@ -10,6 +10,7 @@ from backends.base import Capabilities, InvalidProgram, Order, UserRefused
 from backends.durable import DurableTerminals, durable_shells, recalled, sweep_programs
 from backends.durable_target import Target
 from backends.ssh.credentials import Credentials
+from backends.ssh.durable import DurableSshEnvironment
 from backends.ssh.environment import SshEnvironment
 from backends.ssh.link import Hop, Timing
 from backends.ssh.pool import SshPool
@@ -32,7 +33,9 @@ class SshBackend:
         # It says commands and variables, which may be secrets, to whoever listens to less than warnings.
         logging.getLogger("asyncssh").setLevel(logging.WARNING)
         self.name = profile.name or "ssh"
-        self.capabilities = Capabilities(exec=True, signals=True, reattach=profile.durable)
+        self.capabilities = Capabilities(
+            exec=True, files=True, port_forwarding=True, signals=True, reattach=profile.durable
+        )
         self._profile = profile
         self._site = site
         self._directory = site.directory
@@ -61,10 +64,11 @@ class SshBackend:
         if not user:
             raise UserRefused(order.owner, f"nobody has said who this is on {self._profile.host}")
         pool = self._pool(user)
-        durable = DurableTerminals(self._target(user), order) if self._profile.durable else None
-        if durable is None:
-            await pool.host(order.tell)
-        return SshEnvironment(pool, order, term=self._profile.term, allows=self._allows, durable=durable)
+        if self._profile.durable:
+            terminals = DurableTerminals(self._target(user), order)
+            return DurableSshEnvironment(pool, order, terminals, term=self._profile.term, allows=self._allows)
+        await pool.host(order.tell)
+        return SshEnvironment(pool, order, term=self._profile.term, allows=self._allows)
 
     async def check(self) -> None:
         """Have a look run there."""

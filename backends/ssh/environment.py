@@ -6,7 +6,7 @@ import asyncio
 import errno
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import asyncssh
 
@@ -26,19 +26,24 @@ from backends.environment import MARK, check_text, child_environment
 from backends.executable import NOT_EXECUTABLE, NOT_FOUND, CannotExecute, printable
 from backends.failed_pty import tell_failure
 from backends.ssh.execution import FailedExecution, SshExecution
+from backends.ssh.files import SshFiles
+from backends.ssh.forward import ForwardedConnection
 from backends.ssh.pool import WINDOW_BYTES
+from backends.ssh.profile import check_place
 from backends.ssh.pty import SshPty
 from backends.ssh.script import start_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from backends.abilities import Command, Execution
+    from backends.abilities import Command, Connection, Execution
     from backends.base import Order, Pty, Sink, Survivor
-    from backends.durable import DurableTerminals
-    from backends.ssh.pool import Host, SshPool
+    from backends.ssh.host import Host
+    from backends.ssh.link import Link
+    from backends.ssh.pool import SshPool
     from backends.ssh.program import ProgramSession, Report
 
+_Streams: TypeAlias = "tuple[asyncssh.SSHReader[bytes], asyncssh.SSHWriter[bytes]]"
 _Session = TypeVar("_Session", SshPty, SshExecution)
 
 _GRACE_SECONDS = 1.0
@@ -81,26 +86,18 @@ class SshEnvironment:
     """The programs of one session on one host."""
 
     def __init__(
-        self,
-        pool: SshPool,
-        order: Order,
-        *,
-        term: str = "xterm-256color",
-        allows: Callable[[str], bool] = bool,
-        durable: DurableTerminals | None = None,
+        self, pool: SshPool, order: Order, *, term: str = "xterm-256color", allows: Callable[[str], bool] = bool
     ) -> None:
-        """Start with none. `allows` tells whether a variable may be asked for; `durable` has the terminals then."""
+        """Start with none. `allows` tells whether a variable may be asked for."""
         self._pool = pool
         self._order = order
         self._term = term
         self._allows = allows
-        self._durable = durable
         self._open: set[SshPty | SshExecution] = set()
+        self._forwarded: set[ForwardedConnection] = set()
 
     async def spawn(self, program: Program, sink: Sink) -> Pty:
         """Start a program at a terminal; see `Environment.spawn`."""
-        if self._durable is not None:
-            return await self._durable.spawn(program, sink)
         if not all(1 <= length <= _MAX_SIZE for length in (program.rows, program.cols)):
             raise InvalidProgram("size", f"rows and cols are 1 to {_MAX_SIZE}")
         pty = SshPty(sink, self._pool, self._open.discard)
@@ -130,19 +127,45 @@ class SshEnvironment:
             return FailedExecution(failure)
         return execution
 
-    async def adopt(self, survivor: Survivor, sink: Sink, position: int = 0) -> Pty:
-        """Take over a durable program; others end with their connection. Raises NotSupported."""
-        if self._durable is None:
-            raise NotSupported("ssh", "reattach")
-        return await self._durable.adopt(survivor, sink, position)
+    def files(self) -> SshFiles:
+        """Return what works on the host's files."""
+        return SshFiles(self._pool, self._order.tell)
+
+    async def connect(self, port: int, host: str = "localhost") -> Connection:
+        """Connect to a port as the host does; see `Forwarder.connect`."""
+        try:
+            check_place(host, port)
+        except ValueError as error:
+            raise InvalidProgram("host", str(error)) from None
+
+        async def make(connection: asyncssh.SSHClientConnection) -> _Streams:
+            return await connection.open_connection(host, port, encoding=None, window=WINDOW_BYTES)
+
+        try:
+            link, (reader, writer) = await self._pool.forward(make, tell=self._order.tell, discard=_drop)
+        except asyncssh.ChannelOpenError as error:
+            if error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
+                raise AccessRefused(f"{self._pool.place} forwards no connections for us: {error.reason}") from None
+            raise Unreachable(f"{host}:{port} cannot be reached from {self._pool.place}: {error.reason}") from None
+        forwarded = ForwardedConnection(reader, writer, lambda: self._hang_up(forwarded, link))
+        self._forwarded.add(forwarded)
+        return forwarded
+
+    async def adopt(self, survivor: Survivor, sink: Sink, position: int = 0) -> Pty:  # noqa: ARG002
+        """Refuse: programs end with their connection."""
+        raise NotSupported("ssh", "reattach")
 
     async def close(self) -> None:
         """End all that is still open, at the same time."""
         async with asyncio.TaskGroup() as closing:
+            for forwarded in list(self._forwarded):
+                closing.create_task(forwarded.close())
             for each in list(self._open):
                 closing.create_task(each.close(_GRACE_SECONDS) if isinstance(each, SshPty) else each.close())
-            if self._durable is not None:
-                closing.create_task(self._durable.close())
+
+    def _hang_up(self, forwarded: ForwardedConnection, link: Link) -> None:
+        self._forwarded.discard(forwarded)
+        self._pool.release(link, forward=True)
 
     async def _plan(self, program: Program, token: str) -> _Start:
         """Check what is to be started. Raises ShellNotFound, InvalidProgram, UserRefused, BackendError."""
@@ -269,6 +292,10 @@ def _encoded(variables: Mapping[str, str]) -> dict[bytes, bytes]:
 def _abort(session: ProgramSession) -> None:
     if session.channel is not None:
         session.channel.abort()
+
+
+def _drop(streams: _Streams) -> None:
+    streams[1].channel.abort()
 
 
 async def _discard(session: SshPty | SshExecution) -> None:

@@ -12,7 +12,7 @@ import structlog
 from backends.abilities import Channel
 from backends.base import BackendError, ExitStatus, Unreachable
 from backends.ssh.program import ProgramSession
-from backends.ssh.script import end_script
+from backends.ssh.script import LAST_SECONDS, end_script
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _OUTPUT_BYTES = 256 * 1024
 """Output that waits here to be read before the channel is paused."""
 
-_GRACE_SECONDS = 1.0
+_GRACE_SECONDS = 0.5
 
 _log = structlog.get_logger(__name__)
 
@@ -41,6 +41,11 @@ class SshExecution(ProgramSession):
         self._room = asyncio.Event()
         self._room.set()
         self._ended: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much output waits here to be read."""
+        return self._output_bytes
 
     async def __aiter__(self) -> AsyncIterator[tuple[Channel, bytes]]:
         """Yield what it prints."""
@@ -83,10 +88,10 @@ class SshExecution(ProgramSession):
         if self._ended.done():
             return
         if self.leader is not None and self.link is not None and self.link.is_open:
+            script = end_script(self.leader, self.token, _GRACE_SECONDS)
             try:
-                async with asyncio.timeout(3 * _GRACE_SECONDS + self.pool.timing.connect):
-                    await self.pool.run(end_script(self.leader, self.token, _GRACE_SECONDS))
-            except (BackendError, TimeoutError) as error:
+                await self.pool.run(script, seconds=3 * _GRACE_SECONDS + LAST_SECONDS)
+            except BackendError as error:
                 _log.warning("a command could not be ended", pid=self.leader, reason=str(error))
         self._output.clear()
         if self.channel is not None:

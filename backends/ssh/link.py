@@ -80,10 +80,12 @@ class Link:
         self._connections = connections
         self._owner = owner
         self._began = time.monotonic()
-        self.channels = 0
-        """How many are open, or being opened."""
+        self.sessions = 0
+        """How many channels that run something are open, or being opened."""
+        self.forwards = 0
+        """How many others: sshd's MaxSessions does not count them."""
         self.limit: int | None = None
-        """How many the host allows, once it has refused one."""
+        """How many sessions the host allows, once it has refused one."""
 
     @property
     def is_open(self) -> bool:
@@ -92,8 +94,13 @@ class Link:
 
     @property
     def has_room(self) -> bool:
-        """Whether another channel may be opened."""
-        return self.is_open and (self.limit is None or self.channels < self.limit)
+        """Whether another session may be opened."""
+        return self.is_open and (self.limit is None or self.sessions < self.limit)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody uses it."""
+        return not self.sessions and not self.forwards
 
     def why_lost(self, error: Exception | None = None) -> str:
         """Say what became of it, for people; `error` is what a channel was told, if it is the first to know."""

@@ -7,17 +7,17 @@ import random
 import secrets
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncssh
 
-from backends.base import AccessRefused, BackendError, NotSupported, OutOfResources, Unreachable, keep_quiet
+from backends.base import AccessRefused, BackendError, OutOfResources, Unreachable, keep_quiet
+from backends.ssh.host import Host
 from backends.ssh.link import Timing, connect
 from backends.ssh.script import SHELL, look_script
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 
     from backends.base import Notice
     from backends.ssh.link import Hop, Link
@@ -27,21 +27,11 @@ _T = TypeVar("_T")
 WINDOW_BYTES = 1 << 20
 """What a host may send on a channel before it is read here."""
 
-_PACKET_BYTES = 32 * 1024
 _ANSWER_BYTES = 256 * 1024
 _RETRY_SECONDS = (0.5, 60.0)
-_KNOWN_NOT_SHELLS = frozenset({"nologin", "false", "tmux", "screen", "git-shell"})
-
-
-@dataclass(frozen=True)
-class Host:
-    """What a look at a host has told; as a user's login shell has it."""
-
-    shell: str
-    """Path of the user's login shell."""
-    shells: Mapping[str, str]
-    """Names and paths of the shells that exist, the user's own first."""
-    variables: Mapping[str, str]
+_REFUSALS = 5
+_REFUSED_SECONDS = 0.05
+"""How often, and how long after another, a host is asked for a session that refuses the only one."""
 
 
 class SshPool:
@@ -73,13 +63,13 @@ class SshPool:
 
     @property
     def links(self) -> Sequence[Link]:
-        """The connections there are."""
+        """Return the connections there are."""
         return [link for link in self._links if link.is_open]
 
     async def host(self, tell: Callable[[Notice], None] = keep_quiet) -> Host:
         """Return what is known of the host; looks once. Raises BackendError."""
         if self._host is None:
-            self._host = _read_host(await self.run(look_script(), tell=tell), self.place)
+            self._host = Host.read(await self.run(look_script(), tell=tell), self.place)
         return self._host
 
     async def open(
@@ -93,50 +83,81 @@ class SshPool:
 
         Cancelled: `discard` gets what is opened nevertheless.
         """
+        refusals = 0
         while True:
             link = await self._choose(tell)
             try:
-                channel = await self._guarded(make(link.connection), link, discard)
+                return link, await self._guarded(make(link.connection), link, discard)
             except asyncssh.ChannelOpenError as error:
                 self.release(link)
                 if not link.is_open:
                     raise Unreachable(link.why_lost()) from None
                 if not _is_full(error):
                     raise
-                if link.channels == 0:
-                    raise OutOfResources(f"{self.place} opens no channel: {error.reason}") from None
-                link.limit = link.channels
+                refusals += not link.sessions
+                if refusals > _REFUSALS:
+                    raise OutOfResources(f"{self.place} opens no session: {error.reason}") from None
+                if not link.sessions:  # the last one may not be quite gone there
+                    await asyncio.sleep(_REFUSED_SECONDS)
+                link.limit = link.sessions or None
             except OSError:
                 self.release(link)
                 raise Unreachable(link.why_lost()) from None
             except BaseException:
                 self.release(link)
                 raise
-            else:
-                return link, channel
 
-    def release(self, link: Link) -> None:
+    async def forward(
+        self,
+        make: Callable[[asyncssh.SSHClientConnection], Awaitable[_T]],
+        *,
+        tell: Callable[[Notice], None] = keep_quiet,
+        discard: Callable[[_T], None],
+    ) -> tuple[Link, _T]:
+        """Open a channel that runs nothing there; as `open`, but any refusal is an error."""
+        link = await self._choose(tell, forward=True)
+        try:
+            return link, await self._guarded(make(link.connection), link, discard, forward=True)
+        except OSError:
+            self.release(link, forward=True)
+            raise Unreachable(link.why_lost()) from None
+        except BaseException:
+            self.release(link, forward=True)
+            raise
+
+    def release(self, link: Link, *, forward: bool = False) -> None:
         """Count a channel no more."""
-        link.channels -= 1
-        if link.channels or not link.is_open:
-            return
-        self._idle[link] = asyncio.get_running_loop().call_later(self.timing.idle, self._give_up, link)
+        if forward:
+            link.forwards -= 1
+        else:
+            link.sessions -= 1
+        if link.is_idle and link.is_open and not self._closed:
+            self._idle[link] = asyncio.get_running_loop().call_later(self.timing.idle, self._give_up, link)
 
-    async def run(self, script: str, *, tell: Callable[[Notice], None] = keep_quiet) -> list[str]:
-        """Have a script of POSIX shell run there; return the lines it prints. Raises BackendError."""
+    async def run(
+        self, script: str, *, tell: Callable[[Notice], None] = keep_quiet, seconds: float | None = None
+    ) -> list[str]:
+        """Have a script of POSIX shell run there; return the lines it prints. Raises BackendError.
+
+        `seconds`: how long it may take beyond what connecting may. What it prints is bounded.
+        """
         begin, end = secrets.token_hex(8), secrets.token_hex(8)
         text = f"echo {begin}\n( {script}\n) </dev/null\necho; echo {end}\nexit 0\n".encode()
-        async with self.channel(self._shell, tell=tell, discard=_close) as process:
-            process.stdin.write(text)
-            process.stdin.write_eof()
-            said = b""
-            while (piece := await process.stdout.read(_ANSWER_BYTES)) and len(said) < _ANSWER_BYTES:
-                said += piece
+        limit = self.timing.connect + (seconds or 0)
+        try:
+            async with self.channel(_open_shell, tell=tell, discard=_close) as process, asyncio.timeout(limit):
+                said = await _answer(process, text)
+                await process.wait_closed()
+        except asyncssh.ChannelOpenError as error:
+            raise AccessRefused(f"{self.place} runs nothing for user {self.hop.user!r}: {error.reason}") from None
+        except TimeoutError:
+            raise Unreachable(f"{self.place} did not answer within {limit:g} s") from None
+        except (asyncssh.Error, OSError) as error:
+            raise Unreachable(f"the connection to {self.place} was lost: {error}") from None
         answer = said.partition(begin.encode() + b"\n")[2].partition(b"\n" + end.encode())
         if not answer[1]:
-            raise NotSupported(
-                self.place, f"a POSIX shell as its users' (it says {said[:200].decode('utf-8', 'replace')!r})"
-            )
+            saying = said[-200:].decode("utf-8", "replace").strip()
+            raise AccessRefused(f"{self.place} does not run scripts of a POSIX shell for us; it says: {saying!r}")
         return answer[0].decode("utf-8", "surrogateescape").splitlines()
 
     @asynccontextmanager
@@ -173,21 +194,19 @@ class SshPool:
         links, self._links = self._links, []
         await asyncio.gather(*(link.close() for link in links))
 
-    @staticmethod
-    async def _shell(connection: asyncssh.SSHClientConnection) -> asyncssh.SSHClientProcess[bytes]:
-        return await connection.create_process(SHELL, encoding=None, request_pty=False, window=WINDOW_BYTES)
-
-    async def _guarded(self, opening: Awaitable[_T], link: Link, discard: Callable[[_T], None]) -> _T:
+    async def _guarded(
+        self, opening: Awaitable[_T], link: Link, discard: Callable[[_T], None], *, forward: bool = False
+    ) -> _T:
         """Open a channel; if nobody waits for it any longer it is closed once it is there."""
         task = asyncio.ensure_future(opening)  # noqa: TID251 - it outlives a cancelled caller, and `close` ends it
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            link.channels += 1
+            self._count(link, forward=forward)
 
             def finish(done: asyncio.Future[_T]) -> None:
                 self._tasks.discard(task)
-                self.release(link)
+                self.release(link, forward=forward)
                 if not done.cancelled() and done.exception() is None:
                     discard(done.result())
 
@@ -195,20 +214,26 @@ class SshPool:
             task.add_done_callback(finish)
             raise
 
-    async def _choose(self, tell: Callable[[Notice], None]) -> Link:
+    async def _choose(self, tell: Callable[[Notice], None], *, forward: bool = False) -> Link:
         """Return a link with room, and count a channel of it."""
-        link = self._with_room()
+        link = self._with_room(forward=forward)
         if link is None:
             async with self._connecting:
-                link = self._with_room() or await self._connect(tell)
-        link.channels += 1
-        if (timer := self._idle.pop(link, None)) is not None:
-            timer.cancel()
+                link = self._with_room(forward=forward) or await self._connect(tell)
+        self._count(link, forward=forward)
         return link
 
-    def _with_room(self) -> Link | None:
+    def _count(self, link: Link, *, forward: bool) -> None:
+        if forward:
+            link.forwards += 1
+        else:
+            link.sessions += 1
+        if (timer := self._idle.pop(link, None)) is not None:
+            timer.cancel()
+
+    def _with_room(self, *, forward: bool) -> Link | None:
         self._links = [link for link in self._links if link.is_open]
-        return next((link for link in self._links if link.has_room), None)
+        return next((link for link in self._links if link.has_room or forward), None)
 
     async def _connect(self, tell: Callable[[Notice], None]) -> Link:
         if self._closed:
@@ -233,7 +258,7 @@ class SshPool:
 
     def _give_up(self, link: Link) -> None:
         self._idle.pop(link, None)
-        if link.channels == 0 and link in self._links:
+        if link.is_idle and link in self._links:
             self._links.remove(link)
             self.start(link.close(), "ssh: close an idle connection")
 
@@ -252,26 +277,18 @@ def _is_full(error: asyncssh.ChannelOpenError) -> bool:
     return error.code in (asyncssh.OPEN_CONNECT_FAILED, asyncssh.OPEN_RESOURCE_SHORTAGE)
 
 
+async def _open_shell(connection: asyncssh.SSHClientConnection) -> asyncssh.SSHClientProcess[bytes]:
+    return await connection.create_process(SHELL, encoding=None, request_pty=False, window=WINDOW_BYTES)
+
+
+async def _answer(process: asyncssh.SSHClientProcess[bytes], text: bytes) -> bytes:
+    process.stdin.write(text)
+    process.stdin.write_eof()
+    said = b""
+    while (piece := await process.stdout.read(_ANSWER_BYTES)) and len(said) < _ANSWER_BYTES:
+        said += piece
+    return said
+
+
 def _close(process: asyncssh.SSHClientProcess[bytes]) -> None:
     process.close()
-
-
-def _read_host(lines: Sequence[str], place: str) -> Host:
-    shell, known, variables = "", [], {}
-    for line in lines:
-        kind, _, value = line.partition(" ")
-        if kind == "shell":
-            shell = value
-        elif kind == "known":
-            known.append(value)
-        elif kind == "variable":
-            name, _, value = value.partition("=")
-            variables[name] = value
-    if not shell:
-        raise NotSupported(place, "sessions: it does not tell its users' shell")
-    shells: dict[str, str] = {}
-    for path in (shell, *known):
-        name = path.rpartition("/")[2]
-        if name not in _KNOWN_NOT_SHELLS:
-            shells.setdefault(name, path)
-    return Host(shell, shells, variables)

@@ -10,7 +10,7 @@ import structlog
 
 from backends.base import BackendError, ExitStatus
 from backends.ssh.program import INPUT_BYTES, ProgramSession
-from backends.ssh.script import end_script, signal_script
+from backends.ssh.script import LAST_SECONDS, end_script, signal_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -173,9 +173,8 @@ class SshPty(ProgramSession):
     async def _end_tree(self, grace_seconds: float) -> None:
         script = end_script(self.leader or 0, self.token, grace_seconds)
         try:
-            async with asyncio.timeout(3 * grace_seconds + self.pool.timing.connect):
-                lines = await self.pool.run(script)
-        except (BackendError, TimeoutError) as error:
+            lines = await self.pool.run(script, seconds=3 * grace_seconds + LAST_SECONDS)
+        except BackendError as error:
             _log.warning("the processes of a terminal could not be ended", pid=self.pid, reason=str(error))
             return
         if lines[-1:] != ["ended"]:

@@ -135,6 +135,9 @@ done
 exit 0
 """
 
+LAST_SECONDS = 1.0
+"""At least this long is waited for killed processes to disappear."""
+
 SHELL = "exec /bin/sh -s"
 """Reads what is said to it on standard input; as a command of any login shell."""
 
@@ -166,8 +169,8 @@ def quote(word: str, shell: str = "") -> str:
 
 def end_script(leader: int, mark: str, grace_seconds: float) -> str:
     """Return the script that ends a program's session, what carries its mark, and all their descendants."""
-    grace = _turns(grace_seconds)
-    return f"leader={leader} mark={mark} grace={grace} last={max(grace, 14)}\n{_MEMBERS}{_END}"
+    grace, last = _turns(grace_seconds), _turns(max(grace_seconds, LAST_SECONDS))
+    return f"leader={leader} mark={mark} grace={grace} last={last}\n{_MEMBERS}{_END}"
 
 
 def signal_script(leader: int, name: str) -> str:

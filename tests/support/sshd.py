@@ -13,14 +13,22 @@ import subprocess
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+
+from backends.abilities import Command
+from backends.profile import Site
+from backends.ssh.backend import SshBackend
+from backends.ssh.profile import SshProfile
+from support.terminals import Terminals, opened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
 
-    from backends.ssh.profile import SshProfile
+    from backends.ssh.environment import SshEnvironment
+    from backends.ssh.execution import SshExecution
+    from backends.ssh.pool import SshPool
 
 
 def need_sshd() -> str:
@@ -81,6 +89,7 @@ class Sshd:
         accept_env: str | None = "*",
         passwords: Mapping[str, str] | None = None,
         shell: str = "/bin/bash",
+        sftp: bool = True,
     ) -> None:
         """Write its files. `options`: more lines of sshd_config, which win over those here."""
         self.directory = directory
@@ -107,7 +116,7 @@ class Sshd:
             "KbdInteractiveAuthentication no",
             "LogLevel DEBUG1",
             "MaxStartups 100",
-            "Subsystem sftp internal-sftp",
+            *(["Subsystem sftp internal-sftp"] if sftp else []),
             *([f"AcceptEnv {accept_env}"] if accept_env else []),
         ]
         (directory / "sshd_config").write_text("\n".join(lines) + "\n")
@@ -124,8 +133,6 @@ class Sshd:
 
     def profile(self, **fields: Any) -> SshProfile:
         """Return a profile that leads here, as the user who runs the tests."""
-        from backends.ssh.profile import SshProfile  # noqa: PLC0415 - sshd is of use without it
-
         given = {
             "name": "host",
             "host": self.host,
@@ -198,3 +205,34 @@ async def running_sshd(directory: Path, *options: str, **more: Any) -> AsyncIter
         yield server
     finally:
         await asyncio.to_thread(serving.__exit__, None, None, None)
+
+
+class SshPlace:
+    """A host as a session has it."""
+
+    def __init__(self, terminals: Terminals) -> None:
+        self.terminals = terminals
+
+    @property
+    def backend(self) -> SshBackend:
+        return cast("SshBackend", self.terminals.backend)
+
+    @property
+    def environment(self) -> SshEnvironment:
+        return cast("SshEnvironment", self.terminals.environment)
+
+    @property
+    def pool(self) -> SshPool:
+        return self.environment._pool
+
+    async def execute(self, *argv: str) -> SshExecution:
+        execution = await self.environment.execute(Command(argv))
+        return cast("SshExecution", execution)
+
+
+@asynccontextmanager
+async def reached(server: Sshd, directory: Path, **fields: Any) -> AsyncIterator[SshPlace]:
+    """Open a session on a host; `fields` of its profile."""
+    backend = SshBackend(server.profile(**fields), Site("node", directory / "site"))
+    async with opened(backend) as terminals:
+        yield SshPlace(terminals)
