@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -9,6 +10,7 @@ import structlog
 
 from backends.base import ExitStatus
 from replay.errors import LogDamaged, LogMissing
+from terminal_service.choosing import Needs
 from terminal_service.session import Session, SessionSpec, State
 from terminal_service.sizes import Size, SizePolicy
 
@@ -54,6 +56,8 @@ def make_record(session: Session) -> dict[str, Any]:
         "name": session.name,
         "labels": session.labels,
         "backend": session.backend,
+        "backend_reason": session.backend_reason,
+        "needs": dataclasses.asdict(spec.needs),
         "shell": session.shell,
         "command": list(spec.command) if spec.command else None,
         "cwd": spec.cwd,
@@ -80,6 +84,13 @@ def _make_exit(status: ExitStatus | None) -> dict[str, Any] | None:
 
 def _restore_exit(kept: dict[str, Any] | None) -> ExitStatus | None:
     return ExitStatus(**kept) if kept else None
+
+
+def _restore_needs(kept: dict[str, Any]) -> Needs:
+    """Return what was asked; what another version knows besides is left out."""
+    names = {each.name for each in dataclasses.fields(Needs)}
+    known = {name: value for name, value in kept.items() if name in names}
+    return Needs(**{**known, "capabilities": tuple(known.get("capabilities", ()))})
 
 
 def recover_sessions(
@@ -144,6 +155,7 @@ def restore_session(
         size=Size(int(record.get("rows", 24)), int(record.get("cols", 80))),
         name=str(record.get("name", "")),
         labels=dict(record.get("labels", {})),
+        needs=_restore_needs(record.get("needs", {})),
     )
     session = Session(
         session_id,
@@ -160,6 +172,7 @@ def restore_session(
     )
     session.last_bump = str(record.get("last_bump", "created"))
     session.end_reason = str(record.get("end_reason", ""))
+    session.backend_reason = str(record.get("backend_reason", ""))
     session.exit_status = _restore_exit(record.get("exit"))
     return session
 

@@ -7,6 +7,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from terminal_service.choosing import Needs
 from terminal_service.errors import SessionOver
 from terminal_service.sizes import Size, SizePolicy
 
@@ -65,6 +66,7 @@ class SessionSpec:
     ttl_seconds: float | None = None
     keepalive: bool = True
     retention_bytes: int | None = None
+    needs: Needs = Needs()  # noqa: RUF009 - frozen
 
 
 class Session:
@@ -91,6 +93,8 @@ class Session:
         self.name = spec.name
         self.labels = dict(spec.labels)
         self.backend = spec.backend or ""
+        self.backend_reason = ""
+        """Why it runs there."""
         self.shell = spec.shell or ""
         self._ttl_seconds = ttl_seconds
         self.ttl_watchers: set[Callable[[], None]] = set()
@@ -102,6 +106,7 @@ class Session:
         self.is_lost = False
         """Whether another node has taken it for lost; what its program still does counts no more."""
         self.history: list[Change] = []
+        self._remark: Change | None = None
         self._clock = clock
         self._max_lifetime_seconds = max_lifetime_seconds
         self.created_at = clock.wall()
@@ -154,6 +159,15 @@ class Session:
         """Note that another process goes on with a session that lives."""
         state = max(State.RUNNING, self.state, key=_ORDER.__getitem__)
         self.history.append(Change(state, reason, self._clock.wall()))
+
+    def remark(self, reason: str) -> None:
+        """Note why it is in its present state now, in place of the last remark on that."""
+        if not self.is_living:
+            return
+        if self._remark is self.history[-1]:
+            self.history.pop()
+        self._remark = Change(self.state, reason, self._clock.wall())
+        self.history.append(self._remark)
 
     def restore_history(
         self, history: Sequence[tuple[State, str, float]], *, created_at: float, last_activity: float

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from replay.store import Store
     from terminal_service.clock import Clock
     from terminal_service.counters import Counters
+    from terminal_service.places import Places
     from terminal_service.publisher import Publisher
     from terminal_service.records import Records
     from terminal_service.recovery import Kept
@@ -46,22 +47,23 @@ class Sessions:
         self,
         *,
         settings: Settings,
-        backends: Mapping[str, Backend],
+        places: Places,
         store: Store,
         records: Records,
         publisher: Publisher,
         clock: Clock,
         counters: Counters,
     ) -> None:
-        """Begin without sessions; the first backend is the default one."""
+        """Begin without sessions."""
         self.settings = settings
+        self.places = places
         self.counters = counters
         self.ready = asyncio.Event()
         self.clock = clock
         self.draining = Draining(clock)
         self._storage = Storage(store, records, clock=clock)
         self._launcher = Launcher(
-            settings=settings, backends=backends, storage=self._storage, clock=clock, counters=counters
+            settings=settings, places=places, storage=self._storage, clock=clock, counters=counters
         )
         self._publisher = publisher
         self._sessions: dict[str, Session] = {}

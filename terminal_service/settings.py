@@ -102,6 +102,11 @@ class Settings:
         values.OS_USERS,
         "Users of this machine that sessions run as: owner=user,...,*=user; empty: all as the service's user.",
     )
+    backends_file: Path | None = _setting(  # noqa: RUF009  (a dataclass field)
+        None,
+        values.PATH,
+        "File of the other places where sessions can run (TOML, or YAML by its suffix); empty: none. docs/backends.md",
+    )
     stop_sessions_on_exit: bool = _setting(
         default=False,
         reader=values.SWITCH,

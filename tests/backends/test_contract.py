@@ -20,6 +20,7 @@ if sys.platform == "win32":
 else:
     from backends.forkers import HolderForker, OwnForker
     from backends.posix import PosixBackend
+    from support.durable_place import DurableBackend
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -55,6 +56,10 @@ def _own(_: Path) -> Backend:
     return PosixBackend(plain_environment(), OwnForker())
 
 
+def _durable(directory: Path) -> Backend:
+    return DurableBackend(directory)
+
+
 _POSIX = {
     "exits": "sh -c|exit {}",
     "echoes": "sh -c|stty raw -echo; echo ready; exec cat",
@@ -67,6 +72,7 @@ DIALECTS = {
     "echo": Dialect(lambda _: EchoBackend(), exits="exit {}", echoes="", floods="flood {}", prints="env {}"),
     "held": Dialect(_local, **_POSIX),
     "own": Dialect(_own, **_POSIX),
+    "durable": Dialect(_durable, **_POSIX),
     "windows": Dialect(
         _local,
         exits="cmd /c|exit {}",
@@ -83,7 +89,7 @@ def words(text: str, *arguments: object) -> list[str]:
     return [*first.format(*arguments).split(), *([last.replace("{}", str(*arguments))] if last else [])]
 
 
-@pytest.fixture(params=["echo", *(["windows"] if sys.platform == "win32" else ["held", "own"])])
+@pytest.fixture(params=["echo", *(["windows"] if sys.platform == "win32" else ["held", "own", "durable"])])
 def dialect(request: pytest.FixtureRequest) -> Dialect:
     return DIALECTS[request.param]
 

@@ -1,0 +1,125 @@
+"""A backend whose sessions are durable, on this machine behind a local executor."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from backends.base import BackendError, Capabilities, Unreachable
+from backends.durable import DurableTerminals, durable_shells, make_terms, recalled, sweep_programs
+from backends.durable_profile import DurableProfile
+from backends.durable_target import Target
+from backends.link_patience import LinkPatience
+from backends.profile import Site
+from support.holders import holder_pid
+from support.local_executor import LocalExecution, LocalExecutor
+from support.terminals import is_alive
+from support.wait import poll_until
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from pathlib import Path
+
+    from backends.abilities import Command
+    from backends.base import Order, Survivor
+
+
+class Way(LocalExecutor):
+    """The way to a place, which can be cut and closed."""
+
+    def __init__(self, home: object = "/", *prefix: str, **environment: str) -> None:
+        super().__init__({"HOME": str(home), **environment})
+        self.is_closed = False
+        """Whether nobody gets there."""
+        self.refusal: BackendError | None = None
+        """What everybody is told who wants to get there."""
+        self._prefix = prefix
+
+    async def execute(self, command: Command) -> LocalExecution:
+        if self.is_closed:
+            raise Unreachable("the way is closed")
+        if self.refusal is not None:
+            raise self.refusal
+        return await super().execute(replace(command, argv=[*self._prefix, *command.argv]))
+
+    def cut(self) -> None:
+        """Cut the newest off, whatever it is doing."""
+        self.executions[-1].cut()
+
+
+QUICK = LinkPatience(retry_seconds=(0.01, 0.1), close_seconds=10)
+
+
+class LocalProfile(DurableProfile, frozen=True, kw_only=True, tag="local-durable"):
+    """Has no fields of its own."""
+
+
+class DurableBackend:
+    """What an adapter is like that has nothing but the durable option."""
+
+    name = "durable"
+    capabilities = Capabilities(signals=True, reattach=True)
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        executor: Way | None = None,
+        patience: LinkPatience = QUICK,
+        **fields: Any,
+    ) -> None:
+        self.home = directory / "home"
+        self.home.mkdir(mode=0o700, exist_ok=True)
+        self.executor = executor or Way(self.home)
+        self._profile = LocalProfile(name="durable", durable=True, **fields)
+        self._site = Site("node-1", directory / "site")
+        self._patience = patience
+        self._target: Target | None = None
+
+    async def target(self) -> Target:
+        if self._target is None:
+            terms = await make_terms(self._profile, self._site)
+            self._target = Target(self.executor, terms, patience=self._patience)
+        return self._target
+
+    async def shells(self, user: str | None = None) -> Sequence[str]:  # noqa: ARG002 - there is one
+        return await durable_shells(await self.target())
+
+    async def open(self, order: Order) -> DurableTerminals:
+        return DurableTerminals(await self.target(), order)
+
+    async def check(self) -> None:
+        await (await self.target()).reach()
+
+    async def survivors(self) -> Sequence[Survivor]:
+        return ()
+
+    async def recall(self, session_id: str) -> Survivor | None:
+        return recalled(session_id)
+
+    async def sweep(self, living: Collection[str]) -> None:
+        await sweep_programs(await self.target(), living)
+
+    async def stop(self) -> None:
+        """End the holder, as nobody does but tests: its machine is another one."""
+        await self.close()
+        for directory in self.holder_directories():
+            pid = await asyncio.to_thread(holder_pid, directory)
+            if pid is not None:
+                os.kill(pid, signal.SIGTERM)
+                await asyncio.to_thread(until_gone, pid)
+
+    async def close(self) -> None:
+        """Let go, as with the end of the service's process."""
+        if self._target is not None:
+            await self._target.close()
+
+    def holder_directories(self) -> list[Path]:
+        return [path.parent for path in self.home.glob(".cache/terminal-service/*/holder.sock")]
+
+
+def until_gone(pid: int) -> None:
+    poll_until(lambda: not is_alive(pid), description="the end of a process")
