@@ -20,10 +20,13 @@ if sys.platform == "win32":
 else:
     from backends.forkers import HolderForker, OwnForker
     from backends.posix import PosixBackend
+    from backends.profile import Site
+    from backends.ssh.backend import SshBackend
     from support.durable_place import DurableBackend
+    from support.sshd import Sshd, serving_sshd
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from backends.base import Backend
@@ -89,9 +92,21 @@ def words(text: str, *arguments: object) -> list[str]:
     return [*first.format(*arguments).split(), *([last.replace("{}", str(*arguments))] if last else [])]
 
 
-@pytest.fixture(params=["echo", *(["windows"] if sys.platform == "win32" else ["held", "own", "durable"])])
+PLACES = ["echo", *(["windows"] if sys.platform == "win32" else ["held", "own", "durable", "ssh"])]
+
+
+@pytest.fixture(scope="module", params=PLACES)
 def dialect(request: pytest.FixtureRequest) -> Dialect:
+    if request.param == "ssh":
+        server: Sshd = request.getfixturevalue("sshd")
+        return Dialect(lambda directory: SshBackend(server.profile(), Site("node", directory / "ssh")), **_POSIX)
     return DIALECTS[request.param]
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    with serving_sshd(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
 
 
 @pytest.fixture
