@@ -193,22 +193,24 @@ class ServiceLine(Line):
         self._connection = connection
         self._service = service
         self._url = url
-        self._moved = 0
-        connection.on_frame = self._take_frame
+        connection.on_frame = self._take_frames
+        self._take_frames()
 
     @classmethod
     async def open(cls, service: Closer, url: str) -> ServiceLine:
         """Attach to a session whose program is to say that it is ready."""
         return cls(await connect(url, MsgpackWire()), service, url)
 
-    def _take_frame(self) -> None:
-        at, kind, payload = self._connection.frames.pop()
-        data = self._connection.wire.stdout(kind, payload)
-        if self.on_piece is not None:
-            self.on_piece(at, data)
-        elif data:
-            self.pieces.append((at, data))
-            self.received += len(data)
+    def _take_frames(self) -> None:
+        frames = self._connection.frames[:]
+        self._connection.frames.clear()
+        for at, kind, payload in frames:
+            data = self._connection.wire.stdout(kind, payload)
+            if data and self.on_piece is not None:
+                self.on_piece(at, data)
+            elif data:
+                self.pieces.append((at, data))
+                self.received += len(data)
 
     def type(self, data: bytes) -> None:
         """Send as if typed."""
