@@ -58,7 +58,7 @@ class DurableTerminals:
         """
         self._join()
         pty = self._keep(self._target.link().expect(survivor.session_id, sink, position))
-        await pty.until_placed(self._target.first_seconds(ADOPT_SECONDS))
+        await pty.until_looked_for(self._target.first_seconds(ADOPT_SECONDS))
         return pty
 
     async def close(self) -> None:

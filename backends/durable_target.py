@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from backends.base import Notice
     from backends.remote_wire import Stream
 
-_FIRST_SECONDS = 3.0
-"""How long it is tried again before somebody who waits for a first answer is told that nobody is reached."""
-_IDLE_SECONDS = 10.0
-"""How long a link is kept that nobody uses."""
-
 
 @dataclass(frozen=True)
 class Terms:
@@ -126,7 +121,7 @@ class Target:
         if listener is not None:
             self._listeners.discard(listener)
         if not self._users:
-            self._watch_idle(_IDLE_SECONDS)
+            self._watch_idle(self._patience.unused_seconds)
 
     async def close(self) -> None:
         """Let go of the place; what runs there runs on. Harmless twice."""
@@ -144,7 +139,7 @@ class Target:
 
     def _drop_idle(self) -> None:
         if self._link is not None and self._link.has_programs:  # they are to be ended once the link is back
-            self._watch_idle(_IDLE_SECONDS)
+            self._watch_idle(self._patience.unused_seconds)
         else:
             self._drop()
 
@@ -170,7 +165,7 @@ class Target:
             waits = link is not None and not (link.was_reached or link.has_programs)
             seconds = asyncio.get_running_loop().time() - self._begun_at
             if isinstance(error, Unreachable | OSError):
-                if waits and seconds > _FIRST_SECONDS:
+                if waits and seconds > self._patience.first_seconds:
                     raise error if isinstance(error, Unreachable) else Unreachable(str(error)) from error
             elif waits:
                 raise

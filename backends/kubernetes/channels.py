@@ -26,6 +26,8 @@ V5 = "v5.channel.k8s.io"
 V4 = "v4.channel.k8s.io"
 _CLOSE_CHANNEL = 255
 _CLOSE_SECONDS = 2.0
+_WINDOW_BYTES = 256 * 1024
+"""Of a terminal's input, ahead of what the other end has read."""
 
 
 class Stream(IntEnum):
@@ -86,6 +88,10 @@ class Channels:
         self._pulse = pulse
         self._heard_at = asyncio.get_running_loop().time()
         self._receiving = False
+        self._sent = 0
+        self._asked = 0
+        self._read = 0
+        self._room = asyncio.Event()
         self.protocol = websocket.protocol or ""
 
     async def receive(self) -> tuple[int, bytes]:
@@ -102,6 +108,8 @@ class Channels:
                             return message.data[0], message.data[1:]
                     case aiohttp.WSMsgType.PING:
                         await self._websocket.pong(message.data)
+                    case aiohttp.WSMsgType.PONG:
+                        self._hear_pong(bytes(message.data))
                     case aiohttp.WSMsgType.CLOSE | aiohttp.WSMsgType.CLOSED | aiohttp.WSMsgType.CLOSING:
                         raise Cut(_closed(self._websocket.close_code))
                     case aiohttp.WSMsgType.ERROR:
@@ -117,6 +125,32 @@ class Channels:
         """Send a message; returns when there is room for more. Raises Cut."""
         try:
             await self._websocket.send_bytes(bytes((channel,)) + data)
+        except (aiohttp.ClientError, OSError, RuntimeError) as error:
+            raise Cut(f"the connection to the cluster broke: {error}") from None
+
+    async def send_input(self, data: bytes) -> None:
+        """Send input, no more ahead of the program than a window. Raises Cut.
+
+        Behind every so many bytes goes a ping. Its answer says that the other end has read so far, and it reads no
+        further than it can write; without that, megabytes would be on their way to a program that reads nothing.
+        """
+        while self._sent - self._read > _WINDOW_BYTES:
+            self._room.clear()
+            await self._room.wait()
+        await self.send(Stream.STDIN, data)
+        self._sent += len(data)
+        if self._sent - self._asked >= _WINDOW_BYTES // 4:
+            self._asked = self._sent
+            await self._ping(b"%d" % self._sent)
+
+    def _hear_pong(self, data: bytes) -> None:
+        if data.isdigit():
+            self._read = max(self._read, int(data))
+            self._room.set()
+
+    async def _ping(self, data: bytes = b"") -> None:
+        try:
+            await self._websocket.ping(data)
         except (aiohttp.ClientError, OSError, RuntimeError) as error:
             raise Cut(f"the connection to the cluster broke: {error}") from None
 
@@ -138,10 +172,7 @@ class Channels:
             silence = loop.time() - self._heard_at
             if self._receiving and silence > self._pulse.silence_seconds:
                 raise Cut(f"nothing is heard from the cluster for {silence:.0f} s")
-            try:
-                await self._websocket.ping()
-            except (aiohttp.ClientError, OSError, RuntimeError) as error:
-                raise Cut(f"the connection to the cluster broke: {error}") from None
+            await self._ping()
 
     async def close(self) -> None:
         """Close the WebSocket, politely if that is soon done. Harmless twice."""

@@ -89,14 +89,12 @@ class KubernetesEnvironment:
             raise InvalidProgram("size", f"rows and cols are 1 to {_MAX_SIZE}")
         if program.command is not None and not program.command:
             raise InvalidProgram("command", "has at least one word")
-        shells: Sequence[str] = ()
-        if program.command is None:
-            shells = self._shells(program.shell)
         return Setup(
             mark=self.new_mark(),
             nonce=new_nonce(),
             words=program.command or (),
-            shells=shells,
+            shells=self._shells(program.shell) if program.command is None else (),
+            shell=program.shell or self._shell,
             cwd=program.cwd,
             env=program.env,
             session_id=program.session_id,
@@ -107,7 +105,7 @@ class KubernetesEnvironment:
         """Return those to choose from."""
         if wanted is None:
             return [self._shell, *SHELLS] if self._shell else SHELLS
-        return [wanted if wanted in SHELLS else f"{wanted}/"]
+        return [wanted if wanted in SHELLS else ""]
 
     def new_mark(self) -> str:
         """Return by what a program's processes are known."""

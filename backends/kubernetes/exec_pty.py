@@ -131,7 +131,7 @@ class ExecPty:
                 await self._channels.resize(*size)
             while self._input:
                 piece = bytes(self._input[:_PIECE_BYTES])
-                await self._channels.send(Stream.STDIN, piece)
+                await self._channels.send_input(piece)
                 del self._input[: len(piece)]
                 self._resume_writing()
 

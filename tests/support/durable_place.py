@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends.base import BackendError, Capabilities, Unreachable
@@ -16,12 +17,11 @@ from backends.link_patience import LinkPatience
 from backends.profile import Site
 from support.holders import holder_pid
 from support.local_executor import LocalExecution, LocalExecutor
-from support.terminals import is_alive
+from support.terminals import is_alive, plain_environment
 from support.wait import poll_until
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from pathlib import Path
 
     from backends.abilities import Command
     from backends.base import Order, Survivor
@@ -32,6 +32,7 @@ class Way(LocalExecutor):
 
     def __init__(self, home: object = "/", *prefix: str, **environment: str) -> None:
         super().__init__({"HOME": str(home), **environment})
+        self.environment = plain_environment() | environment
         self.is_closed = False
         """Whether nobody gets there."""
         self.refusal: BackendError | None = None
@@ -67,13 +68,13 @@ class DurableBackend:
         self,
         directory: Path,
         *,
-        executor: Way | None = None,
+        way: Way | None = None,
         patience: LinkPatience = QUICK,
         **fields: Any,
     ) -> None:
         self.home = directory / "home"
-        self.home.mkdir(mode=0o700, exist_ok=True)
-        self.executor = executor or Way(self.home)
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.way = way or Way(self.home)
         self._profile = LocalProfile(name="durable", durable=True, **fields)
         self._site = Site("node-1", directory / "site")
         self._patience = patience
@@ -82,7 +83,7 @@ class DurableBackend:
     async def target(self) -> Target:
         if self._target is None:
             terms = await make_terms(self._profile, self._site)
-            self._target = Target(self.executor, terms, patience=self._patience)
+            self._target = Target(self.way, terms, patience=self._patience)
         return self._target
 
     async def shells(self, user: str | None = None) -> Sequence[str]:  # noqa: ARG002 - there is one
@@ -107,19 +108,26 @@ class DurableBackend:
         """End the holder, as nobody does but tests: its machine is another one."""
         await self.close()
         for directory in self.holder_directories():
-            pid = await asyncio.to_thread(holder_pid, directory)
-            if pid is not None:
-                os.kill(pid, signal.SIGTERM)
-                await asyncio.to_thread(until_gone, pid)
+            await self.stop_holder(directory)
+
+    async def stop_holder(self, directory: Path) -> None:
+        await self.close()
+        await asyncio.to_thread(_stop, directory)
 
     async def close(self) -> None:
         """Let go, as with the end of the service's process."""
-        if self._target is not None:
-            await self._target.close()
+        target, self._target = self._target, None
+        if target is not None:
+            await target.close()
 
     def holder_directories(self) -> list[Path]:
-        return [path.parent for path in self.home.glob(".cache/terminal-service/*/holder.sock")]
+        """Return those of all services that have one there."""
+        places = [self.home / ".cache/terminal-service", *([Path(self._profile.durable_directory)])]
+        return [path.parent for place in places for path in place.glob("*/holder.sock")]
 
 
-def until_gone(pid: int) -> None:
-    poll_until(lambda: not is_alive(pid), description="the end of a process")
+def _stop(directory: Path) -> None:
+    pid = holder_pid(directory)
+    if pid is not None:
+        os.kill(pid, signal.SIGTERM)
+        poll_until(lambda: not is_alive(pid), description="the end of a holder")

@@ -1,0 +1,107 @@
+"""Hosts reached by SSH."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from backends.base import Capabilities, InvalidProgram, UserRefused
+from backends.ssh.credentials import Credentials
+from backends.ssh.environment import SshEnvironment
+from backends.ssh.link import Hop, Timing
+from backends.ssh.pool import SshPool
+from backends.ssh.trust import RecordedKeys
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from backends.base import Order, Survivor
+    from backends.profile import Site
+    from backends.ssh.profile import Hop as Way
+    from backends.ssh.profile import SshProfile
+
+
+class SshBackend:
+    """One host, for all whom its operator lets in. Connections are shared by all sessions of a user there."""
+
+    capabilities = Capabilities(exec=True, files=True, port_forwarding=True, signals=True)
+
+    def __init__(self, profile: SshProfile, site: Site) -> None:
+        """Take the profile; nothing is read or connected yet."""
+        # It says commands and variables, which may be secrets, to whoever listens to less than warnings.
+        logging.getLogger("asyncssh").setLevel(logging.WARNING)
+        self.name = profile.name or "ssh"
+        self._profile = profile
+        self._directory = site.directory
+        self._pools: dict[str, SshPool] = {}
+        self._timing = Timing(
+            profile.connect_seconds, profile.keepalive_seconds, profile.keepalive_count, profile.idle_seconds
+        )
+
+    async def shells(self, user: str | None = None) -> Sequence[str]:
+        """Return the names of the shells there, the user's own first."""
+        host = await self._pool(user or self._some_user()).host()
+        return list(host.shells)
+
+    async def open(self, order: Order) -> SshEnvironment:
+        """Return an environment, once the host is reached."""
+        for field in ("image", "cpus", "memory_bytes", "gpus"):
+            if getattr(order, field) is not None:
+                raise InvalidProgram(
+                    field, f"a host reached by SSH is as it is: backend {self.name!r} cannot choose it"
+                )
+        user = self._profile.user_of.get(order.owner) or self._profile.user
+        if not user:
+            raise UserRefused(order.owner, f"nobody has said who this is on {self._profile.host}")
+        pool = self._pool(user)
+        await pool.host(order.tell)
+        return SshEnvironment(pool, order, term=self._profile.term, allows=self._allows)
+
+    async def check(self) -> None:
+        """Have a look run there."""
+        await self._pool(self._some_user()).run("echo")
+
+    async def survivors(self) -> Sequence[Survivor]:
+        """Return none: programs end with their connection."""
+        return ()
+
+    async def recall(self, session_id: str) -> Survivor | None:  # noqa: ARG002 - programs end with their connection
+        """Return none."""
+        return None
+
+    async def sweep(self, living: Collection[str]) -> None:
+        """Do nothing: nothing is provisioned."""
+
+    async def stop(self) -> None:
+        """Nothing runs on."""
+
+    async def close(self) -> None:
+        """Close all connections."""
+        pools = list(self._pools.values())
+        self._pools.clear()
+        await asyncio.gather(*(pool.close() for pool in pools))
+
+    def _allows(self, variable: str) -> bool:
+        """Tell whether a variable may be asked for."""
+        return any(
+            variable.startswith(pattern[:-1]) if pattern.endswith("*") else variable == pattern
+            for pattern in self._profile.environment
+        )
+
+    def _some_user(self) -> str:
+        return self._profile.user or next(iter(self._profile.user_of.values()))
+
+    def _pool(self, user: str) -> SshPool:
+        if user not in self._pools:
+            self._pools[user] = SshPool(
+                self._hops(user), timing=self._timing, max_connections=self._profile.max_connections
+            )
+        return self._pools[user]
+
+    def _hops(self, user: str) -> list[Hop]:
+        profile = self._profile
+        return [*(self._hop(each, each.user) for each in profile.jump), self._hop(profile, user)]
+
+    def _hop(self, given: Way | SshProfile, user: str) -> Hop:
+        return Hop(given.host, given.port, user, Credentials.of(given), RecordedKeys.of(given, self._directory))
