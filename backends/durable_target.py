@@ -95,10 +95,6 @@ class Target:
             self._link.begin()
         return self._link
 
-    def first_seconds(self, seconds: float) -> float:
-        """Return how much is left of the first so many seconds of the link."""
-        return max(0.0, self._begun_at + seconds - asyncio.get_running_loop().time())
-
     @contextlib.contextmanager
     def used(self, listener: Callable[[Notice], None] | None = None) -> Iterator[None]:
         """Keep the link as long as this lasts."""

@@ -182,14 +182,20 @@ class RemoteLink:
         adopted: RemotePty = await self._answer(self._requests.ask("attach", fields, take=take, undo=self._leave))
         return adopted
 
-    def expect(self, session_id: str, sink: Sink, position: int) -> RemotePty:
-        """Go on with the program of a session as soon as the holder is reached; until then it is as if cut off.
+    async def find(self, session_id: str, sink: Sink, position: int) -> RemotePty:
+        """Go on with the program of a session, as soon as the holder is reached, from `position` of its output on.
 
         If it is not there any more, that is how it ends (`Lost.NODE`).
         """
         pty = RemotePty(self, 0, None, sink, Tag(session_id, "", ""))
         pty.position = position
         self._search.begin(pty)
+        try:
+            await pty.until_placed()
+        except asyncio.CancelledError:
+            if not self._search.end(pty):
+                self._leave(pty)  # it came at the same moment
+            raise
         return pty
 
     async def call(self, operation: str, payload: bytes = b"", **fields: Any) -> Reply:
@@ -217,8 +223,6 @@ class RemoteLink:
 
     async def let_go(self, pty: RemotePty) -> None:
         """Have nothing more told of a program; returns when what was typed has arrived. Raises HolderError."""
-        if self._search.end(pty):
-            return
         try:
             if self._wire is not None:
                 self._wire.send_bytes(b"".join(pty.compose()))
@@ -256,7 +260,6 @@ class RemoteLink:
                     self.cuts += 1
                     _log.info("the link to a remote holder is cut", reason=self._reason)
                 self._tell_cut(lost_at)
-                self._search.miss()
                 await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - so that not all come at once
                 pause = min(2 * pause, longest)
             if not self._is_closing:
