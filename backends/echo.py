@@ -40,11 +40,11 @@ _HARMLESS = {getattr(signal, name) for name in ("SIGCHLD", "SIGCONT", "SIGURG", 
 class EchoBackend:
     """Opens up to `limit` echoing terminals at a time (None: any number)."""
 
-    name = "echo"
     capabilities = Capabilities(signals=True)
 
-    def __init__(self, *, limit: int | None = None) -> None:
+    def __init__(self, *, name: str = "echo", limit: int | None = None) -> None:
         """Begin with none open."""
+        self.name = name
         self._limit = limit
         self._open: set[EchoPty] = set()
 

@@ -32,12 +32,19 @@ _WINDOWS_NAMES = """
 """
 _WINDOWS = frozenset(_WINDOWS_NAMES.split())
 
+_MAX_SIZE = 0xFFFF  # struct winsize holds unsigned shorts
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def posix_base(environment: Mapping[str, str], *, user: str, home: str, shell: str) -> dict[str, str]:
     """Return the allow-listed part of `environment`, completed by what a login would have set."""
     base = {name: value for name, value in environment.items() if name in _POSIX or name.startswith(_POSIX_PREFIX)}
+    return complete_base(base, user=user, home=home, shell=shell)
+
+
+def complete_base(environment: Mapping[str, str], *, user: str, home: str, shell: str) -> dict[str, str]:
+    """Return an environment completed by what a login would have set."""
+    base = dict(environment)
     for name, value in (("HOME", home), ("USER", user), ("LOGNAME", user), ("SHELL", shell)):
         base.setdefault(name, value)
     base.setdefault("PATH", _DEFAULT_PATH)
@@ -76,6 +83,19 @@ def _check(name: str, value: str) -> None:
         raise InvalidProgram(field, "a name has at least one character and no '='")
     check_text(field, name)
     check_text(field, value)
+
+
+def check_program(program: Program) -> None:
+    """Raise InvalidProgram for a command, a directory or a size that no system takes."""
+    if program.command is not None:
+        if not program.command or not program.command[0]:
+            raise InvalidProgram("command", "has no program to execute")
+        for index, word in enumerate(program.command):
+            check_text(f"command[{index}]", word)
+    if program.cwd is not None:
+        check_text("cwd", program.cwd)
+    if not all(1 <= length <= _MAX_SIZE for length in (program.rows, program.cols)):
+        raise InvalidProgram("size", f"rows and cols are 1 to {_MAX_SIZE}")
 
 
 def check_text(field: str, text: str) -> None:

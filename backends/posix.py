@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backends.base import Capabilities, DirectoryNotFound, InvalidProgram, OutOfResources, Survivor, UserRefused
+from backends.base import Capabilities, DirectoryNotFound, OutOfResources, Survivor, UserRefused
 from backends.child import close_descriptors
-from backends.environment import check_text, child_environment, posix_base
+from backends.environment import check_program, check_text, child_environment, posix_base
 from backends.executable import CannotExecute, exec_failed, find_executable
 from backends.failed_pty import tell_failure
 from backends.forkers import Held
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from backends.base import Order, Program, Pty, Sink
     from backends.child import Child
     from backends.forkers import Forker
-
-_MAX_SIZE = 0xFFFF  # struct winsize holds unsigned shorts
 
 
 @dataclass(frozen=True)
@@ -246,10 +244,8 @@ def _make_plan(program: Program, base: Mapping[str, str], mark: str, limits: Lim
         command = shell_command(program.shell, environment, keeps_path="PATH" in program.env)
     else:
         command = list(program.command)
-        _check_command(command)
+    check_program(program)
     size = (program.rows, program.cols)
-    if not all(1 <= length <= _MAX_SIZE for length in size):
-        raise InvalidProgram("size", f"rows and cols are 1 to {_MAX_SIZE}")
     _check_reserve(limits.reserve)
     word, *arguments = command
     if program.user is None:
@@ -277,13 +273,6 @@ def _check_reserve(reserve: int) -> None:
     os.close(lowest)  # POSIX gives the lowest that is free: all below are in use
     if lowest > resource.getrlimit(resource.RLIMIT_NOFILE)[0] - reserve:
         raise OutOfResources(f"{os.strerror(errno.EMFILE)}: the last {reserve} descriptors are for what is there")
-
-
-def _check_command(command: Sequence[str]) -> None:
-    if not command or not command[0]:
-        raise InvalidProgram("command", "has no program to execute")
-    for index, word in enumerate(command):
-        check_text(f"command[{index}]", word)
 
 
 def _directory(cwd: str | None, home: str) -> str:

@@ -34,3 +34,11 @@ class Site:
     """This node's name: what is provisioned elsewhere is marked with it."""
     directory: Path
     """The backend's own directory, private to the service's user; it need not exist yet."""
+
+
+class LocalProfile(Profile, tag="local", frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The machine that the service runs on. It is always there, and its name is `local`."""
+
+
+class EchoProfile(Profile, tag="echo", frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A program in the service's memory that echoes what is typed. It is always there under the name `echo`."""

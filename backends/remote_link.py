@@ -13,25 +13,29 @@ import asyncio
 import contextlib
 import random
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from backends.base import BackendError, ExitStatus, Lost
+from backends.base import BackendError, ExitStatus, Lost, Unreachable, keep_quiet
 from backends.environment import MARK
 from backends.held_child import Tag
 from backends.holder.frames import BadFrame
 from backends.holder_link import HolderError, Reply
+from backends.link_news import LinkNews
+from backends.link_patience import LinkPatience
 from backends.remote_pty import RemotePty
+from backends.remote_remains import find_remains
 from backends.remote_requests import Requests, look_at
+from backends.remote_search import Search
 from backends.remote_wire import Cut, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-    from backends.base import Sink
+    from backends.base import Notice, Sink
     from backends.holder.fork import Plan
+    from backends.remote_remains import Remains
     from backends.remote_requests import Request
     from backends.remote_wire import Stream
 
@@ -44,40 +48,8 @@ _REPLACED = "the holder there has ended, and with it all it had"
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class LinkPatience:
-    """How long what may take, in seconds."""
-
-    connect_seconds: float = 20.0
-    """For a stream to be opened, and for the holder to answer and to let go of its last owner."""
-    call_seconds: float = 30.0
-    """For an answer, a cut in between included."""
-    silence_seconds: float = 30.0
-    """Without a sign of life from the other side."""
-    give_up_seconds: float = 24 * 3600.0
-    """For a cut link to be had again; then its programs are `Lost.LINK`."""
-    close_seconds: float = 15.0
-    """For a program to be ended there, beyond the graces."""
-    retry_seconds: tuple[float, float] = (0.05, 5.0)
-    """The first pause before the next try, and the longest."""
-
-
-@dataclass(frozen=True)
-class Remains:
-    """A program that runs there, or has ended unheard."""
-
-    key: int
-    pid: int
-    tag: Tag
-    first: int
-    """Output from here on is kept there."""
-    head: int
-    accepted: int
-    """Input up to here was taken."""
-
-
 class RemoteLink:
-    """The one owner of a holder elsewhere. Single-use: `start`, and `close` in the end."""
+    """The one owner of a holder elsewhere. Single-use: `start` (or `begin`), and `close` in the end."""
 
     def __init__(
         self,
@@ -86,10 +58,12 @@ class RemoteLink:
         owner: str,
         patience: LinkPatience | None = None,
         ring_bytes: int = 1 << 20,
+        tell: Callable[[Notice], None] = keep_quiet,
     ) -> None:
         """`owner` names this service there: it displaces connections of the same name, which are cut ones of its own.
 
-        `open_stream` raises OSError (try again) or BackendError (it is of no use: the link is given up).
+        `open_stream` raises OSError (try again) or BackendError (it is of no use: the link is given up). `tell` is
+        told when the link is cut, back, or given up.
         """
         self.patience = patience or LinkPatience()
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -99,7 +73,11 @@ class RemoteLink:
         self._open_stream = open_stream
         self._owner = owner
         self._ring_bytes = ring_bytes
+        self._news = LinkNews(tell)
         self._task: asyncio.Task[None] | None = None
+        self._closings: set[asyncio.Task[None]] = set()
+        """Of streams that are cut: the next one does not wait for that."""
+        self._is_closing = False
         self._reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._up = asyncio.Event()
         self._reason = "not tried"
@@ -111,30 +89,51 @@ class RemoteLink:
         self._requests = Requests()
         self._ptys: dict[int, RemotePty] = {}
         self._marked: dict[int, RemotePty] = {}
+        self._search = Search(self._requests, window=ring_bytes, connect=self._connect)
 
     async def start(self) -> None:
-        """Reach the holder. Raises HolderError, BackendError."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="remote link")
+        """Reach the holder. Raises BackendError."""
+        self.begin()
         try:
-            async with asyncio.timeout(self.patience.connect_seconds):
-                await asyncio.shield(self._reached)
-        except BaseException as error:
+            await self.until_reached()
+        except BaseException:
             await self.close()
-            if isinstance(error, TimeoutError):
-                raise HolderError(f"no holder is reached in time: {self._reason}") from None
             raise
+
+    def begin(self) -> None:
+        """Begin to reach the holder."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="remote link")
+
+    async def until_reached(self, seconds: float | None = None) -> None:
+        """Wait until the holder has been reached once, so long at most. Raises BackendError."""
+        try:
+            async with asyncio.timeout(self.patience.connect_seconds if seconds is None else seconds):
+                await asyncio.shield(self._reached)
+        except TimeoutError:
+            raise Unreachable(f"no holder is reached in time: {self._reason}") from None
+
+    @property
+    def was_reached(self) -> bool:
+        """Whether the holder has been reached once."""
+        return self._reached.done() and self._reached.exception() is None
+
+    @property
+    def has_programs(self) -> bool:
+        """Whether anything is to be told of a program, or to one."""
+        return bool(self._ptys or self._search)
 
     @property
     def is_up(self) -> bool:
         """Whether the holder is reached now."""
-        return self._up.is_set()
+        return self._wire is not None
 
     async def close(self) -> None:
         """Let go of the holder and what it has; harmless twice."""
         if self._task is not None:
             await self._finish_saying()
+            self._is_closing = True
             self._task.cancel()
-            await asyncio.wait([self._task])
+            await asyncio.wait([self._task, *self._closings])
             if not self._task.cancelled():
                 self._task.result()
         self._give_up("closed here")
@@ -169,21 +168,7 @@ class RemoteLink:
 
     async def survivors(self) -> Sequence[Remains]:
         """Return what the holder there has. Raises HolderError."""
-        reply = await self.call("list")
-        found, rest = [], reply.payload
-        for program in reply.fields["programs"]:
-            note, rest = rest[: program["note"]], rest[program["note"] :]
-            if "stream" not in program:
-                continue
-            try:
-                tag = Tag.decode(note)
-            except ValueError as error:
-                _log.error("a program in a remote holder is not known", pid=program["pid"], reason=str(error))
-                continue
-            state = program["stream"]
-            positions = (state["first"], state["head"], state["accepted"])
-            found.append(Remains(program["key"], program["pid"], tag, *positions))
-        return found
+        return find_remains(await self.call("list"))
 
     async def adopt(self, remains: Remains, sink: Sink, position: int) -> RemotePty:
         """Go on with a program's output from `position` on. Raises HolderError."""
@@ -196,6 +181,16 @@ class RemoteLink:
         fields = {"key": remains.key, "position": position, "window": self._ring_bytes}
         adopted: RemotePty = await self._answer(self._requests.ask("attach", fields, take=take, undo=self._leave))
         return adopted
+
+    def expect(self, session_id: str, sink: Sink, position: int) -> RemotePty:
+        """Go on with the program of a session as soon as the holder is reached; until then it is as if cut off.
+
+        If it is not there any more, that is how it ends (`Lost.NODE`).
+        """
+        pty = RemotePty(self, 0, None, sink, Tag(session_id, "", ""))
+        pty.position = position
+        self._search.begin(pty)
+        return pty
 
     async def call(self, operation: str, payload: bytes = b"", **fields: Any) -> Reply:
         """Ask what may be asked twice, and wait. Raises HolderError."""
@@ -210,6 +205,10 @@ class RemoteLink:
             self._marked[pty.key] = pty
             self._wire.wake()
 
+    def has(self, key: int) -> bool:
+        """Whether a program is one of this link's."""
+        return key in self._ptys
+
     def release(self, pty: RemotePty) -> None:
         """Have the holder forget a program that is over."""
         if self._ptys.pop(pty.key, None) is not None:
@@ -218,6 +217,8 @@ class RemoteLink:
 
     async def let_go(self, pty: RemotePty) -> None:
         """Have nothing more told of a program; returns when what was typed has arrived. Raises HolderError."""
+        if self._search.end(pty):
+            return
         try:
             if self._wire is not None:
                 self._wire.send_bytes(b"".join(pty.compose()))
@@ -244,20 +245,33 @@ class RemoteLink:
         loop = asyncio.get_running_loop()
         first, longest = self.patience.retry_seconds
         lost_at, pause = loop.time(), first
+        refusal: BackendError | None = None
         try:
-            while loop.time() - lost_at < self.patience.give_up_seconds:
+            # A task group that fails in the moment in which its task is cancelled may lose that (Python < 3.13).
+            while not self._is_closing and loop.time() - lost_at < self.patience.give_up_seconds:
                 self._reason = await self._connected()
                 if self._up.is_set():
                     self._up.clear()
                     lost_at, pause = loop.time(), first
                     self.cuts += 1
                     _log.info("the link to a remote holder is cut", reason=self._reason)
+                self._tell_cut(lost_at)
+                self._search.miss()
                 await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - so that not all come at once
                 pause = min(2 * pause, longest)
+            if not self._is_closing:
+                self._news.given_up(self._reason)
         except BackendError as error:
-            self._reason = str(error)
+            self._reason, refusal = str(error), error
+            self._tell_cut(loop.time())
+            self._news.given_up(self._reason)
         finally:
-            self._give_up(f"{_GIVEN_UP}: {self._reason}")
+            self._give_up(f"{_GIVEN_UP}: {self._reason}", refusal)
+
+    def _tell_cut(self, since: float) -> None:
+        """Tell people, if there are programs whose link is not there."""
+        if self.was_reached or self.has_programs:
+            self._news.cut(self._reason, since)
 
     async def _connected(self) -> str:
         """Connect and stay so; return why the connection has ended. Raises BackendError: it is of no use."""
@@ -286,10 +300,15 @@ class RemoteLink:
             self._wire = None
             self._owns.clear()
             self._requests.disconnect()
-            await stream.close()
+            self._close_soon(stream)
         if refusal is not None:
             raise refusal
         return reason
+
+    def _close_soon(self, stream: Stream) -> None:
+        closing = asyncio.get_running_loop().create_task(stream.close(), name="remote link: close a stream")
+        self._closings.add(closing)
+        closing.add_done_callback(self._closings.discard)
 
     async def _greet(self, wire: Wire) -> None:
         """Become the owner, and go on where the last connection ended."""
@@ -310,6 +329,9 @@ class RemoteLink:
         self._up.set()
         if not self._reached.done():
             self._reached.set_result(None)
+        self._news.back()
+        for pty in list(self._ptys.values()):
+            pty.link_is_back()
 
     async def _attach(self, wire: Wire) -> None:
         """Go on with all programs; asked for all at once, for each answer takes a round trip."""
@@ -337,17 +359,18 @@ class RemoteLink:
             self._requests.fail(_REPLACED, for_good=False)
         self._epoch = epoch
 
-    def _give_up(self, reason: str) -> None:
+    def _give_up(self, reason: str, refusal: BackendError | None = None) -> None:
         """End for good: what runs there runs on, and nobody here knows how."""
         if self.lost.done():
             return
         self.lost.set_result(reason)
         if not self._reached.done():
-            self._reached.set_exception(HolderError(reason))
+            self._reached.set_exception(refusal or HolderError(reason))
             look_at(self._reached)
         ptys, self._ptys = self._ptys, {}
         for pty in ptys.values():
             pty.lose(ExitStatus(lost=Lost.LINK, message=reason))
+        self._search.give_up(reason)
         self._requests.fail(reason, for_good=True)
 
     # -- frames

@@ -8,6 +8,7 @@ on the link, and again from the start after each cut.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections import deque
 from dataclasses import replace
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from backends.base import Sink
     from backends.held_child import Tag
     from backends.remote_link import RemoteLink
+    from backends.remote_remains import Remains
 
 _SIGNALS = 64
 """Signals that wait for the link, at most."""
@@ -38,8 +40,8 @@ _log = structlog.get_logger(__name__)
 class RemotePty:
     """A `Pty`. Held here are at most one window of output, while reading is paused, and one of input."""
 
-    def __init__(self, link: RemoteLink, key: int, pid: int, sink: Sink, tag: Tag) -> None:
-        """Begin; see `attached`."""
+    def __init__(self, link: RemoteLink, key: int, pid: int | None, sink: Sink, tag: Tag) -> None:
+        """Begin; see `attached`. Without a `pid` it is not known yet which of the holder's programs it is."""
         self.key = key
         self.position = 0
         """The position after the last byte of output that has arrived."""
@@ -51,6 +53,8 @@ class RemotePty:
         self._tag = tag
         self._input_bytes = link.input_bytes
         self._ended: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
+        self._is_attached = False
+        self._first_looked = asyncio.Event()
         # Output.
         self._held: deque[bytes] = deque()
         self._held_bytes = 0
@@ -92,9 +96,15 @@ class RemotePty:
         return self._typed - self._keys
 
     def write(self, data: bytes | memoryview) -> int:
-        """Take what fits into a window; it is written there once, and kept until then."""
+        """Take what fits into a window; it is written there once, and kept until then.
+
+        While the link is cut nothing is taken: whoever waits to be told that it was keeps it, should this process die.
+        """
         if self._exited or self._ended.done():
             return len(data)
+        if not (self._link.is_up and self._is_attached):
+            self._wants_room = True
+            return 0
         taken = bytes(data[: max(0, self._input_bytes - _INTERRUPTS - len(self._input))])
         self._input += taken
         self._typed += len(taken)
@@ -188,6 +198,11 @@ class RemotePty:
     # -- what the link says
 
     @property
+    def session_id(self) -> str:
+        """Whose program it is."""
+        return self._tag.session_id
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing more is wanted of it."""
         return self._ended.done()
@@ -197,8 +212,34 @@ class RemotePty:
         """What the holder keeps with it."""
         return self._tag.encode()
 
+    async def until_looked_for(self, seconds: float) -> None:
+        """Wait, so long at most, until it was found, or is known to be nowhere or out of reach now."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._first_looked.wait()
+
+    def miss(self) -> None:
+        """Learn that it is out of reach now."""
+        self._first_looked.set()
+
+    def when_over(self, callback: Callable[[RemotePty], object]) -> None:
+        """Have it called, soon, once nothing more is wanted of it."""
+        self._ended.add_done_callback(lambda _: callback(self))
+
+    def place(self, remains: Remains) -> None:
+        """Learn which of the holder's programs it is; `attached` follows."""
+        self.key, self._pid = remains.key, remains.pid
+        self._tag = replace(remains.tag, note=self._tag.note) if self._note_changed else remains.tag
+        self._input_bytes = self._link.input_bytes
+
+    def link_is_back(self) -> None:
+        """Take input again."""
+        self._make_room()
+
     def attached(self, state: dict[str, Any]) -> None:
         """Begin, or begin again, on a new connection: everything is said anew, `state` says what is known there."""
+        self._is_attached = True
+        self._first_looked.set()
         self._sent = int(state["accepted"])
         self._acknowledged = int(state["first"])
         if self._typed < self._sent:  # of an earlier process, which this one takes over from
@@ -210,6 +251,7 @@ class RemotePty:
         self._unsaid |= {"close"} if self._grace is not None else set()
         self._unsaid |= {"note"} if self._note_changed else set()
         self._link.mark(self)
+        self._make_room()
 
     def hear(self, event: dict[str, Any], payload: bytes) -> None:
         """Take an event of the holder. Raises BadFrame: it does not follow what came before."""
@@ -241,6 +283,7 @@ class RemotePty:
         """End without the holder: what has arrived is delivered, the rest nobody will see."""
         if self._ended.done():
             return
+        self._first_looked.set()
         self._exited = True
         self._deliver()
         self.drained()

@@ -37,9 +37,9 @@ from terminal_service.threads import start_threads
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from backends.base import Backend
     from terminal_service.listeners import Listener
     from terminal_service.node import Node
+    from terminal_service.places import Places
     from terminal_service.redis_app import RedisParts
     from terminal_service.sessions import Sessions
     from terminal_service.settings import Settings
@@ -114,11 +114,11 @@ async def end_all(settings: Settings, environment: Mapping[str, str]) -> int:
     with state.open_lock(settings.state_dir) as lock:
         lock.take()
         start_threads()
-        backends = make_backends(settings, environment)
-        await check_backends(backends.values())
         node_id = state.read_node_id(settings.state_dir)
+        places = make_backends(settings, environment, node_id)
+        await check_backends(places)
         parts = _make_redis_parts(settings, node_id)
-        sessions = _make_sessions(settings, backends, parts, node_id)
+        sessions = _make_sessions(settings, places, parts, node_id)
         async with asyncio.TaskGroup() as tasks:
             copying = tasks.create_task(parts.persister.run(), name="redis") if parts else None
             work = tasks.create_task(sessions.run(), name="sessions")
@@ -129,7 +129,7 @@ async def end_all(settings: Settings, environment: Mapping[str, str]) -> int:
             if parts is not None and copying is not None:
                 parts.persister.stop()
                 await parts.directory.close()
-        await close_backends(settings, backends, ends_all=True)
+        await close_backends(settings, places, ends_all=True)
     return count
 
 
@@ -160,10 +160,10 @@ class _Service:
         self._lock = lock
         self._listeners = listeners
         self._asked = asked
-        self._backends = make_backends(settings, environment)
         node_id = state.read_node_id(settings.state_dir)
+        self._places = make_backends(settings, environment, node_id)
         self._parts = parts = _make_redis_parts(settings, node_id)
-        self._sessions = sessions = _make_sessions(settings, self._backends, parts, node_id)
+        self._sessions = sessions = _make_sessions(settings, self._places, parts, node_id)
         self._node = node = self._join(parts)
         if node is not None:
             sessions.draining.on_begin = lambda: node.announce(NodeState.DRAINING)
@@ -176,7 +176,7 @@ class _Service:
                 metrics,
                 bundle=_read_bundle(),
                 tickets=Tickets(parts.tickets if parts else MemoryTickets(sessions.clock.monotonic)),
-                fleet=self._node.fleet if self._node else alone(sessions, node_id=node_id, backends=self._backends),
+                fleet=self._node.fleet if self._node else alone(sessions, node_id=node_id, backends=self._places.names),
                 find=self._node.find if self._node else None,
                 assignments=parts.assignments if parts else None,
             ),
@@ -194,16 +194,16 @@ class _Service:
         from terminal_service.node import Node
 
         url = self._listeners[0].url
-        around = parts.surroundings(url, self._backends, on_fenced=self._sessions.lose)
+        around = parts.surroundings(url, self._places.names, on_fenced=self._sessions.lose)
         return Node(around, self._sessions, spreads=self._settings.node_placement == "least")
 
     async def check(self) -> None:
         """See whether it could serve, as far as nobody is disturbed. Raises StartError."""
-        await check_shell(self._settings, next(iter(self._backends.values())))
+        await check_shell(self._settings, self._places.first.backend)
 
     async def run(self, announce: Callable[[str], None]) -> None:
         """Serve until told to stop; the lock has been taken. Raises StartError."""
-        await check_backends(self._backends.values())
+        await check_backends(self._places)
         self._control = self._listen_for_control()
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -265,7 +265,7 @@ class _Service:
 
     async def _let_go(self, stop: Stop) -> None:
         """Give free what the next process needs; then let clients close their side."""
-        await close_backends(self._settings, self._backends, ends_all=stop.ends_all)
+        await close_backends(self._settings, self._places, ends_all=stop.ends_all)
         if stop.successor is not None:
             for listener in self._listeners:
                 listener.give_away()
@@ -348,9 +348,7 @@ def _make_redis_parts(settings: Settings, node_id: str) -> RedisParts | None:
     return RedisParts(settings, settings.redis_url, node_id, settings.state_dir / SESSIONS_DIR)
 
 
-def _make_sessions(
-    settings: Settings, backends: Mapping[str, Backend], parts: RedisParts | None, node_id: str
-) -> Sessions:
+def _make_sessions(settings: Settings, places: Places, parts: RedisParts | None, node_id: str) -> Sessions:
     from nodes.memory_directory import MemoryDirectory
     from replay.file import FileStore
     from terminal_service.clock import Clock
@@ -370,7 +368,7 @@ def _make_sessions(
     )
     return Sessions(
         settings=settings,
-        backends=backends,
+        places=places,
         store=parts.store if parts else FileStore(directory),
         records=FileRecords(directory),
         publisher=publisher,

@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from replay.errors import Trimmed
-from terminal_service import draining, wire
+from terminal_service import draining, notices, wire
 from terminal_service.entry import line_start
 from terminal_service.told import message_of
 from terminal_service.wish import key_of
@@ -284,10 +284,13 @@ class Attachment:
         standing = self._log.last_event(draining.EVENT, self.position)
         if standing is not None and standing.position < self._start and standing.fields["deadline"] is not None:
             self.outlet.send(draining.message_of(standing))  # it was told before this viewer came
+        told = self._log.last_event(notices.EVENT, self.position)
+        if told is not None and told.position < self._start and told.fields["kind"] in notices.STANDING:
+            self.outlet.send(notices.message_of(told))
 
     def _tell_skipped_events(self, target: int) -> None:
-        """Tell what holds at `target` and began in the bytes that are skipped: the size, and where the log is kept."""
-        last = [self._log.last_event(kind, target) for kind in ("resize", "storage", draining.EVENT)]
+        """Tell what holds at `target` and began in the bytes that are skipped: the size, notices, ..."""
+        last = [self._log.last_event(kind, target) for kind in ("resize", "storage", draining.EVENT, notices.EVENT)]
         unknown = [e for e in last if e is not None and e.index >= self._event_index and e.position < target]
         for event in sorted(unknown, key=lambda event: event.index):
             self._tell_event(event)

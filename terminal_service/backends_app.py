@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import sys
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import structlog
 
 from backends.base import BackendError
+from backends.profile import EchoProfile, LocalProfile, Profile, Site
+from terminal_service.backends_file import BackendsFile, BackendsFileError, read_backends_file
 from terminal_service.descriptors import raise_limit
+from terminal_service.guarded import guarded
+from terminal_service.places import Place, Places
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from backends.base import Backend
     from terminal_service.settings import Settings
@@ -17,48 +26,131 @@ if TYPE_CHECKING:
 RESERVED_DESCRIPTORS, RESERVED_SHARE = 64, 8
 """Sessions leave so many descriptors free, or that part of a small limit: viewers and requests need some too."""
 
+CLOSE_SECONDS = 10.0
+"""How long the end of the service waits for one backend, at most."""
+
+log = structlog.get_logger()
+
 
 class StartError(Exception):
     """The system does not give what the service needs; the message is one line for whoever starts it."""
 
 
-def make_backends(settings: Settings, environment: Mapping[str, str]) -> dict[str, Backend]:
-    """Return the backends by name, the default one first."""
-    local: Backend
+@dataclass(frozen=True)
+class Kind:
+    """Where a kind of backend is in the code; it is loaded when a profile asks for it, with the libraries it needs."""
+
+    profile: str
+    """Module and class."""
+    backend: str
+    """Module and class; made of a profile and a `Site`."""
+
+
+KINDS: Mapping[str, Kind] = {
+    "ssh": Kind("backends.ssh.profile:SshProfile", "backends.ssh.backend:SshBackend"),
+    "workstations": Kind(
+        "backends.workstations.profile:WorkstationsProfile", "backends.workstations.backend:WorkstationsBackend"
+    ),
+    "kubernetes": Kind(
+        "backends.kubernetes.profile:KubernetesProfile", "backends.kubernetes.backend:KubernetesBackend"
+    ),
+    "container": Kind("backends.containers.profile:ContainerProfile", "backends.containers.backend:ContainerBackend"),
+    "local": Kind("backends.profile:LocalProfile", ""),
+    "echo": Kind("backends.profile:EchoProfile", ""),
+}
+_ALWAYS: Mapping[str, Profile] = {"local": LocalProfile(name="local"), "echo": EchoProfile(name="echo")}
+"""What is there without a word in the file."""
+
+
+def make_backends(settings: Settings, environment: Mapping[str, str], node_id: str) -> Places:
+    """Return the places where sessions can run: this machine first, then those of the file. Raises StartError.
+
+    Blocks for the file.
+    """
+    file = read_profiles(settings)
+    profiles = {**_ALWAYS, **{profile.name: profile for profile in file.profiles}}
+    echo = profiles.pop("echo")
+    made = [
+        Place(name, _make_backend(profile, settings, environment, node_id), profile)
+        for name, profile in [*profiles.items(), ("echo", echo)]
+    ]
+    return Places(made, default=file.default, rules=file.rules)
+
+
+def read_profiles(settings: Settings) -> BackendsFile:
+    """Return what is in the file of backends. Blocks for it. Raises StartError."""
+    if settings.backends_file is None:
+        return BackendsFile()
+    try:
+        return read_backends_file(settings.backends_file, KINDS, find_profile, always=_ALWAYS)
+    except BackendsFileError as error:
+        raise StartError(str(error)) from error
+
+
+def find_profile(kind: str) -> type[Profile]:
+    """Return the class of a kind's profiles."""
+    return cast("type[Profile]", _load(KINDS[kind].profile))
+
+
+def _load(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _make_backend(profile: Profile, settings: Settings, environment: Mapping[str, str], node_id: str) -> Backend:
+    if isinstance(profile, LocalProfile):
+        return _make_local(settings, environment)
+    if isinstance(profile, EchoProfile):
+        from backends.echo import EchoBackend
+
+        return EchoBackend(name=profile.name)
+    make = _load(KINDS[str(type(profile).__struct_config__.tag)].backend)
+    return cast("Backend", make(profile, Site(node_id, settings.state_dir / "backends" / profile.name)))
+
+
+def _make_local(settings: Settings, environment: Mapping[str, str]) -> Backend:
+    """Return the backend of this machine."""
     if sys.platform == "win32":
         from backends.windows import WindowsBackend
 
-        local = WindowsBackend(environment)
-    else:
-        from backends.forkers import HolderForker, OwnForker
-        from backends.posix import Limits, PosixBackend
+        return WindowsBackend(environment)
+    from backends.forkers import HolderForker, OwnForker
+    from backends.posix import Limits, PosixBackend
 
-        before, limit = raise_limit()
-        reserve = min(RESERVED_DESCRIPTORS, max(0, limit) // RESERVED_SHARE)  # without limit, none
-        directory = settings.holder_dir
-        forker = OwnForker() if directory is None else HolderForker(directory, starts=settings.holder == "on")
-        local = PosixBackend(environment, forker, limits=Limits(inherited=before, reserve=reserve))
-    from backends.echo import EchoBackend
-
-    echo = EchoBackend()
-    return {local.name: local, echo.name: echo}
+    before, limit = raise_limit()
+    reserve = min(RESERVED_DESCRIPTORS, max(0, limit) // RESERVED_SHARE)  # without limit, none
+    directory = settings.holder_dir
+    forker = OwnForker() if directory is None else HolderForker(directory, starts=settings.holder == "on")
+    return PosixBackend(environment, forker, limits=Limits(inherited=before, reserve=reserve))
 
 
-async def close_backends(settings: Settings, backends: Mapping[str, Backend], *, ends_all: bool) -> None:
+async def close_backends(settings: Settings, places: Places, *, ends_all: bool) -> None:
     """Let go of where programs run; a holder of our own ends once there is nothing in it."""
-    for backend in backends.values():
-        if ends_all and settings.holder == "on":
-            await backend.stop()
-        await backend.close()
+    for place in places:
+        if ends_all and settings.holder == "on" and place.is_near:
+            await place.backend.stop()
+    async with asyncio.TaskGroup() as tasks:
+        for place in places:
+            tasks.create_task(guarded(_close(place), f"close backend {place.name}"), name=f"close {place.name}")
 
 
-async def check_backends(backends: Iterable[Backend]) -> None:
-    """Raise StartError if it cannot be known what runs: taken for lost it would be ended by the next start."""
-    for backend in backends:
-        try:
-            await backend.survivors()
-        except BackendError as error:
-            raise StartError(str(error)) from error
+async def _close(place: Place) -> None:
+    """Release what a backend has; one whose other side does not answer is left to the end of the process."""
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await place.backend.close()
+    except (BackendError, TimeoutError) as error:
+        log.warning("backend not closed in good order", backend=place.name, reason=str(error) or "it takes too long")
+
+
+async def check_backends(places: Places) -> None:
+    """Raise StartError if it cannot be known what runs here: taken for lost it would be ended by the next start."""
+    for place in places:
+        if place.is_near:
+            try:
+                await place.backend.survivors()
+            except BackendError as error:
+                raise StartError(str(error)) from error
 
 
 async def check_shell(settings: Settings, backend: Backend) -> None:

@@ -9,32 +9,28 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from backends.base import (
-    BackendError,
-    DirectoryNotFound,
-    InvalidProgram,
-    Order,
-    OutOfResources,
-    Program,
-    ShellNotFound,
-    UserRefused,
-)
+from backends.base import BackendError, Order, Program, ShellNotFound, Unreachable, UserRefused
 from terminal_service.errors import Forbidden, InvalidRequest, LimitReached, SessionOver, Unavailable
+from terminal_service.notices import Notices
 from terminal_service.nowhere import Nowhere
 from terminal_service.recovery import TERMINAL_ID, make_record, restore_session
+from terminal_service.refused import kind_of, refusal_of
 from terminal_service.session import Session, SessionSpec, State
 from terminal_service.sizes import SizePolicy
 from terminal_service.terminal import Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from backends.base import Backend, Pty, Sink, Survivor
     from replay.log import Log
     from terminal_service.clock import Clock
     from terminal_service.counters import Counters
+    from terminal_service.places import Place, Places
     from terminal_service.settings import Settings
     from terminal_service.storage import Storage
+
+TAKEN_OVER = "taken over by a new process of the service"
 
 log = structlog.get_logger()
 
@@ -46,21 +42,29 @@ class Launcher:
         self,
         *,
         settings: Settings,
-        backends: Mapping[str, Backend],
+        places: Places,
         storage: Storage,
         clock: Clock,
         counters: Counters,
     ) -> None:
-        """Start sessions on these backends; the first is the default one."""
+        """Start sessions at these places."""
         self._settings = settings
-        self._backends = backends
+        self._places = places
         self._storage = storage
         self._clock = clock
         self._counters = counters
 
     def backend_of(self, session: Session) -> Backend | None:
         """Return where a session runs; None: no such backend (any more)."""
-        return self._backends.get(session.backend)
+        place = self._places.get(session.backend)
+        return None if place is None else place.backend
+
+    def runs_elsewhere(self, session: Session) -> Backend | None:
+        """Return the backend that may have the program of a living session of an earlier process on another machine."""
+        place = self._places.get(session.backend)
+        if place is None or place.is_near or not place.backend.capabilities.reattach:
+            return None
+        return place.backend if session.state in {State.RUNNING, State.ENDING} else None
 
     def check_limits(self, owner: str, sessions: Iterable[Session]) -> None:
         """Raise LimitReached if, beside these, there may be no other session of this owner."""
@@ -72,10 +76,14 @@ class Launcher:
             raise LimitReached("sessions per user", limit)
 
     def make_session(self, spec: SessionSpec, owner: str) -> Session:
-        """Return a session that has not been started. Raises Forbidden: its owner has no user to run it as."""
+        """Return a session that has not been started, and where it is to run.
+
+        Raises InvalidRequest, Forbidden: there is no place for it, or its owner has no user to run it as.
+        """
         settings = self._settings
-        self._find_user(owner)
-        return Session(
+        choice = self._places.choose(spec.backend, spec.needs, owner)
+        self._find_user(choice.place, owner)
+        session = Session(
             str(uuid.uuid4()),
             owner,
             spec,
@@ -83,9 +91,13 @@ class Launcher:
             max_lifetime_seconds=settings.session_max_lifetime_seconds,
             clock=self._clock,
         )
+        session.backend, session.backend_reason = choice.place.name, choice.reason
+        return session
 
-    def _find_user(self, owner: str) -> str | None:
+    def _find_user(self, place: Place, owner: str) -> str | None:
         """Return the user that an owner's programs run as, None: the backend's own. Raises Forbidden."""
+        if not place.is_local:
+            return None
         users = self._settings.os_users
         user = users.find(owner)
         if users and user is None:
@@ -105,8 +117,10 @@ class Launcher:
     async def find_survivors(self) -> dict[str, tuple[Backend, Survivor]]:
         """Return the programs that earlier processes left running, by session. Raises BackendError."""
         found: dict[str, tuple[Backend, Survivor]] = {}
-        for backend in self._backends.values():
-            found |= {survivor.session_id: (backend, survivor) for survivor in await backend.survivors()}
+        for place in self._places:
+            if place.is_near:
+                backend = place.backend
+                found |= {survivor.session_id: (backend, survivor) for survivor in await backend.survivors()}
         return found
 
     async def resume(self, session: Session, output: Log | None, backend: Backend, survivor: Survivor) -> None:
@@ -115,10 +129,24 @@ class Launcher:
         Without the log of the earlier process a new one begins: viewers are told by its epoch.
         """
         if output is None:
-            output = await self._begin_log(session)
-        environment = session.environment = await backend.open(_make_order(session))
-        await self.connect(session, output, lambda sink: environment.adopt(survivor, sink, output.head))
-        session.resume("taken over by a new process of the service")
+            output = await self.begin_log(session)
+        self.make_terminal(session, output)
+        await self.adopt(session, backend, survivor)
+        session.resume(TAKEN_OVER)
+
+    async def adopt(self, session: Session, backend: Backend, survivor: Survivor) -> None:
+        """Give the terminal of a session its program again. Raises BackendError; Unreachable: later, perhaps."""
+        terminal = session.terminal
+        if terminal is None:
+            raise AssertionError("a session that goes on shows its output")
+        if session.environment is None:
+            session.environment = await backend.open(self._make_order(session))
+        environment = session.environment
+        await self.connect(terminal, lambda sink: environment.adopt(survivor, sink, terminal.log.head))
+
+    def notices_of(self, session: Session) -> Notices:
+        """Return what tells the viewers of a session how it is with its place."""
+        return Notices(session, asyncio.get_running_loop(), self._clock)
 
     async def end(self, backend: Backend, survivor: Survivor) -> None:
         """End a program that no session has."""
@@ -129,8 +157,9 @@ class Launcher:
     async def start(self, session: Session) -> None:
         """Provision what a session needs and start its program.
 
-        Raises InvalidRequest (with the field), Forbidden, Unavailable, SessionOver (ended meanwhile). What the session
-        has got by then, its environment and its terminal, is the caller's to close.
+        Raises InvalidRequest (with the field), Forbidden, BackendUnreachable, BackendRefused, NotToBeHad, Unavailable,
+        SessionOver (ended meanwhile). What the session has got by then, its environment and its terminal, is the
+        caller's to close.
         """
         try:
             await self._start(session)
@@ -141,26 +170,27 @@ class Launcher:
             raise SessionOver(session.session_id, session.end_reason)  # ended while it was being started
 
     async def _start(self, session: Session) -> None:
-        name = session.spec.backend or next(iter(self._backends))
-        backend = self._backends.get(name)
-        if backend is None:
-            raise InvalidRequest("backend", f"{name!r} is not one of: {', '.join(self._backends)}")
-        session.backend = name
-        user = self._find_user(session.owner)
-        session.shell = await self._choose_shell(session.spec, backend, user)
-        session.enter(State.PREPARING, f"starting on {name}")
-        environment = session.environment = await backend.open(_make_order(session))
-        output = await self._begin_log(session)
-        program = _make_program(session, user, json.dumps(make_record(session)))
-        await self.connect(session, output, lambda sink: environment.spawn(program, sink))
+        place = self._places.get(session.backend)
+        if place is None:
+            raise AssertionError("places do not go")
+        user = self._find_user(place, session.owner)
+        session.shell = await self._choose_shell(session.spec, place, user)
+        session.enter(State.PREPARING, f"starting on {place.name}")
+        terminal = self.make_terminal(session, await self.begin_log(session))  # whoever waits can watch and type
+        environment = session.environment = await place.backend.open(self._make_order(session))
+        program = _make_program(session, terminal, user)
+        await self.connect(terminal, lambda sink: environment.spawn(program, sink))
 
-    async def connect(self, session: Session, output: Log, open_pty: Callable[[Sink], Awaitable[Pty]]) -> None:
-        """Give a session its terminal over an open log, and a PTY that `open_pty` has pushing into it.
+    async def connect(self, terminal: Terminal, open_pty: Callable[[Sink], Awaitable[Pty]]) -> None:
+        """Give a terminal a PTY that `open_pty` has pushing into it; what was done to it meanwhile is done to the PTY.
 
         The program may be a new one or one that has long been running. Raises what `open_pty` raises.
         """
-        terminal = self.make_terminal(session, output)
-        terminal.connect(await open_pty(terminal))
+        size = terminal.size
+        pty = await open_pty(terminal)
+        if terminal.size != size:
+            pty.resize(*terminal.size)
+        terminal.connect(pty)
 
     def make_terminal(self, session: Session, output: Log) -> Terminal:
         """Give a session its terminal over an open log; without a PTY it only shows what is in there."""
@@ -181,31 +211,52 @@ class Launcher:
             self._storage.tell(output, durable=False, reason=str(output.degraded))
         return session.terminal
 
-    async def _choose_shell(self, spec: SessionSpec, backend: Backend, user: str | None) -> str:
+    async def _choose_shell(self, spec: SessionSpec, place: Place, user: str | None) -> str:
+        """Return what is to run; empty: whatever is the default there, which only the place knows."""
         if spec.command:
             return spec.command[0]
-        if spec.shell:
-            return spec.shell
-        configured = self._configured_shell(backend)
-        return configured if configured is not None else next(iter(await backend.shells(user)), "")
+        if spec.shell or not place.is_near:
+            return spec.shell or ""
+        configured = self._configured_shell(place)
+        return configured if configured is not None else next(iter(await place.backend.shells(user)), "")
 
-    def _configured_shell(self, backend: Backend) -> str | None:
-        return self._settings.default_shell if backend is next(iter(self._backends.values())) else None
+    def _configured_shell(self, place: Place) -> str | None:
+        return self._settings.default_shell if place is self._places.first else None
 
     async def shells(self, owner: str) -> dict[str, list[str]]:
         """Return the shells that sessions of an owner can have, by backend; of both the default one first."""
         shells = {}
-        for name, backend in self._backends.items():
-            try:
-                found = list(await backend.shells(self._find_user(owner)))
-            except (UserRefused, Forbidden):
-                found = []
-            configured = self._configured_shell(backend)
+        for place in self._places.of_user(owner):
+            found = await self._find_shells(place, owner)
+            configured = self._configured_shell(place)
             first = [shell for shell in found if shell == configured]
-            shells[name] = [*first, *(shell for shell in found if shell != configured)]
+            shells[place.name] = [*first, *(shell for shell in found if shell != configured)]
         return shells
 
-    async def _begin_log(self, session: Session) -> Log:
+    async def _find_shells(self, place: Place, owner: str) -> Sequence[str]:
+        """Return the shells of a place; of one that is not near, those that it had when it was seen last."""
+        if not place.is_near:
+            return place.known_shells
+        try:
+            return await place.backend.shells(self._find_user(place, owner))
+        except (UserRefused, Forbidden):
+            return []
+
+    def _make_order(self, session: Session) -> Order:
+        needs = session.spec.needs
+        return Order(
+            session.session_id,
+            owner=session.owner,
+            image=needs.image,
+            cpus=needs.cpus,
+            memory_bytes=needs.memory_bytes,
+            gpus=needs.gpus,
+            lifetime_seconds=self._settings.session_max_lifetime_seconds or None,
+            tell=self.notices_of(session).tell,
+        )
+
+    async def begin_log(self, session: Session) -> Log:
+        """Return the log of a session, begun anew. Raises Unavailable, SessionOver."""
         try:
             output = await self._storage.begin(session, session.spec.retention_bytes or self._settings.retention_bytes)
         except OSError as error:  # not even memory for it: a full disk is no error of the store
@@ -215,23 +266,19 @@ class Launcher:
         return output
 
     def _refusal(self, session: Session, error: BackendError) -> Exception:
-        kind = "resources" if isinstance(error, OutOfResources) else type(error).__name__
         known_shell = "unknown" if isinstance(error, ShellNotFound) else _shell_type(session)
-        self._counters.pty_failures[(known_shell, kind)] += 1  # a name that anybody made up is no label
-        if isinstance(error, OutOfResources):
-            log.warning("session refused", session_id=session.session_id, reason=str(error))
-            return Unavailable(str(error))
-        if isinstance(error, UserRefused):
-            log.warning("session refused", session_id=session.session_id, reason=str(error))
-            return Forbidden(str(error))
-        return InvalidRequest(*_wrong_field(error))
+        self._counters.pty_failures[known_shell, kind_of(error)] += 1  # a name that anybody made up is no label
+        self._counters.backend_failures[session.backend, kind_of(error)] += 1
+        refusal = refusal_of(error, session.backend)
+        if not isinstance(refusal, InvalidRequest):
+            log.warning("session refused", session_id=session.session_id, reason=str(refusal))
+        place = self._places.get(session.backend)
+        if isinstance(error, Unreachable) and place is not None:
+            place.doubt.set()
+        return refusal
 
 
-def _make_order(session: Session) -> Order:
-    return Order(session.session_id, owner=session.owner)
-
-
-def _make_program(session: Session, user: str | None, note: str) -> Program:
+def _make_program(session: Session, terminal: Terminal, user: str | None) -> Program:
     spec = session.spec
     return Program(
         session_id=session.session_id,
@@ -239,22 +286,11 @@ def _make_program(session: Session, user: str | None, note: str) -> Program:
         command=spec.command,
         cwd=spec.cwd,
         env=spec.env,
-        rows=spec.size.rows,
-        cols=spec.size.cols,
+        rows=terminal.size.rows,
+        cols=terminal.size.cols,
         user=user,
-        note=note,
+        note=json.dumps(make_record(session)),
     )
-
-
-def _wrong_field(error: BackendError) -> tuple[str, str]:
-    match error:
-        case ShellNotFound():
-            return "shell", str(error)
-        case DirectoryNotFound():
-            return "cwd", str(error)
-        case InvalidProgram():
-            return error.field, error.reason
-    return "backend", str(error)
 
 
 def _shell_type(session: Session) -> str:

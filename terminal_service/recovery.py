@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
-from backends.base import ExitStatus
+from backends.base import ExitStatus, Lost
 from replay.errors import LogDamaged, LogMissing
+from terminal_service.choosing import Needs
 from terminal_service.session import Session, SessionSpec, State
 from terminal_service.sizes import Size, SizePolicy
 
@@ -54,6 +56,8 @@ def make_record(session: Session) -> dict[str, Any]:
         "name": session.name,
         "labels": session.labels,
         "backend": session.backend,
+        "backend_reason": session.backend_reason,
+        "needs": dataclasses.asdict(spec.needs),
         "shell": session.shell,
         "command": list(spec.command) if spec.command else None,
         "cwd": spec.cwd,
@@ -73,19 +77,36 @@ def make_record(session: Session) -> dict[str, Any]:
 
 
 def _make_exit(status: ExitStatus | None) -> dict[str, Any] | None:
-    if status is None or status.lost is not None:
+    if status is None:
         return None
-    return {"code": status.code, "signal": status.signal, "message": status.message}
+    exit_ = {"code": status.code, "signal": status.signal, "message": status.message}
+    return exit_ if status.lost is None else {**exit_, "lost": status.lost.value}
 
 
 def _restore_exit(kept: dict[str, Any] | None) -> ExitStatus | None:
-    return ExitStatus(**kept) if kept else None
+    if not kept:
+        return None
+    lost = kept.get("lost")
+    return ExitStatus(**{**kept, "lost": Lost(lost) if lost else None})
+
+
+def _restore_needs(kept: dict[str, Any]) -> Needs:
+    """Return what was asked; what another version knows besides is left out."""
+    names = {each.name for each in dataclasses.fields(Needs)}
+    known = {name: value for name, value in kept.items() if name in names}
+    return Needs(**{**known, "capabilities": tuple(known.get("capabilities", ()))})
 
 
 def recover_sessions(
-    records: Records, store: Store, restore: Callable[[str, dict[str, Any]], Session], notes: Mapping[str, str]
+    records: Records,
+    store: Store,
+    restore: Callable[[str, dict[str, Any]], Session],
+    notes: Mapping[str, str],
+    may_go_on: Callable[[Session], object],
 ) -> list[tuple[Session, Log | None]]:
     """Return the sessions an earlier process left, living or ended, with their logs (None: no readable log).
+
+    `may_go_on` tells of those that are not in `notes` whether their programs may run elsewhere.
 
     `notes` are the records kept with programs that still run, by session: newer than those on disk, if these could
     not be written. May block for file operations. Logs without a record belong to nobody and are shown to
@@ -100,7 +121,7 @@ def recover_sessions(
     found = []
     for session_id, record in known.items():
         session = _restore_or_begin(session_id, record, restore)
-        goes_on = session.is_living and session_id in notes
+        goes_on = session.is_living and bool(session_id in notes or may_go_on(session))
         found.append((session, _open_log(session, store, is_over=not goes_on)))
     return found
 
@@ -144,6 +165,7 @@ def restore_session(
         size=Size(int(record.get("rows", 24)), int(record.get("cols", 80))),
         name=str(record.get("name", "")),
         labels=dict(record.get("labels", {})),
+        needs=_restore_needs(record.get("needs", {})),
     )
     session = Session(
         session_id,
@@ -160,6 +182,7 @@ def restore_session(
     )
     session.last_bump = str(record.get("last_bump", "created"))
     session.end_reason = str(record.get("end_reason", ""))
+    session.backend_reason = str(record.get("backend_reason", ""))
     session.exit_status = _restore_exit(record.get("exit"))
     return session
 

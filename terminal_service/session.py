@@ -7,6 +7,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from terminal_service.choosing import Needs
 from terminal_service.errors import SessionOver
 from terminal_service.sizes import Size, SizePolicy
 
@@ -65,6 +66,7 @@ class SessionSpec:
     ttl_seconds: float | None = None
     keepalive: bool = True
     retention_bytes: int | None = None
+    needs: Needs = Needs()  # noqa: RUF009 - frozen
 
 
 class Session:
@@ -91,6 +93,8 @@ class Session:
         self.name = spec.name
         self.labels = dict(spec.labels)
         self.backend = spec.backend or ""
+        self.backend_reason = ""
+        """Why it runs there."""
         self.shell = spec.shell or ""
         self._ttl_seconds = ttl_seconds
         self.ttl_watchers: set[Callable[[], None]] = set()
@@ -102,6 +106,7 @@ class Session:
         self.is_lost = False
         """Whether another node has taken it for lost; what its program still does counts no more."""
         self.history: list[Change] = []
+        self._remark: Change | None = None
         self._clock = clock
         self._max_lifetime_seconds = max_lifetime_seconds
         self.created_at = clock.wall()
@@ -113,6 +118,8 @@ class Session:
         self.ended_monotonic: float | None = None
         self.over = asyncio.Event()
         """Set once the session has ended, in whatever way."""
+        self.settled = asyncio.Event()
+        """Set once everybody who has to knows that it has ended."""
         self.storing = asyncio.Lock()
         """Held by whoever writes or deletes files of this session."""
         self.enter(State.PENDING, "requested")
@@ -155,6 +162,15 @@ class Session:
         state = max(State.RUNNING, self.state, key=_ORDER.__getitem__)
         self.history.append(Change(state, reason, self._clock.wall()))
 
+    def remark(self, reason: str) -> None:
+        """Note why it is in its present state now, in place of the last remark on that."""
+        if not self.is_living:
+            return
+        if self._remark is self.history[-1]:
+            self.history.pop()
+        self._remark = Change(self.state, reason, self._clock.wall())
+        self.history.append(self._remark)
+
     def restore_history(
         self, history: Sequence[tuple[State, str, float]], *, created_at: float, last_activity: float
     ) -> None:
@@ -169,6 +185,7 @@ class Session:
             since_end = max(0.0, self._clock.wall() - self.history[-1].at)
             self.ended_monotonic = self._clock.monotonic() - since_end
             self.over.set()
+            self.settled.set()
 
     def restore_activity(self, journal: Journal) -> None:
         """Go on with the time to live that the journal knows, to the moment; begin it there if it knows none.

@@ -102,6 +102,11 @@ class Settings:
         values.OS_USERS,
         "Users of this machine that sessions run as: owner=user,...,*=user; empty: all as the service's user.",
     )
+    backends_file: Path | None = _setting(  # noqa: RUF009  (a dataclass field)
+        None,
+        values.PATH,
+        "File of the other places where sessions can run (TOML, or YAML by its suffix); empty: none. docs/backends.md",
+    )
     stop_sessions_on_exit: bool = _setting(
         default=False,
         reader=values.SWITCH,
@@ -172,6 +177,11 @@ class Settings:
         "smallest",
         choice("smallest", "latest", "owner", "fixed"),
         "Whose size a terminal has: smallest (fits every viewer), latest, owner or fixed.",
+    )
+    create_wait_seconds: float = _setting(
+        10.0,
+        seconds(0, 20),
+        "How long a request for a session waits for it to run; then the answer is that it is being prepared.",
     )
     max_sessions: int = _setting(1000, whole(1, 1_000_000), "Sessions in all.")
     max_concurrent_sessions_per_user: int = _setting(100, whole(1, 1_000_000), "Sessions of one user.")

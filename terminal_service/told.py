@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from terminal_service import draining, wire
+from terminal_service import draining, notices, wire
 
 if TYPE_CHECKING:
     from replay.event import Event
@@ -23,6 +23,8 @@ def message_of(event: Event) -> wire.ServerMessage | None:
             return wire.StorageState(durable=fields["durable"] is True, reason=str(fields["reason"]))
         case draining.EVENT:
             return draining.message_of(event)
+        case notices.EVENT:
+            return notices.message_of(event)
         case "gap":
             return wire.Gap(first=event.position, last=event.position, lost_bytes=0, reason="torn")
     return None

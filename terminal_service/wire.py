@@ -152,6 +152,16 @@ class Draining(_Message, tag="draining"):
     deadline: float | None
 
 
+class Notice(_Message, tag="notice"):
+    """The place where the session runs says something of itself, from position `seq` on."""
+
+    kind: str
+    message: str
+    seq: int
+    timestamp: float
+    fields: dict[str, object] = {}
+
+
 class SessionEnded(_Message, tag="session_ended"):
     """The session is over and everything it printed has been sent."""
 
@@ -187,6 +197,7 @@ ServerMessage = (
     | FlowResume
     | StorageState
     | Draining
+    | Notice
     | SessionEnded
     | Error
 )

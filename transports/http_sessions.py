@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from fastapi import Depends, FastAPI, Query, Request, Response
 from pydantic import StringConstraints
 
+from terminal_service.choosing import Needs
 from terminal_service.errors import Forbidden, InvalidRequest, SessionOver
 from terminal_service.fleet import Fleet
 from terminal_service.policy import Action, Decision, decide
@@ -74,7 +75,7 @@ class SessionRoutes:
             dependencies=[Depends(OnService(Action.CREATE)), JSON_ONLY, IDEMPOTENT],
             responses={
                 201: {"headers": {"Location": header("Where the session is", "string")}},
-                **refusals(409, 422, 429, 503, body=True),
+                **refusals(409, 422, 429, 502, 503, body=True),
             },
         )
         api.add_api_route(
@@ -226,6 +227,16 @@ def _spec(wanted: CreateSession, settings: Settings) -> SessionSpec:
         ttl_seconds=wanted.ttl_seconds,
         keepalive=wanted.keepalive,
         retention_bytes=wanted.retention_bytes,
+        needs=Needs(
+            needs_ssh=wanted.needs_ssh,
+            long_lived=wanted.long_lived,
+            expected_duration_minutes=wanted.expected_duration_minutes,
+            image=wanted.image,
+            cpus=wanted.cpus,
+            memory_bytes=wanted.memory_bytes,
+            gpus=wanted.gpus,
+            capabilities=tuple(wanted.needs),
+        ),
     )
 
 

@@ -20,6 +20,8 @@ ENV_BYTES_LIMIT = 64 * 1024
 COMMAND_LIMIT = 1000
 COMMAND_BYTES_LIMIT = 64 * 1024
 LABELS_LIMIT = 64
+CAPABILITIES = 8
+MEBIBYTE = 1 << 20
 
 
 def _whole(value: object) -> object:
@@ -33,6 +35,7 @@ Length = Annotated[int, Field(ge=1, le=SIZE_LIMIT), _WHOLE]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Bytes = Annotated[int, Field(ge=MINIMUM_RETENTION_BYTES), _WHOLE]
 TicketRole = Literal["writer", "viewer"]
+Capability = Literal["exec", "files", "port_forwarding", "stats", "signals", "reattach", "snapshot", "pause"]
 SizePolicyName = Literal["smallest", "latest", "owner", "fixed"]
 
 # None of these may hold a NUL byte, which ends a string for every system; those that are shown, no control
@@ -40,6 +43,7 @@ SizePolicyName = Literal["smallest", "latest", "owner", "fixed"]
 _NO_NUL = r"^[^\x00]*$"
 _ENV_NAME = r"^[^=\x00]+$"
 _PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]*$"
+_IMAGE = r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"
 _LABEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
 _LABEL_NAME_CHARACTERS = 63
 
@@ -89,6 +93,7 @@ class CreateSession(_Request):
         json_schema_extra={
             "examples": [
                 {"shell": "bash", "rows": 30, "cols": 120},
+                {"backend": "auto", "needs": ["signals"], "expected_duration_minutes": 20},
                 {"command": ["htop"], "name": "load", "labels": {"team": "ops"}, "ttl_seconds": 86400},
             ]
         }
@@ -108,8 +113,28 @@ class CreateSession(_Request):
         None, description="Whose session it will be; only an administrator may name somebody else."
     )
     backend: Annotated[Printable, StringConstraints(min_length=1, max_length=64)] | None = Field(
-        None, description="Where to run it; missing: the default backend."
+        None,
+        description="Where to run it: a name of `GET /api/v1/backends`, or `auto` for a place that the service chooses "
+        "by what is needed; missing: the default backend.",
     )
+    needs: Annotated[list[Capability], Field(max_length=CAPABILITIES)] = Field(
+        default_factory=list, description="What the place must be able to do."
+    )
+    needs_ssh: bool = Field(default=False, description="The place must be a machine that is reached by SSH.")
+    long_lived: bool = Field(
+        default=False, description="For `auto`: rather where a lost link or a restart costs nothing."
+    )
+    expected_duration_minutes: Seconds | None = Field(None, description="For `auto`: how long it will be used.")
+    image: Annotated[str, StringConstraints(pattern=_IMAGE, min_length=1, max_length=512)] | None = Field(
+        None, description="The image to run in, where there are images; missing: as the backend's operator chose."
+    )
+    cpus: Annotated[float, Field(gt=0, le=1024, allow_inf_nan=False)] | None = Field(
+        None, description="Processors of its own, 0.5 is half of one; missing: as the backend's operator chose."
+    )
+    memory_bytes: Annotated[int, Field(ge=MEBIBYTE, le=1 << 50), _WHOLE] | None = Field(
+        None, description="Memory of its own; missing: as the backend's operator chose."
+    )
+    gpus: Annotated[int, Field(ge=1, le=64), _WHOLE] | None = Field(None, description="GPUs of its own.")
     command: Annotated[list[Argument], Field(min_length=1, max_length=COMMAND_LIMIT)] | None = Field(
         None,
         description="A program and its arguments, instead of a shell. At most "

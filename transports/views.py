@@ -4,10 +4,14 @@ Times are seconds since 1970, durations seconds, sizes characters, positions byt
 never shown: they may hold secrets.
 """
 
+from typing import Any
+
+from msgspec import structs
 from pydantic import BaseModel, Field
 
 from replay.log import Log
 from terminal_service.last_line import LIMIT_CHARACTERS, TAIL_BYTES, last_line
+from terminal_service.notices import last_notice
 from terminal_service.presence import responder_of
 from terminal_service.session import Session
 from terminal_service.terminal import Terminal
@@ -44,6 +48,18 @@ class Storage(BaseModel):
 
     durable: bool
     reason: str = Field(description="Why not, if it does not.")
+
+
+class Notice(BaseModel):
+    """What the place where the session runs has said of itself."""
+
+    kind: str = Field(
+        description="For programs: progress, link_lost, link_back, link_given_up, ending_soon, warning; more may come."
+    )
+    message: str
+    seq: int = Field(description="Where in the output.")
+    timestamp: float
+    fields: dict[str, Any] = Field(description="More for programs, by kind.")
 
 
 class TerminalView(BaseModel):
@@ -85,6 +101,8 @@ class SessionView(BaseModel):
     labels: dict[str, str]
     user_id: str
     backend: str
+    backend_reason: str = Field(description="Why it runs there.")
+    notice: Notice | None = Field(description="The last one, as far as it is known.")
     viewers: list[Viewer]
     responder: str | None = Field(description="`client_id` of the viewer whose emulator answers terminal queries.")
     last_line: str | None = Field(
@@ -169,6 +187,8 @@ def view_of(session: Session, node: str) -> SessionView:
         labels=session.labels,
         user_id=session.owner,
         backend=session.backend,
+        backend_reason=session.backend_reason,
+        notice=_notice(log) if log else None,
         viewers=_viewers(terminal) if terminal else [],
         responder=responder_of(terminal.attachments) if terminal else None,
         last_line=_last_line(log) if log else None,
@@ -184,6 +204,11 @@ def view_of(session: Session, node: str) -> SessionView:
         retention_bytes=log.retention_bytes if log else None,
         terminals=[_terminal_view(session, terminal)] if terminal else [],
     )
+
+
+def _notice(log: Log) -> Notice | None:
+    told = last_notice(log)
+    return None if told is None else Notice(**structs.asdict(told))
 
 
 def _pid(session: Session, terminal: Terminal) -> int | None:

@@ -43,7 +43,7 @@ from backends.holder.exits import peek, reap
 from backends.holder.frames import VERSION, BadFrame
 from backends.holder.held import Held
 from backends.holder.hopper import make_hopper
-from backends.holder.users import NotAllowed
+from backends.holder.users import NotAllowed, is_text
 
 if TYPE_CHECKING:
     import socket
@@ -359,7 +359,8 @@ class Holder:
 
 def _refusal(error: Exception, plan: fork.Plan) -> Refusal:
     if isinstance(error, fork.ExecFailed):
-        return Refusal("exec", errno=error.number, found=error.found)
+        is_script = error.number == errno.ENOEXEC and is_text(plan.file)
+        return Refusal("exec", errno=error.number, found=error.found, text=is_script)
     if isinstance(error, NotAllowed):
         return Refusal("user", reason=str(error))
     if isinstance(error, fork.PrepareFailed):

@@ -25,7 +25,7 @@ from backends.holder.__main__ import main
 sys.exit(main())
 """
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first that a zip file knows
-_LEFT_OUT = {"pack.py"}
+_LEFT_OUT = {"pack.py", "boot.py"}
 
 
 def pack() -> bytes:

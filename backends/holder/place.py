@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import errno
 import os
-import pwd
-import sys
+import stat
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def describe(names: Sequence[str]) -> dict[str, Any]:
-    """Return who this is and the named variables of the environment; `LC_*` names a prefix."""
-    prefixes = tuple(name[:-1] for name in names if name.endswith("*"))
-    wanted = {name for name in os.environ if name in names or (prefixes and name.startswith(prefixes))}  # noqa: TID251
-    try:
-        user = pwd.getpwuid(os.geteuid())
-        entry = {"user": user.pw_name, "home": user.pw_dir, "shell": user.pw_shell}
-    except KeyError:  # in a container with any number as its user
-        entry = {"user": str(os.geteuid()), "home": "/", "shell": "/bin/sh"}
-    return {
-        **entry,
-        "environment": {name: os.environ[name] for name in wanted},  # noqa: TID251 - of the login here
-        "host": os.uname().nodename,
-        "system": sys.platform,
-    }
-
-
 def look(words: Sequence[str], path: str, cwd: str) -> dict[str, Any]:
-    """Return for each word the absolute path of the file that execvp(3) would execute, or why there is none."""
-    return {word: _find(word, path, cwd) for word in words}
+    """Return for each word the absolute path of the file that execvp(3) would execute, or why there is none.
+
+    `directory` is why nobody can enter the working directory, or 0.
+    """
+    return {"files": {word: _find(word, path, cwd) for word in words}, "directory": _closed(cwd)}
+
+
+def _closed(directory: str) -> int:
+    try:
+        if not stat.S_ISDIR(os.stat(directory).st_mode):
+            return errno.ENOTDIR
+    except OSError as error:
+        return error.errno or errno.ENOENT
+    return 0 if os.access(directory, os.X_OK) else errno.EACCES
 
 
 def _find(word: str, path: str, cwd: str) -> dict[str, Any]:

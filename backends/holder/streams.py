@@ -11,8 +11,7 @@ claim      owner                                     owner: whether this connect
                                                      connection before is told `superseded`, if that claimed the
                                                      same name: it is a cut link that nobody noticed
 ping
-place      names                                     environment, user, home, shell, host, system
-look       words path cwd                            files: {word: {file} or {errno}}
+look       words path cwd                            files: {word: {file} or {errno}}; directory: an errno, or 0
 spawn      also ring, window, trim, token, mark      also epoch; no descriptors. The program's output is told from
                                                      the start. With a token that was seen before: that program
 attach     key position window                       first, head, accepted, written, keys (how much of accepted is
@@ -91,8 +90,7 @@ class StreamHolder(Holder):
             {
                 "ping": lambda *_: Answer({}),
                 "claim": lambda *_: Answer({}),  # done where the connection is known
-                "place": lambda header, *_: Answer(place.describe(header["names"])),
-                "look": lambda header, *_: Answer({"files": place.look(**_look_fields(header))}),
+                "look": lambda header, *_: Answer(place.look(**_look_fields(header))),
                 "attach": self._attach,
                 "detach": self._detach,
                 "ack": self._ack,

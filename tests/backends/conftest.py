@@ -8,13 +8,14 @@ import pytest
 from support.terminals import Terminals, opened, plain_environment
 
 if sys.platform == "win32":
-    collect_ignore_glob = ["test_posix_*"]
+    collect_ignore_glob = ["test_posix_*", "test_ssh_*"]
 else:
     from backends.forkers import HolderForker, OwnForker
     from backends.local_pty import Patience
     from backends.posix import PosixBackend
     from support.container_daemon import ContainerDaemon, running
     from support.dockerd import Dockerd
+    from support.kube_thread import KubeThread, kube_thread
     from support.other_users import guarded_holder, need_root, open_directory
     from support.podman import Podman
 
@@ -30,6 +31,12 @@ else:
         backend = PosixBackend(plain_environment(), forker, patience=Patience(leftover=0.3))
         async with opened(backend) as terminals:
             yield terminals
+
+    @pytest.fixture(scope="session")
+    def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeThread]:
+        """Give a cluster that tests leave as it was."""
+        with kube_thread(tmp_path_factory.mktemp("kube")) as cluster:
+            yield cluster
 
     @pytest.fixture
     def place() -> Iterator[Path]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from backends.base import ExitStatus, Lost
+from backends.base import ExitStatus, Lost, Unreachable
 from backends.held_child import Tag
 from backends.holder.fork import Plan
 from backends.holder_link import HolderError
-from backends.remote_link import LinkPatience
+from backends.link_patience import LinkPatience
 from support.far import QUICK, Far, reached, run
 from support.sink import CollectingSink
 from support.terminals import is_alive, plain_environment
@@ -226,7 +225,7 @@ async def test_a_gap_is_told_with_its_numbers(far: Far) -> None:
         far.cut()
         await wait_until(lambda: not link.is_up, description="the cut is noticed")
         far.is_blocked = False
-        terminal.pty.write(b"go\n")
+        await terminal.type(b"go\n")
         await sink.until(b"\n1000\n")
         far.is_blocked = True
         far.cut()
@@ -258,7 +257,7 @@ async def test_another_service_waits_until_the_first_has_let_go(far: Far) -> Non
     async with reached(far, owner="first") as first:
         terminal = await run(first, "echo hello; read line")
         second = far.link(owner="second", patience=LinkPatience(connect_seconds=0.5))
-        with pytest.raises(HolderError):
+        with pytest.raises(Unreachable):
             await second.start()
         second = far.link(owner="second", patience=QUICK)
         starting = asyncio.create_task(second.start())
@@ -280,17 +279,14 @@ async def test_what_login_scripts_say_is_skipped(far: Far) -> None:
 async def test_what_is_no_holder_is_told(far: Far) -> None:
     far.prefix = ("/bin/sh", "-c", "echo python3: command not found; exit 127")
     link = far.link(patience=LinkPatience(connect_seconds=1, retry_seconds=(0.01, 0.1)))
-    with pytest.raises(HolderError, match="command not found"):
+    with pytest.raises(Unreachable, match="command not found"):
         await link.start()
 
 
-async def test_a_place_is_described(link: RemoteLink) -> None:
-    place = (await link.call("place", names=["PATH", "LC_*", "LANG"])).fields
-    assert place["environment"]["PATH"] == plain_environment()["PATH"]
-    assert "HOME" not in place["environment"]
-    assert place["system"] == sys.platform
-    assert place["home"].startswith("/")
-    files = (await link.call("look", words=["sh", "nothing-like-it", "/bin"], path="/usr/bin:/bin", cwd="/")).fields
-    assert files["files"]["sh"]["file"].endswith("/sh")
-    assert files["files"]["nothing-like-it"] == {"errno": 2}
-    assert files["files"]["/bin"] == {"errno": 21}
+async def test_what_would_be_executed_is_found(link: RemoteLink) -> None:
+    looked = (await link.call("look", words=["sh", "nothing-like-it", "/bin"], path="/usr/bin:/bin", cwd="/")).fields
+    assert looked["files"]["sh"]["file"].endswith("/sh")
+    assert looked["files"]["nothing-like-it"] == {"errno": 2}
+    assert looked["files"]["/bin"] == {"errno": 21}
+    assert looked["directory"] == 0
+    assert (await link.call("look", words=[], path="/bin", cwd="/etc/passwd")).fields["directory"] == 20

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backends.base import ExitStatus, Lost
-from backends.remote_link import LinkPatience
+from backends.link_patience import LinkPatience
 from support.far import Far, reached, run
 from support.terminals import is_alive
 from support.wait import wait_until
@@ -113,9 +113,11 @@ async def test_what_is_said_while_the_link_is_cut_is_done_once_it_is_back(far: F
         await wait_until(lambda: not link.is_up, description="the cut is noticed")
         terminal.pty.resize(31, 101)
         terminal.pty.signal(signal.SIGUSR1)
-        assert terminal.pty.write(b"hello\n") == 6
+        assert terminal.pty.write(b"hello\n") == 0, "whoever keeps it keeps it better than a process that may die"
+        typing = asyncio.create_task(terminal.type(b"hello\n"))
         terminal.pty.annotate("another note")
         far.is_blocked = False
+        await typing
         await terminal.sink.until(b"usr")
         await terminal.sink.until(b"got hello")
         await terminal.type(b"\n")  # only now: a signal to the foreground is for whatever runs there

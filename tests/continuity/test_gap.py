@@ -20,6 +20,7 @@ from support.stream import stream
 from support.transcript import Transcript
 from support.wait import wait_until
 from terminal_service.counters import Counters
+from terminal_service.places import Places
 from terminal_service.records import MemoryRecords
 from terminal_service.session import SessionSpec
 from terminal_service.sessions import Sessions
@@ -56,7 +57,7 @@ def make_sessions(backend: ScriptedBackend) -> Sessions:
     """Return the real component, in memory."""
     return Sessions(
         settings=Settings(retention_bytes=RETENTION),
-        backends={"scripted": backend},
+        places=Places.of({"scripted": backend}),
         store=MemoryStore(),
         records=MemoryRecords(),
         publisher=publisher_of_one(HandClock().clock),

@@ -10,6 +10,7 @@ from replay.memory import MemoryStore
 from support.alone import publisher_of_one
 from support.scripted import HandClock, ScriptedBackend, Stage
 from terminal_service.counters import Counters
+from terminal_service.places import Places
 from terminal_service.records import MemoryRecords
 from terminal_service.session import SessionSpec
 from terminal_service.sessions import Sessions
@@ -35,7 +36,7 @@ def test_a_record_that_is_saved_late_brings_no_forgotten_session_back() -> None:
     stage = Stage(
         lambda: Sessions(
             settings=options,
-            backends={"scripted": backend},
+            places=Places.of({"scripted": backend}),
             store=MemoryStore(),
             records=records,
             publisher=publisher_of_one(clock.clock),

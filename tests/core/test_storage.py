@@ -65,6 +65,7 @@ from support.alone import publisher_of_one
 from terminal_service import logs
 from terminal_service.clock import Clock
 from terminal_service.counters import Counters
+from terminal_service.places import Places
 from terminal_service.records import FileRecords
 from terminal_service.session import SessionSpec
 from terminal_service.sessions import Sessions
@@ -74,7 +75,7 @@ from terminal_service.sizes import Size
 async def main(directory):
     records = FileRecords(directory)
     sessions = Sessions(
-        settings=Settings(state_dir=directory.parent), backends={"echo": EchoBackend()},
+        settings=Settings(state_dir=directory.parent), places=Places.of({"echo": EchoBackend()}),
         store=FileStore(directory), records=records,
         publisher=publisher_of_one(Clock()), clock=Clock(), counters=Counters(),
     )

@@ -17,8 +17,9 @@ from backends.holder import SOCKET
 from backends.holder.connection import Connection
 from backends.holder.fork import Plan
 from backends.holder.pack import pack
+from backends.link_patience import LinkPatience
 from backends.pipe_stream import PipeStream
-from backends.remote_link import LinkPatience, RemoteLink
+from backends.remote_link import RemoteLink
 from support.sink import CollectingSink
 from support.terminals import Terminal, is_alive, plain_environment
 from support.wait import wait_until

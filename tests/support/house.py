@@ -14,6 +14,7 @@ from support.alone import publisher_of_one
 from support.manual import CollectingOutlet, ManualTime
 from support.wait import poll_until
 from terminal_service.counters import Counters
+from terminal_service.places import Places
 from terminal_service.records import FileRecords
 from terminal_service.session import Session, SessionSpec
 from terminal_service.sessions import Sessions
@@ -31,7 +32,12 @@ class House:
     """The component with its clocks, its directory and its backend."""
 
     def __init__(
-        self, directory: Path, backend: Backend | None = None, make_store: type[FileStore] = FileStore, **settings: Any
+        self,
+        directory: Path,
+        backend: Backend | None = None,
+        make_store: type[FileStore] = FileStore,
+        places: Places | None = None,
+        **settings: Any,
     ) -> None:
         self.time = ManualTime()
         self.directory = directory
@@ -40,7 +46,7 @@ class House:
         self.backend: Backend = backend or EchoBackend()
         self.sessions = Sessions(
             settings=Settings(state_dir=directory.parent, retention_bytes=65536, **settings),
-            backends={self.backend.name: self.backend},
+            places=places or Places.of({self.backend.name: self.backend}),
             store=self.store,
             records=self.records,
             publisher=publisher_of_one(self.time.clock),
@@ -58,7 +64,9 @@ class House:
 
 
 @asynccontextmanager
-async def running(directory: Path, backend: Backend | None = None, **options: Any) -> AsyncIterator[House]:
+async def running(
+    directory: Path, backend: Backend | None = None, *, ends_all: bool = True, **options: Any
+) -> AsyncIterator[House]:
     house = await asyncio.to_thread(House, directory, backend, **options)
     async with asyncio.TaskGroup() as tasks:
         work = tasks.create_task(house.sessions.run(), name="sessions")
@@ -66,7 +74,7 @@ async def running(directory: Path, backend: Backend | None = None, **options: An
         try:
             yield house
         finally:
-            house.sessions.stop()
+            house.sessions.stop(end_all=ends_all)
             async with asyncio.timeout(30):
                 await work
 

@@ -27,6 +27,7 @@ from terminal_service.clock import Clock
 from terminal_service.counters import Counters
 from terminal_service.fleet import Fleet
 from terminal_service.metrics import Metrics
+from terminal_service.places import Places
 from terminal_service.publisher import Publisher
 from terminal_service.records import MemoryRecords
 from terminal_service.sessions import Sessions
@@ -141,6 +142,7 @@ async def serve(
     *,
     keys: bool = False,
     backends: Mapping[str, Backend] | None = None,
+    places: Places | None = None,
     store: Store | None = None,
     records: Records | None = None,
     bundle: Bundle = NO_BUNDLE,
@@ -158,7 +160,7 @@ async def serve(
     settings_ = replace(Settings(), api_keys=api_keys, **{"stop_grace_seconds": 1.0, **settings})
     sessions = Sessions(
         settings=settings_,
-        backends=backends or {"echo": EchoBackend()},
+        places=places or Places.of(backends or {"echo": EchoBackend()}),
         store=store or MemoryStore(),
         records=records or MemoryRecords(),
         publisher=around.publisher(settings_, time_.clock),

@@ -33,6 +33,7 @@ REQUIRED = {
     "flow_resume": "bytes",
     "storage": "durable reason",
     "draining": "deadline",
+    "notice": "kind message seq timestamp",
     "session_ended": "reason exit_code signal pid timestamp",
     "error": "code error timestamp",
 }

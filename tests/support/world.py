@@ -20,6 +20,7 @@ from support.scripted import HandClock, ScriptedBackend, Stage, Viewer, attach
 from support.transcript import Transcript
 from terminal_service.counters import Counters
 from terminal_service.errors import UnknownSession
+from terminal_service.places import Places
 from terminal_service.records import FileRecords
 from terminal_service.session import SessionSpec, State
 from terminal_service.sessions import Sessions
@@ -85,7 +86,7 @@ class World(RuleBasedStateMachine):
             settings=Settings(
                 state_dir=self.directory, session_ttl_seconds=TTL_SECONDS, ended_session_seconds=ENDED_SECONDS
             ),
-            backends={"scripted": self.backend},
+            places=Places.of({"scripted": self.backend}),
             store=FileStore(self.directory),
             records=FileRecords(self.directory),
             publisher=publisher_of_one(self.clock.clock),

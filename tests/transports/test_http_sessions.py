@@ -344,13 +344,13 @@ async def test_a_session_that_is_ended_while_it_starts_leaves_nothing() -> None:
     backend = SlowBackend()
     async with serve(backends={"slow": backend}) as service, asyncio.TaskGroup() as tasks:
         creating = tasks.create_task(service.http.post(SESSIONS, json={}))
-        await wait_until(lambda: list(service.sessions.all()), description="the session to be there")
+        await wait_until(lambda: any(s.terminal for s in service.sessions.all()), description="it is being started")
         (session,) = service.sessions.all()
         path = f"{SESSIONS}/{session.session_id}"
         shown = (await service.http.get(path)).json()
-        assert (shown["state"], shown["seq"], shown["terminals"]) == ("preparing", None, [])
-        assert (await service.http.get(path + "/output")).status_code == 409
-        assert (await service.http.post(path + "/input", json={"text": "x"})).status_code == 409
+        assert (shown["state"], shown["seq"], shown["pid"]) == ("preparing", 0, None)
+        assert (await service.http.get(path + "/output")).content == b""
+        assert (await service.http.post(path + "/input", json={"text": "x"})).json()["waiting_bytes"] == 1
         deleting = tasks.create_task(service.http.delete(path))
         await wait_until(lambda: session.end_reason, description="the end to have begun")
         backend.go_on.set()

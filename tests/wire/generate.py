@@ -84,6 +84,16 @@ SERVER: dict[str, wire.ServerMessage] = {
     "storage back": wire.StorageState(durable=True, reason=""),
     "draining": wire.Draining(deadline=TIME + 3600),
     "draining no more": wire.Draining(deadline=None),
+    "notice": wire.Notice(
+        kind="link_lost", message="the connection to build1 is lost, trying again", seq=1006, timestamp=TIME
+    ),
+    "notice with fields": wire.Notice(
+        kind="ending_soon",
+        message="the workstation is stopped in 5 minutes",
+        seq=0,
+        timestamp=TIME,
+        fields={"at": TIME + 300, "limit": "idle"},
+    ),
     "session_ended by exit": wire.SessionEnded(
         reason="Process exited", exit_code=3, signal=None, pid=4711, timestamp=TIME
     ),
@@ -141,7 +151,7 @@ def _fields(message: wire.ServerMessage | wire.ClientMessage) -> dict[str, Any]:
     values: dict[str, Any] = {"type": message.__struct_config__.tag}
     for field in structs.fields(message):
         value = getattr(message, field.name)
-        if value is not UNSET and not (value is None and not field.required):
+        if value is not UNSET and value != {} and not (value is None and not field.required):
             values[field.name] = {"hex": value.hex()} if isinstance(value, bytes) else value
     return values
 

@@ -53,7 +53,6 @@ OWNER: dict[str, tuple[dict[str, Any], bytes]] = {
     "stop": ({"op": "stop", "id": 10}, b""),
     "ping": ({"op": "ping", "id": 0}, b""),
     "claim": ({"owner": "service-1", "op": "claim", "id": 11}, b""),
-    "place": ({"names": ["PATH", "LC_*"], "op": "place", "id": 12}, b""),
     "look": ({"words": ["bash"], "path": "/usr/bin:/bin", "cwd": "/", "op": "look", "id": 13}, b""),
     "spawn with a ring": (
         {
@@ -102,7 +101,8 @@ HOLDER: dict[str, tuple[dict[str, Any], bytes]] = {
     "processes answered": ({"id": 17, "ok": True, "processes": [[4711, 42, 4711, 2542282.0, "1f2e"]]}, b""),
     "spawn answered": ({"id": 3, "ok": True, "key": 1, "pid": 4711, "descriptors": 2}, b""),
     "spawn with a ring answered": ({"id": 14, "ok": True, "key": 1, "pid": 4711, "epoch": EPOCH}, b""),
-    "spawn refused": ({"id": 3, "error": {"kind": "exec", "errno": 2}}, b""),
+    "spawn refused": ({"id": 3, "error": {"kind": "exec", "errno": 2, "found": None, "text": False}}, b""),
+    "look answered": ({"id": 13, "ok": True, "files": {"bash": {"file": "/bin/bash"}}, "directory": 0}, b""),
     "operation not known": ({"id": 9, "error": {"kind": "unknown_op"}}, b""),
     "claim answered": ({"id": 11, "ok": True, "owner": True}, b""),
     "attach answered": ({"id": 15, "ok": True, **_STATE}, b""),

@@ -24,7 +24,7 @@ def plain(fields: dict[str, Any], *, as_base64: bool) -> dict[str, Any]:
     """Return the fields with their bytes as this encoding has them."""
     values = dict(fields)
     for name, value in fields.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value.keys() == {"hex"}:
             data = bytes.fromhex(value["hex"])
             values[name] = base64.b64encode(data).decode() if as_base64 else data
     return values

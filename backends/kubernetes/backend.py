@@ -1,0 +1,203 @@
+"""Sessions in pods of a Kubernetes cluster: the backend."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from backends.base import AccessRefused, BackendError, Capabilities, NotProvided
+from backends.environment import check_text
+from backends.kubernetes import conditions
+from backends.kubernetes.api import Api
+from backends.kubernetes.channels import Pulse, Target
+from backends.kubernetes.credentials import Credentials
+from backends.kubernetes.environment import KubernetesEnvironment
+from backends.kubernetes.errors import ApiProblem, typed
+from backends.kubernetes.pods import Pods
+from backends.kubernetes.processes import Processes, service_mark, session_mark
+from backends.kubernetes.rights import Rights, find_rights
+from backends.kubernetes.wrapper import SHELLS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from backends.base import Order, Survivor
+    from backends.kubernetes.profile import KubernetesProfile
+    from backends.profile import Site
+
+_END_SECONDS = 1.0
+_CLOSE_SECONDS = 15.0
+
+_log = structlog.get_logger(__name__)
+
+
+class KubernetesBackend:
+    """Pods of one namespace: one for each session, made from a template, or one that is there."""
+
+    def __init__(self, profile: KubernetesProfile, site: Site, *, pulse: Pulse = Pulse()) -> None:  # noqa: B008 - frozen
+        """Connect to nothing yet."""
+        self.name = profile.name or "kubernetes"
+        self.capabilities = Capabilities(exec=True, files=True, port_forwarding=True, stats=True, signals=True)
+        self._profile = profile
+        self._node_id = site.node_id
+        self._pulse = pulse
+        self._credentials = Credentials(profile)
+        self._api = Api(self._credentials)
+        self._pods = Pods(self._api, profile, site.node_id)
+        self._shells: Sequence[str] = ()
+        self._reported: tuple[list[str], list[str]] = [], []
+
+    async def shells(self, user: str | None = None) -> Sequence[str]:  # noqa: ARG002 - refused when it is started
+        """Return what was found in the last pod; in one that is there it is looked for."""
+        if not self._shells and self._profile.template is None:
+            self._shells = await self._find_shells(self._processes(await self._existing()))
+        return self._in_order(self._shells or [self._profile.shell or "sh"])
+
+    def _in_order(self, shells: Sequence[str]) -> Sequence[str]:
+        return sorted(shells, key=lambda name: name != self._profile.shell)
+
+    async def _find_shells(self, processes: Processes) -> Sequence[str]:
+        return await processes.programs(*SHELLS)
+
+    async def open(self, order: Order) -> KubernetesEnvironment:
+        """Make a pod for a session and wait until it is ready, or look for the one that is there."""
+        check_text("session_id", order.session_id)
+        if self._profile.template is None:
+            return await self._environment(order.session_id, await self._existing())
+        pod = await self._pods.provide(order, await self._owner())
+        try:
+            return await self._environment(order.session_id, pod)
+        except BaseException:
+            await self._pods.delete_surely(conditions.name(pod))
+            raise
+
+    async def _environment(self, session_id: str, pod: dict[str, Any]) -> KubernetesEnvironment:
+        processes = self._processes(pod)
+        self._shells = await self._find_shells(processes)
+        return KubernetesEnvironment(
+            processes,
+            self._pods,
+            pod,
+            session_id=session_id,
+            node_id=self._node_id,
+            shell=self._profile.shell,
+            release=self._release,
+        )
+
+    def _processes(self, pod: Mapping[str, Any]) -> Processes:
+        try:
+            container = conditions.find_container(pod, self._profile.container)
+        except LookupError as error:
+            raise NotProvided(str(error)) from None
+        target = Target(self._profile.namespace, conditions.name(pod), container)
+        return Processes(self._api, target, self._pulse)
+
+    async def _existing(self) -> dict[str, Any]:
+        """Return the pod that the profile names, ready. Raises NotProvided."""
+        profile = self._profile
+        where = f"in namespace {profile.namespace}"
+        if profile.pod:
+            pod = await self._pods.get(profile.pod)
+            if pod is None:
+                raise NotProvided(f"there is no pod {profile.pod} {where}")
+            found = [pod]
+        else:
+            found = await self._pods.select(profile.selector)
+            if not found:
+                raise NotProvided(f"there is no pod with the labels {profile.selector} {where}")
+        for pod in found:
+            if conditions.is_ready(pod, self._processes(pod).target.container):
+                return pod
+        container = self._processes(found[0]).target.container
+        why = conditions.hopeless(found[0], container) or conditions.progress(found[0], container) or "it is not ready"
+        raise NotProvided(f"pod {conditions.name(found[0])} {where} is not ready: {why}")
+
+    async def _owner(self) -> Mapping[str, Any] | None:
+        """Return a reference to the pod that the service runs in, with which the pods of sessions are to go."""
+        if not (self._profile.in_cluster and self._profile.owned):
+            return None
+        name = socket.gethostname()
+        try:
+            own = await self._pods.get(name)
+        except BackendError:
+            own = None
+        if own is None:
+            return None
+        return {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": own["metadata"]["uid"]}
+
+    async def _release(self, environment: KubernetesEnvironment) -> None:
+        """Delete a session's pod; in one that is shared, end what the session has left."""
+        processes = environment.processes
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                if self._profile.template is not None:
+                    await self._pods.delete(processes.target.pod)
+                else:
+                    await processes.end(session_mark(self._node_id, environment.session_id), _END_SECONDS)
+        except (BackendError, TimeoutError) as error:
+            _log.warning(
+                "a session has left something in a cluster: a later sweep removes it",
+                pod=processes.target.pod,
+                reason=str(error) or "no answer in time",
+            )
+
+    async def rights(self) -> Rights:
+        """Find out what the service may do in the cluster. Raises BackendError."""
+        try:
+            return await find_rights(self._api, self._profile)
+        except ApiProblem as problem:
+            raise typed(problem, "ask what the service may do") from None
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    async def check(self) -> None:
+        """See whether the cluster lets the service do what it must; warn of what it lets it do beyond that."""
+        rights = await self.rights()
+        if rights.missing:
+            missing = "; ".join(map(str, rights.missing))
+            raise AccessRefused(f"the service lacks rights in the cluster: {missing}")
+        report = [*map(str, rights.wanting)], [*map(str, rights.too_wide)]
+        if report != self._reported:
+            self._reported = report
+            if rights.wanting:
+                _log.info(
+                    "the service lacks rights in a cluster that it could use", backend=self.name, rights=report[0]
+                )
+            if rights.too_wide:
+                _log.warning(
+                    "the service has more rights in a cluster than it needs", backend=self.name, rights=report[1]
+                )
+        if self._profile.template is None:
+            await self._existing()
+
+    async def survivors(self) -> Sequence[Survivor]:
+        """Return none: execs end with this process."""
+        return []
+
+    async def recall(self, session_id: str) -> Survivor | None:  # noqa: ARG002 - the contract
+        """Return none."""
+        return None
+
+    async def sweep(self, living: Collection[str]) -> None:
+        """Delete this node's pods of other sessions; in a pod that is shared, end their programs."""
+        if self._profile.template is not None:
+            for name in await self._pods.orphans(living):
+                _log.info("an orphaned pod is deleted", pod=name)
+                await self._pods.delete(name)
+            return
+        processes = self._processes(await self._existing())
+        kept = [session_mark(self._node_id, session_id) for session_id in living]
+        marks = await processes.marks(service_mark(self._node_id))
+        for mark in {mark.rpartition("-")[0] + "-" for mark in marks} - set(kept):
+            _log.info("programs of a session that is over are ended", pod=processes.target.pod, mark=mark)
+            await processes.end(mark, _END_SECONDS)
+
+    async def stop(self) -> None:
+        """Do nothing: programs end with this process, pods with their sessions."""
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._api.close()
