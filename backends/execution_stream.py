@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
 import structlog
@@ -86,3 +87,5 @@ class ExecutionStream:
         with contextlib.suppress(TimeoutError, BackendError, OSError):  # whatever is left there ends with the link
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._execution.close()
+                if isinstance(self._output, AsyncGenerator):
+                    await self._output.aclose()

@@ -11,6 +11,10 @@ class LinkPatience:
 
     connect_seconds: float = 20.0
     """For a stream to be opened, and for the holder to answer and to let go of its last owner."""
+    first_seconds: float = 3.0
+    """For a place to be reached at all, before whoever waits for that is told that it is not."""
+    unused_seconds: float = 10.0
+    """Without anybody who uses the link: then it is closed."""
     call_seconds: float = 30.0
     """For an answer, a cut in between included."""
     silence_seconds: float = 30.0

@@ -256,9 +256,11 @@ class RemoteLink:
                     self.cuts += 1
                     _log.info("the link to a remote holder is cut", reason=self._reason)
                 self._tell_cut(lost_at)
+                self._search.miss()
                 await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - so that not all come at once
                 pause = min(2 * pause, longest)
-            self._news.given_up(self._reason)
+            if not self._is_closing:
+                self._news.given_up(self._reason)
         except BackendError as error:
             self._reason, refusal = str(error), error
             self._tell_cut(loop.time())

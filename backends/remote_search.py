@@ -40,6 +40,11 @@ class Search:
         request = self._requests.ask("list", {}, take=lambda reply: self._find(pty, reply))
         request.answer.add_done_callback(lambda answer: self._check(pty, answer))
 
+    def miss(self) -> None:
+        """Notice that those looked for are out of reach now."""
+        for pty in self._wanted:
+            pty.miss()
+
     def end(self, pty: RemotePty) -> bool:
         """Look for it no longer; tell whether it was looked for."""
         wanted = pty in self._wanted

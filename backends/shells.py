@@ -21,6 +21,9 @@ _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "sh": (),
     "pwsh": ("-NoLogo",),
 }
+SHELLS = tuple(_ARGUMENTS)
+"""The names of those that are known."""
+
 _ALIASES = {"powershell": "pwsh"}
 
 

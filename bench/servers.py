@@ -201,11 +201,12 @@ class Service:
     name = "service"
     shares = True
 
-    def __init__(self, directory: Path, *, redis_url: str = "") -> None:
-        """Begin stopped. `redis_url`: be a node of this Redis; empty: be alone."""
+    def __init__(self, directory: Path, *, redis_url: str = "", settings: Mapping[str, str] | None = None) -> None:
+        """Begin stopped. `redis_url`: be a node of this Redis; empty: be alone. `settings`: more of the environment."""
         self.processes: Sequence[psutil.Process] = ()
         self._directory = directory
         self._redis_url = redis_url
+        self._settings = dict(settings or {})
         self._server: ServerProcess | None = None
         self._url = ""
         self._sessions: dict[str, str] = {}
@@ -228,6 +229,7 @@ class Service:
             "LOG_LEVEL": "WARNING",
             # The bench opens a thousand sessions as one user; what is measured is not the limit.
             "MAX_CONCURRENT_SESSIONS_PER_USER": "2000",
+            **self._settings,
         }
         self._server = server = ServerProcess([sys.executable, "run.py"], self._directory, env)
         deadline = time.monotonic() + START_SECONDS
@@ -245,9 +247,9 @@ class Service:
         answer: dict[str, Any] = json.loads(_request(self._url, "POST", "/api/v1/sessions", body))
         return answer
 
-    def open(self) -> str:
-        """Create a session."""
-        session = str(self.create()["session_id"])
+    def open(self, **more: object) -> str:
+        """Create a session; `more`: further fields of the request."""
+        session = str(self.create(PROGRAM, **more)["session_id"])
         url = self.address(session)
         self._sessions[url] = session
         return url

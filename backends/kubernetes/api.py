@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import socket
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
@@ -34,6 +35,9 @@ _LONGEST_LINE = 4 << 20
 """Bytes of one event: objects in a cluster have at most 1.5 MB."""
 _WS_MESSAGE_BYTES = 1 << 20
 """Servers send at most 32 KiB at once."""
+_CLOSE_SECONDS = 1.0
+"""How long the other side may take to say that it closes, too."""
+_UNSENT_BYTES = 64 * 1024
 _FAILING = (500, 502, 503, 504)
 _HELD_UP = (TOO_MANY, 503)
 """With these nothing was done: everything may be asked again."""
@@ -193,6 +197,7 @@ class Api:
                     protocols=protocols,
                     headers=await door.headers(),
                     autoping=False,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),
                     max_msg_size=_WS_MESSAGE_BYTES,
                     **door.route(),
                 )
@@ -233,11 +238,20 @@ class Api:
         """For what lasts: watches and WebSockets."""
         if self._opened is None:
             self._opened = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),
+                connector=aiohttp.TCPConnector(limit=0, socket_factory=_open_socket),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=_REQUEST_SECONDS),
                 trust_env=True,
             )
         return self._opened
+
+
+def _open_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """Open a socket that queues little: what is typed, and what is to interrupt it, is not to wait in the kernel."""
+    opened = socket.socket(address[0], address[1], address[2])
+    opened.setblocking(False)  # noqa: FBT003 - the standard library's
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+    return opened
 
 
 def _url(host: str, path: str, query: Any) -> str:

@@ -26,6 +26,8 @@ V5 = "v5.channel.k8s.io"
 V4 = "v4.channel.k8s.io"
 _CLOSE_CHANNEL = 255
 _CLOSE_SECONDS = 2.0
+_WINDOW_BYTES = 256 * 1024
+"""Of a terminal's input, ahead of what the other end has read."""
 
 
 class Stream(IntEnum):
@@ -86,7 +88,14 @@ class Channels:
         self._pulse = pulse
         self._heard_at = asyncio.get_running_loop().time()
         self._receiving = False
+        self._sent = 0
+        self._asked = 0
+        self._read = 0
+        self._room = asyncio.Event()
         self.protocol = websocket.protocol or ""
+        self.ended_politely = False
+        """Whether the cluster has said that this is the end."""
+        self._silent = ""
 
     async def receive(self) -> tuple[int, bytes]:
         """Return the next message that is not empty. Raises Cut: there are no more."""
@@ -102,8 +111,12 @@ class Channels:
                             return message.data[0], message.data[1:]
                     case aiohttp.WSMsgType.PING:
                         await self._websocket.pong(message.data)
+                    case aiohttp.WSMsgType.PONG:
+                        self._hear_pong(bytes(message.data))
                     case aiohttp.WSMsgType.CLOSE | aiohttp.WSMsgType.CLOSED | aiohttp.WSMsgType.CLOSING:
-                        raise Cut(_closed(self._websocket.close_code))
+                        code = self._websocket.close_code
+                        self.ended_politely = code == aiohttp.WSCloseCode.OK and not self._silent
+                        raise Cut(self._silent or _closed(code))
                     case aiohttp.WSMsgType.ERROR:
                         raise Cut(f"the connection to the cluster broke: {message.data}")
                     case _:
@@ -120,6 +133,32 @@ class Channels:
         except (aiohttp.ClientError, OSError, RuntimeError) as error:
             raise Cut(f"the connection to the cluster broke: {error}") from None
 
+    async def send_input(self, data: bytes) -> None:
+        """Send input, no more ahead of the program than a window. Raises Cut.
+
+        Behind every so many bytes goes a ping. Its answer says that the other end has read so far, and it reads no
+        further than it can write; without that, megabytes would be on their way to a program that reads nothing.
+        """
+        while self._sent - self._read > _WINDOW_BYTES:
+            self._room.clear()
+            await self._room.wait()
+        await self.send(Stream.STDIN, data)
+        self._sent += len(data)
+        if self._sent - self._asked >= _WINDOW_BYTES // 4:
+            self._asked = self._sent
+            await self._ping(b"%d" % self._sent)
+
+    def _hear_pong(self, data: bytes) -> None:
+        if data.isdigit():
+            self._read = max(self._read, int(data))
+            self._room.set()
+
+    async def _ping(self, data: bytes = b"") -> None:
+        try:
+            await self._websocket.ping(data)
+        except (aiohttp.ClientError, OSError, RuntimeError) as error:
+            raise Cut(f"the connection to the cluster broke: {error}") from None
+
     async def resize(self, rows: int, cols: int) -> None:
         """Set the terminal's size."""
         await self.send(Stream.RESIZE, json.dumps({"Width": cols, "Height": rows}).encode())
@@ -131,17 +170,16 @@ class Channels:
         await self.send(_CLOSE_CHANNEL, bytes([Stream.STDIN]))
 
     async def keep_alive(self) -> None:
-        """Ping for ever. Raises Cut: nothing is heard any more."""
+        """Ping for ever. Raises Cut: nothing is heard any more, which `receive` says too."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(random.uniform(*self._pulse.ping_seconds))  # noqa: S311
             silence = loop.time() - self._heard_at
             if self._receiving and silence > self._pulse.silence_seconds:
-                raise Cut(f"nothing is heard from the cluster for {silence:.0f} s")
-            try:
-                await self._websocket.ping()
-            except (aiohttp.ClientError, OSError, RuntimeError) as error:
-                raise Cut(f"the connection to the cluster broke: {error}") from None
+                self._silent = f"nothing is heard from the cluster for {silence:.0f} s"
+                await self.close()
+                raise Cut(self._silent)
+            await self._ping()
 
     async def close(self) -> None:
         """Close the WebSocket, politely if that is soon done. Harmless twice."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from backends.profile import Profile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
@@ -113,8 +117,7 @@ class PodTemplate(Part, frozen=True):
         if self.pull_policy not in _PULL_POLICIES:
             raise ValueError(f"template.pull_policy: one of {', '.join(_PULL_POLICIES)}")
         for field in ("requests", "limits", "most"):
-            for name, quantity in getattr(self, field).items():
-                _check_quantity(f"template.{field}.{name}", quantity)
+            _check_quantities(f"template.{field}", getattr(self, field))
         if unknown := set(self.most) - {"cpu", "memory", "gpu"}:
             raise ValueError(f"template.most: has cpu, memory and gpu, not {', '.join(sorted(unknown))}")
         if any(name.startswith(_OWN_LABELS) for name in self.labels):
@@ -184,6 +187,11 @@ def _check_name(field: str, name: str) -> None:
     """Refuse what can be no name in a cluster, and so no part of a path of its API (RFC 1123)."""
     if name and not (_NAME.fullmatch(name) and len(name) <= 253):  # noqa: PLR2004 - RFC 1123
         raise ValueError(f"{field}: {name!r} is no name: a-z, 0-9, `-`, `.`")
+
+
+def _check_quantities(field: str, quantities: Mapping[str, str]) -> None:
+    for name, quantity in quantities.items():
+        _check_quantity(f"{field}.{name}", quantity)
 
 
 def _check_quantity(field: str, quantity: str) -> None:

@@ -83,8 +83,8 @@ async def _begin(started: Started, setup: Setup, script: bytes) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(_send(started.channels, setup, script), name="pod: script")
             await _listen(started, setup)
-    except* Cut as cuts:
-        raise cuts.exceptions[0] from None
+    except BaseExceptionGroup as group_error:
+        raise group_error.exceptions[0] from None
 
 
 async def _send(channels: Channels, setup: Setup, script: bytes) -> None:
@@ -125,7 +125,7 @@ def _raise_refusal(refused: str, setup: Setup) -> None:
     if kind == "D":
         raise DirectoryNotFound(setup.cwd or "", _DIRECTORY_REASONS.get(rest, rest))
     if kind == "S":
-        raise ShellNotFound(setup.shells[0], rest.split())
+        raise ShellNotFound(setup.shell, rest.split())
     raise exec_failed(setup.words[0], _PROGRAM_ERRORS.get(rest, errno.ENOENT), found=rest != "127")
 
 

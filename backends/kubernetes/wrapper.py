@@ -46,7 +46,9 @@ class Setup:
     words: Sequence[str] = ()
     """The program and its arguments; none: the first of `shells` that is there."""
     shells: Sequence[str] = ()
-    """Choose one of these; it is refused as a shell."""
+    """Choose one of these."""
+    shell: str = ""
+    """As what it is asked for, if none is there."""
     cwd: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     """In the value of NAME, `$NAME` and `${NAME}` stand for what it would have been."""

@@ -13,7 +13,11 @@ else:
     from backends.forkers import HolderForker, OwnForker
     from backends.local_pty import Patience
     from backends.posix import PosixBackend
+    from support.container_daemon import ContainerDaemon, running
+    from support.dockerd import Dockerd
+    from support.kube_thread import KubeThread, kube_thread
     from support.other_users import guarded_holder, need_root, open_directory
+    from support.podman import Podman
 
     if TYPE_CHECKING:
         import asyncio
@@ -28,6 +32,12 @@ else:
         async with opened(backend) as terminals:
             yield terminals
 
+    @pytest.fixture(scope="session")
+    def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeThread]:
+        """Give a cluster that tests leave as it was."""
+        with kube_thread(tmp_path_factory.mktemp("kube")) as cluster:
+            yield cluster
+
     @pytest.fixture
     def place() -> Iterator[Path]:
         """Give a directory that every user can reach; skip the test where root does not run it."""
@@ -40,3 +50,15 @@ else:
         """Run a holder that root has started for a service of another user."""
         async with guarded_holder(place / "holder") as process:
             yield process
+
+    @pytest.fixture(scope="session")
+    def dockerd() -> Iterator[ContainerDaemon]:
+        """Run a Docker daemon for all tests; none of them stops it."""
+        with running(Dockerd) as daemon:
+            yield daemon
+
+    @pytest.fixture(scope="session")
+    def podman() -> Iterator[ContainerDaemon]:
+        """Run a Podman service for all tests; none of them stops it."""
+        with running(Podman) as daemon:
+            yield daemon

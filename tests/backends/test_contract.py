@@ -18,18 +18,26 @@ from support.terminals import Terminal, Terminals, opened, plain_environment
 if sys.platform == "win32":
     from backends.windows import WindowsBackend
 else:
+    from backends.containers.backend import ContainerBackend
+    from backends.containers.profile import ContainerProfile
     from backends.forkers import HolderForker, OwnForker
     from backends.posix import PosixBackend
     from backends.profile import Site
     from backends.ssh.backend import SshBackend
+    from support.container_daemon import IMAGE
     from support.durable_place import DurableBackend
-    from support.sshd import Sshd, serving_sshd
+    from support.durable_ssh import DurableSsh
+    from support.pods import thread_backend
+    from support.sshd import serving_sshd
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from backends.base import Backend
+    from support.container_daemon import ContainerDaemon
+    from support.kube_thread import KubeThread
+    from support.sshd import Sshd
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
 
@@ -63,6 +71,11 @@ def _durable(directory: Path) -> Backend:
     return DurableBackend(directory)
 
 
+def _container(daemon: ContainerDaemon) -> Backend:
+    profile = ContainerProfile(name=daemon.kind, socket=daemon.url, image=IMAGE)
+    return ContainerBackend(profile, Site("node-1", daemon.directory))
+
+
 _POSIX = {
     "exits": "sh -c|exit {}",
     "echoes": "sh -c|stty raw -echo; echo ready; exec cat",
@@ -92,14 +105,31 @@ def words(text: str, *arguments: object) -> list[str]:
     return [*first.format(*arguments).split(), *([last.replace("{}", str(*arguments))] if last else [])]
 
 
-PLACES = ["echo", *(["windows"] if sys.platform == "win32" else ["held", "own", "durable", "ssh"])]
+PLACES = [
+    "echo",
+    *(
+        ["windows"]
+        if sys.platform == "win32"
+        else [
+            "held",
+            "own",
+            pytest.param("durable", marks=pytest.mark.one_loop),
+            "ssh",
+            pytest.param("ssh_durable", marks=pytest.mark.one_loop),
+            "kubernetes",
+            "docker",
+            "podman",
+        ]
+    ),
+]
+"""Each is in DIALECTS, or has a fixture of its own that starts its server: `ssh_dialect`."""
 
 
 @pytest.fixture(scope="module", params=PLACES)
 def dialect(request: pytest.FixtureRequest) -> Dialect:
-    if request.param == "ssh":
-        server: Sshd = request.getfixturevalue("sshd")
-        return Dialect(lambda directory: SshBackend(server.profile(), Site("node", directory / "ssh")), **_POSIX)
+    if request.param not in DIALECTS:
+        started: Dialect = request.getfixturevalue(f"{request.param}_dialect")
+        return started
     return DIALECTS[request.param]
 
 
@@ -107,6 +137,31 @@ def dialect(request: pytest.FixtureRequest) -> Dialect:
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     with serving_sshd(tmp_path_factory.mktemp("sshd")) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def ssh_dialect(sshd: Sshd) -> Dialect:
+    return Dialect(lambda directory: SshBackend(sshd.profile(), Site("node", directory / "ssh")), **_POSIX)
+
+
+@pytest.fixture(scope="module")
+def ssh_durable_dialect(sshd: Sshd) -> Dialect:
+    return Dialect(lambda directory: DurableSsh(sshd, directory / "ssh"), **_POSIX)
+
+
+@pytest.fixture(scope="module")
+def kubernetes_dialect(kube: KubeThread) -> Dialect:
+    return Dialect(lambda directory: thread_backend(kube, directory), **_POSIX)
+
+
+@pytest.fixture(scope="module")
+def docker_dialect(dockerd: ContainerDaemon) -> Dialect:
+    return Dialect(lambda _: _container(dockerd), **_POSIX)
+
+
+@pytest.fixture(scope="module")
+def podman_dialect(podman: ContainerDaemon) -> Dialect:
+    return Dialect(lambda _: _container(podman), **_POSIX)
 
 
 @pytest.fixture

@@ -9,23 +9,36 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from backends.abilities import Channel, Command
+from backends.abilities import Channel, Command, Executor, require
 from backends.base import ExitStatus, Lost, Unreachable
 from support.local_executor import LocalExecutor
+from support.pods import thread_backend
+from support.terminals import opened
 from support.wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
-    from backends.abilities import Execution, Executor
+    from backends.abilities import Execution
+    from support.kube_thread import KubeThread
 
 pytestmark = pytest.mark.platform("linux")
 
 FLOOD_BYTES = 40 << 20
 
 
-@pytest.fixture(params=["local"])
-async def executor() -> AsyncIterator[Executor]:
+@pytest.fixture(scope="module", params=["local", "kubernetes"])
+def cluster(request: pytest.FixtureRequest) -> KubeThread | None:
+    return request.getfixturevalue("kube") if request.param == "kubernetes" else None
+
+
+@pytest.fixture
+async def executor(cluster: KubeThread | None, tmp_path: Path) -> AsyncIterator[Executor]:
+    if cluster is not None:
+        async with opened(thread_backend(cluster, tmp_path)) as terminals:
+            yield require(terminals.backend, terminals.environment, Executor)  # type: ignore[type-abstract]
+        return
     executor = LocalExecutor()
     yield executor
     await executor.close()

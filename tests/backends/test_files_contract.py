@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backends.abilities import FileError, FileKind, FileTrouble
-from support.places import local_place
+from backends.abilities import Executor, FileError, FileKind, FileTrouble, require
+from backends.exec_files import ExecFiles
+from support.places import local_place, placed
+from support.pods import thread_backend
 from support.tars import trickle
+from support.terminals import opened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
     from pathlib import Path
 
+    from support.kube_thread import KubeThread
     from support.places import Place
 
 pytestmark = pytest.mark.platform("linux")
@@ -48,9 +52,21 @@ ODD_NAMES = [
 ODD_BYTES = [bytes(range(1, 47)), bytes(range(48, 256)), b"\xff", b"caf\xe9"]
 
 
-@pytest.fixture(params=["coreutils", "busybox", "sparse"])
-async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
-    async with local_place(request.param, tmp_path) as place:
+@pytest.fixture(scope="module", params=["coreutils", "busybox", "sparse", "kubernetes"])
+def where(request: pytest.FixtureRequest) -> str | KubeThread:
+    kind: str = request.param
+    return request.getfixturevalue("kube") if kind == "kubernetes" else kind
+
+
+@pytest.fixture
+async def place(where: str | KubeThread, tmp_path: Path) -> AsyncIterator[Place]:
+    if not isinstance(where, str):
+        async with opened(thread_backend(where, tmp_path)) as terminals:
+            environment = require(terminals.backend, terminals.environment, Executor)  # type: ignore[type-abstract]
+            async with placed(ExecFiles(environment), environment) as place:
+                yield place
+        return
+    async with local_place(where, tmp_path) as place:
         yield place
 
 

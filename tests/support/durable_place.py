@@ -6,22 +6,22 @@ import asyncio
 import os
 import signal
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends.base import BackendError, Capabilities, Unreachable
-from backends.durable import DurableTerminals, durable_shells, make_terms, recalled, sweep_programs
+from backends.durable import DurableTerminals, durable_shells, recalled, sweep_programs
 from backends.durable_profile import DurableProfile
 from backends.durable_target import Target
 from backends.link_patience import LinkPatience
 from backends.profile import Site
 from support.holders import holder_pid
 from support.local_executor import LocalExecution, LocalExecutor
-from support.terminals import is_alive
+from support.terminals import is_alive, plain_environment
 from support.wait import poll_until
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-    from pathlib import Path
+    from collections.abc import Collection, Iterable, Sequence
 
     from backends.abilities import Command
     from backends.base import Order, Survivor
@@ -32,6 +32,7 @@ class Way(LocalExecutor):
 
     def __init__(self, home: object = "/", *prefix: str, **environment: str) -> None:
         super().__init__({"HOME": str(home), **environment})
+        self.environment = plain_environment() | environment
         self.is_closed = False
         """Whether nobody gets there."""
         self.refusal: BackendError | None = None
@@ -67,32 +68,24 @@ class DurableBackend:
         self,
         directory: Path,
         *,
-        executor: Way | None = None,
+        way: Way | None = None,
         patience: LinkPatience = QUICK,
         **fields: Any,
     ) -> None:
         self.home = directory / "home"
-        self.home.mkdir(mode=0o700, exist_ok=True)
-        self.executor = executor or Way(self.home)
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.way = way or Way(self.home)
         self._profile = LocalProfile(name="durable", durable=True, **fields)
-        self._site = Site("node-1", directory / "site")
-        self._patience = patience
-        self._target: Target | None = None
-
-    async def target(self) -> Target:
-        if self._target is None:
-            terms = await make_terms(self._profile, self._site)
-            self._target = Target(self.executor, terms, patience=self._patience)
-        return self._target
+        self.target = Target(self.way, self._profile, Site("node-1", directory / "site"), patience=patience)
 
     async def shells(self, user: str | None = None) -> Sequence[str]:  # noqa: ARG002 - there is one
-        return await durable_shells(await self.target())
+        return await durable_shells(self.target)
 
     async def open(self, order: Order) -> DurableTerminals:
-        return DurableTerminals(await self.target(), order)
+        return DurableTerminals(self.target, order)
 
     async def check(self) -> None:
-        await (await self.target()).reach()
+        await (self.target).reach()
 
     async def survivors(self) -> Sequence[Survivor]:
         return ()
@@ -101,25 +94,37 @@ class DurableBackend:
         return recalled(session_id)
 
     async def sweep(self, living: Collection[str]) -> None:
-        await sweep_programs(await self.target(), living)
+        await sweep_programs(self.target, living)
 
     async def stop(self) -> None:
         """End the holder, as nobody does but tests: its machine is another one."""
         await self.close()
         for directory in self.holder_directories():
-            pid = await asyncio.to_thread(holder_pid, directory)
-            if pid is not None:
-                os.kill(pid, signal.SIGTERM)
-                await asyncio.to_thread(until_gone, pid)
+            await self.stop_holder(directory)
+
+    async def stop_holder(self, directory: Path) -> None:
+        await self.close()
+        await asyncio.to_thread(_stop, directory)
 
     async def close(self) -> None:
         """Let go, as with the end of the service's process."""
-        if self._target is not None:
-            await self._target.close()
+        await self.target.close()
 
     def holder_directories(self) -> list[Path]:
-        return [path.parent for path in self.home.glob(".cache/terminal-service/*/holder.sock")]
+        """Return those of all services that have one there."""
+        places = [self.home / ".cache/terminal-service", *([Path(self._profile.durable_directory)])]
+        return [path.parent for place in places for path in place.glob("*/holder.sock")]
 
 
-def until_gone(pid: int) -> None:
-    poll_until(lambda: not is_alive(pid), description="the end of a process")
+def stop_holders(places: Iterable[Path]) -> None:
+    """End the holders in these places. Blocks."""
+    for place in places:
+        for socket in place.glob("*/holder.sock"):
+            _stop(socket.parent)
+
+
+def _stop(directory: Path) -> None:
+    pid = holder_pid(directory)
+    if pid is not None:
+        os.kill(pid, signal.SIGTERM)
+        poll_until(lambda: not is_alive(pid), description="the end of a holder")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.kube.server import KubeServer
+    from support.kube_thread import KubeThread
 
 
 def template(image: str = "busybox:1", **fields: Any) -> PodTemplate:
@@ -27,3 +28,10 @@ def pod_backend(server: KubeServer, directory: Path, **fields: Any) -> Kubernete
     more = {"pulse": fields.pop("pulse")} if "pulse" in fields else {}
     profile = KubernetesProfile(name="kubernetes", **fields)
     return KubernetesBackend(profile, Site(node, directory / "kubernetes"), **more)
+
+
+def thread_backend(cluster: KubeThread, directory: Path, **fields: Any) -> KubernetesBackend:
+    """Return a backend on a cluster that many tests use."""
+    image = "busybox:1" if cluster.server else "busybox:stable"
+    fields = {"template": template(image), "kubeconfig": str(cluster.kubeconfig), **fields}
+    return KubernetesBackend(KubernetesProfile(name="kubernetes", **fields), Site("node-1", directory / "kubernetes"))

@@ -27,7 +27,7 @@ class NotStarted(Exception):
     """A program could not be started: there is none of that name, or it may not be run."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Running:
     """A process of a container and the near ends of its streams."""
 
