@@ -36,7 +36,7 @@ def cluster(request: pytest.FixtureRequest) -> KubeThread | None:
 @pytest.fixture
 async def executor(cluster: KubeThread | None, tmp_path: Path) -> AsyncIterator[Executor]:
     if cluster is not None:
-        async with opened(thread_backend(cluster, tmp_path)) as terminals:
+        async with opened(thread_backend(cluster, tmp_path, shared=True)) as terminals:
             yield require(terminals.backend, terminals.environment, Executor)  # type: ignore[type-abstract]
         return
     executor = LocalExecutor()

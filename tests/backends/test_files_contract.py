@@ -61,7 +61,7 @@ def where(request: pytest.FixtureRequest) -> str | KubeThread:
 @pytest.fixture
 async def place(where: str | KubeThread, tmp_path: Path) -> AsyncIterator[Place]:
     if not isinstance(where, str):
-        async with opened(thread_backend(where, tmp_path)) as terminals:
+        async with opened(thread_backend(where, tmp_path, shared=True)) as terminals:
             environment = require(terminals.backend, terminals.environment, Executor)  # type: ignore[type-abstract]
             async with placed(ExecFiles(environment), environment) as place:
                 yield place
