@@ -32,7 +32,7 @@ def packed_holder() -> Packed:
     return Packed(data, hashlib.sha256(data).hexdigest())
 
 
-def boot_command(python: str, owner: str, *, starts: bool, directory: str | None = None) -> list[str]:
+def boot_command(python: str, owner: str, *, starts: bool, directory: str = "") -> list[str]:
     """Return the command; see `holder/boot.py`. Reads files.
 
     Its words have no character that any shell (csh too) treats in a way of its own within single quotes.

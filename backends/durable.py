@@ -2,36 +2,33 @@
 
 What an adapter does for it::
 
-    self._target = Target(executor, make_terms(profile, site))    one for each place; `close` it in the end
-    DurableTerminals(self._target, order)                         the terminals of an environment
+    self._target = Target(executor, profile, site)    one for each place; `close` it in the end
+    DurableTerminals(self._target, order)             what an environment leaves `spawn` and `adopt` to, and `close`
+    durable_shells, recalled, sweep_programs          for the backend's methods
 
 The executor is the adapter's own (`abilities.Executor`); it is asked for one command, which lives as long as the link.
+What the adapter's environment is asked for while the place is out of reach it does not need the place for: `open` looks
+at nothing where programs are durable, since a session of an earlier process is opened before its place is reached.
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from typing import TYPE_CHECKING
 
 from backends.base import Survivor
-from backends.durable_target import Terms
 from backends.remote_programs import find_shells, start_program
 from backends.remote_pty import RemotePty
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from pathlib import Path
 
     from backends.base import Order, Program, Pty, Sink
-    from backends.durable_profile import DurableProfile
     from backends.durable_target import Target
-    from backends.profile import Site
 
 ADOPT_SECONDS = 5.0
 """How long the first look for programs of an earlier process may take; then they are as ones whose link is cut."""
 _CLOSE_SECONDS = 1.0
-_OWNER = "owner"
 
 
 class DurableTerminals:
@@ -121,31 +118,3 @@ async def sweep_programs(target: Target, living: Collection[str]) -> None:
 def recalled(session_id: str) -> Survivor:
     """Return what `Backend.recall` does: whether it is still there the holder will tell."""
     return Survivor(session_id, "", None)
-
-
-async def make_terms(profile: DurableProfile, site: Site) -> Terms:
-    """Return how holders are run for a profile. Makes the name of this service there, if there is none yet."""
-    owner = await asyncio.to_thread(_own_name, site.directory)
-    return Terms(
-        owner=owner,
-        python=profile.durable_python,
-        directory=profile.durable_directory or None,
-        buffer_bytes=profile.durable_buffer_bytes,
-        give_up_seconds=profile.durable_give_up_seconds,
-    )
-
-
-def _own_name(directory: Path) -> str:
-    """Return a name that nobody else has, and the next process of this service has too."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = directory / _OWNER
-    name = f"{secrets.token_hex(16)}\n"
-    partial = directory / f"{_OWNER}.{secrets.token_hex(4)}"
-    partial.write_text(name, "ascii")
-    try:
-        file.hardlink_to(partial)  # at once and only once, whoever else is doing it
-    except FileExistsError:
-        name = file.read_text("ascii")
-    finally:
-        partial.unlink()
-    return name.strip()

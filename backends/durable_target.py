@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+import contextlib
+import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from backends.base import BackendError, Unreachable
@@ -15,24 +16,16 @@ from backends.remote_link import RemoteLink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from backends.abilities import Executor
     from backends.base import Notice
+    from backends.durable_profile import DurableProfile
+    from backends.profile import Site
     from backends.remote_wire import Stream
 
 
-@dataclass(frozen=True)
-class Terms:
-    """How holders elsewhere are run."""
-
-    owner: str
-    """This service, there: nobody else has the same."""
-    python: str = "python3"
-    directory: str | None = None
-    """None: found there; see `holder/boot.py`."""
-    buffer_bytes: int = 1 << 20
-    """Of each program's output, while the link is cut; then the program waits."""
-    give_up_seconds: float = 24 * 3600.0
+_OWNER = "owner"
 
 
 class Reached(NamedTuple):
@@ -45,11 +38,19 @@ class Reached(NamedTuple):
 class Target:
     """See the module. `close` it in the end; a link that nobody uses is closed before."""
 
-    def __init__(self, executor: Executor, terms: Terms, *, patience: LinkPatience = LinkPatience()) -> None:  # noqa: B008 - frozen
-        """Begin without a link. Of the patience the terms say when to give up."""
+    def __init__(
+        self,
+        executor: Executor,
+        profile: DurableProfile,
+        site: Site,
+        *,
+        patience: LinkPatience = LinkPatience(),  # noqa: B008 - frozen
+    ) -> None:
+        """Begin without a link. Of the patience the profile says when to give up."""
         self._executor = executor
-        self._terms = terms
-        self._patience = replace(patience, give_up_seconds=terms.give_up_seconds)
+        self._profile = profile
+        self._directory = site.directory
+        self._patience = replace(patience, give_up_seconds=profile.durable_give_up_seconds)
         self._link: RemoteLink | None = None
         self._begun_at = 0.0
         self._surroundings: Surroundings | None = None
@@ -84,12 +85,11 @@ class Target:
         """Return the link there is, or begin to make one."""
         if self._link is None or self._link.lost.done():
             self._begun_at = asyncio.get_running_loop().time()
-            terms = self._terms
             self._link = RemoteLink(
                 self._open_stream,
-                owner=terms.owner,
+                owner=_OWNER,  # alone in a holder of its own: what is connected there already is a cut link
                 patience=self._patience,
-                ring_bytes=terms.buffer_bytes,
+                ring_bytes=self._profile.durable_buffer_bytes,
                 tell=self._tell,
             )
             self._link.begin()
@@ -99,7 +99,7 @@ class Target:
         """Return how much is left of the first so many seconds of the link."""
         return max(0.0, self._begun_at + seconds - asyncio.get_running_loop().time())
 
-    @contextmanager
+    @contextlib.contextmanager
     def used(self, listener: Callable[[Notice], None] | None = None) -> Iterator[None]:
         """Keep the link as long as this lasts."""
         self.join(listener)
@@ -151,10 +151,12 @@ class Target:
             closing.add_done_callback(self._closings.discard)
 
     async def _command(self, *, starts: bool) -> list[str]:
-        terms = self._terms
-        return await asyncio.to_thread(
-            boot_command, terms.python, terms.owner, starts=starts, directory=terms.directory
-        )
+        return await asyncio.to_thread(self._make_command, starts=starts)
+
+    def _make_command(self, *, starts: bool) -> list[str]:
+        profile = self._profile
+        owner = own_name(self._directory)
+        return boot_command(profile.durable_python, owner, starts=starts, directory=profile.durable_directory)
 
     async def _open_stream(self) -> Stream:
         """Have a bridge started. Raises OSError: to be tried again; BackendError: whoever waits is told at once."""
@@ -178,3 +180,20 @@ class Target:
     def _tell(self, notice: Notice) -> None:
         for listener in list(self._listeners):
             listener(notice)
+
+
+def own_name(directory: Path) -> str:
+    """Return the name of this service there: nobody else has it, and its next process has it too. Blocks."""
+    file = directory / _OWNER
+    with contextlib.suppress(FileNotFoundError):
+        return file.read_text("ascii").strip()
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial = directory / f"{_OWNER}.{secrets.token_hex(4)}"
+    partial.write_text(f"{secrets.token_hex(16)}\n", "ascii")
+    try:
+        file.hardlink_to(partial)  # whole, and once, whoever else is doing it
+    except FileExistsError:
+        pass
+    finally:
+        partial.unlink()
+    return file.read_text("ascii").strip()

@@ -20,7 +20,7 @@ DEFAULT = "default"
 ANY = "*"
 
 _GIVES: Mapping[str, frozenset[str]] = {
-    "container": frozenset({"image", "cpus", "memory_bytes"}),
+    "container": frozenset({"image", "cpus", "memory_bytes", "gpus"}),
     "kubernetes": frozenset({"image", "cpus", "memory_bytes", "gpus"}),
     "workstations": frozenset({"needs_ssh"}),
     "ssh": frozenset({"needs_ssh"}),
@@ -93,7 +93,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 DEFAULT_RULES: Sequence[Rule] = (
-    Rule(when=When(gpus=1), use=("kubernetes",), because="it needs GPUs"),
+    Rule(when=When(gpus=1), use=("kubernetes", "container"), because="it needs GPUs"),
     Rule(when=When(image="*"), use=("container", "kubernetes"), because="it needs an image"),
     Rule(when=When(needs_ssh=True), use=("workstations", "ssh"), because="it needs a machine that is reached by SSH"),
     Rule(

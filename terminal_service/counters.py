@@ -42,6 +42,10 @@ class Counters:
     pty_spawns: Counter[str] = field(default_factory=Counter)
     pty_failures: Counter[tuple[str, str]] = field(default_factory=Counter)
     session_seconds: Durations = field(default_factory=Durations)
+    backend_checks: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By backend and what was found."""
+    backend_failures: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Sessions that a backend could not open, by backend and kind of error."""
     sessions_ended: Counter[str] = field(default_factory=Counter)
     gaps: Counter[str] = field(default_factory=Counter)
     gap_bytes: Counter[str] = field(default_factory=Counter)

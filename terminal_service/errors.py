@@ -4,12 +4,17 @@
 
     ServiceError
     ├── InvalidRequest   a field of the request cannot be right (HTTP 422, WebSocket 4400)
+    │   └── Unsupported  the backend cannot do that, now or ever (422)
     ├── UnknownSession   no such session, or none that the caller may know of (404, 4404)
     ├── SessionOver      the session has ended and this needs a living one (409, 4410)
     ├── Forbidden        known, but not allowed (403, 4403)
     ├── LimitReached     a quota of the caller is used up (429, 4429)
     ├── Draining         this process takes no new sessions; another node does (503)
     ├── Restarting       another process of the service goes on with this session in a moment (503, 1012)
+    ├── Preparing        the session has no program yet, and this needs one (409)
+    ├── BackendUnreachable  the place where it would run cannot be reached now (503)
+    ├── BackendRefused   the place does not let the service in: its operator must act (502)
+    ├── NotToBeHad       what the session needs could not be provided there: image, capacity, quota (503)
     └── Unavailable      the service cannot do it now; others are unharmed (503, 1013)
 """
 
@@ -38,6 +43,12 @@ class InvalidRequest(ServiceError):
     def __str__(self) -> str:
         """Name the field."""
         return f"{self.field}: {self.reason}"
+
+
+class Unsupported(InvalidRequest):
+    """What the field asks for, the backend cannot do."""
+
+    code = "not_supported"
 
 
 @dataclass(eq=False)
@@ -100,6 +111,58 @@ class Unavailable(ServiceError):
     def __str__(self) -> str:
         """Give the reason."""
         return self.reason
+
+
+@dataclass(eq=False)
+class Preparing(ServiceError):
+    """The session is being prepared: there is no program yet."""
+
+    session_id: str
+    code = "preparing"
+
+    def __str__(self) -> str:
+        """Say what to do."""
+        return "the session is still being prepared; try again when it runs"
+
+
+@dataclass(eq=False)
+class BackendUnreachable(ServiceError):
+    """The place where a session would run cannot be reached; nothing was started."""
+
+    backend: str
+    reason: str
+    retry_after_seconds: float | None = None
+    code = "backend_unreachable"
+
+    def __str__(self) -> str:
+        """Name the place, and why."""
+        return f"backend {self.backend!r} cannot be reached: {self.reason}"
+
+
+@dataclass(eq=False)
+class BackendRefused(ServiceError):
+    """The place where a session would run refuses the service; who is to use it can do nothing about that."""
+
+    backend: str
+    reason: str
+    code = "backend_refused"
+
+    def __str__(self) -> str:
+        """Name the place, and why."""
+        return f"backend {self.backend!r} refuses the service: {self.reason}"
+
+
+@dataclass(eq=False)
+class NotToBeHad(ServiceError):
+    """What the session was to run in could not be provided; nothing of it is left."""
+
+    backend: str
+    reason: str
+    code = "not_provided"
+
+    def __str__(self) -> str:
+        """Name the place, and why."""
+        return f"backend {self.backend!r} could not provide it: {self.reason}"
 
 
 @dataclass(eq=False)

@@ -9,20 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from backends.base import (
-    BackendError,
-    DirectoryNotFound,
-    InvalidProgram,
-    Order,
-    OutOfResources,
-    Program,
-    ShellNotFound,
-    UserRefused,
-)
+from backends.base import BackendError, Order, Program, ShellNotFound, Unreachable, UserRefused
 from terminal_service.errors import Forbidden, InvalidRequest, LimitReached, SessionOver, Unavailable
 from terminal_service.notices import Notices
 from terminal_service.nowhere import Nowhere
 from terminal_service.recovery import TERMINAL_ID, make_record, restore_session
+from terminal_service.refused import kind_of, refusal_of
 from terminal_service.session import Session, SessionSpec, State
 from terminal_service.sizes import SizePolicy
 from terminal_service.terminal import Terminal
@@ -37,6 +29,8 @@ if TYPE_CHECKING:
     from terminal_service.places import Place, Places
     from terminal_service.settings import Settings
     from terminal_service.storage import Storage
+
+TAKEN_OVER = "taken over by a new process of the service"
 
 log = structlog.get_logger()
 
@@ -64,6 +58,13 @@ class Launcher:
         """Return where a session runs; None: no such backend (any more)."""
         place = self._places.get(session.backend)
         return None if place is None else place.backend
+
+    def runs_elsewhere(self, session: Session) -> Backend | None:
+        """Return the backend that may have the program of a living session of an earlier process on another machine."""
+        place = self._places.get(session.backend)
+        if place is None or place.is_near or not place.backend.capabilities.reattach:
+            return None
+        return place.backend if session.state in {State.RUNNING, State.ENDING} else None
 
     def check_limits(self, owner: str, sessions: Iterable[Session]) -> None:
         """Raise LimitReached if, beside these, there may be no other session of this owner."""
@@ -128,11 +129,24 @@ class Launcher:
         Without the log of the earlier process a new one begins: viewers are told by its epoch.
         """
         if output is None:
-            output = await self._begin_log(session)
-        terminal = self.make_terminal(session, output)
-        environment = session.environment = await backend.open(self._make_order(session))
+            output = await self.begin_log(session)
+        self.make_terminal(session, output)
+        await self.adopt(session, backend, survivor)
+        session.resume(TAKEN_OVER)
+
+    async def adopt(self, session: Session, backend: Backend, survivor: Survivor) -> None:
+        """Give the terminal of a session its program again. Raises BackendError; Unreachable: later, perhaps."""
+        terminal = session.terminal
+        if terminal is None:
+            raise AssertionError("a session that goes on shows its output")
+        if session.environment is None:
+            session.environment = await backend.open(self._make_order(session))
+        environment = session.environment
         await self.connect(terminal, lambda sink: environment.adopt(survivor, sink, terminal.log.head))
-        session.resume("taken over by a new process of the service")
+
+    def notices_of(self, session: Session) -> Notices:
+        """Return what tells the viewers of a session how it is with its place."""
+        return Notices(session, asyncio.get_running_loop(), self._clock)
 
     async def end(self, backend: Backend, survivor: Survivor) -> None:
         """End a program that no session has."""
@@ -143,8 +157,9 @@ class Launcher:
     async def start(self, session: Session) -> None:
         """Provision what a session needs and start its program.
 
-        Raises InvalidRequest (with the field), Forbidden, Unavailable, SessionOver (ended meanwhile). What the session
-        has got by then, its environment and its terminal, is the caller's to close.
+        Raises InvalidRequest (with the field), Forbidden, BackendUnreachable, BackendRefused, NotToBeHad, Unavailable,
+        SessionOver (ended meanwhile). What the session has got by then, its environment and its terminal, is the
+        caller's to close.
         """
         try:
             await self._start(session)
@@ -161,7 +176,7 @@ class Launcher:
         user = self._find_user(place, session.owner)
         session.shell = await self._choose_shell(session.spec, place, user)
         session.enter(State.PREPARING, f"starting on {place.name}")
-        terminal = self.make_terminal(session, await self._begin_log(session))  # whoever waits can watch and type
+        terminal = self.make_terminal(session, await self.begin_log(session))  # whoever waits can watch and type
         environment = session.environment = await place.backend.open(self._make_order(session))
         program = _make_program(session, terminal, user)
         await self.connect(terminal, lambda sink: environment.spawn(program, sink))
@@ -237,10 +252,11 @@ class Launcher:
             memory_bytes=needs.memory_bytes,
             gpus=needs.gpus,
             lifetime_seconds=self._settings.session_max_lifetime_seconds or None,
-            tell=Notices(session, asyncio.get_running_loop(), self._clock).tell,
+            tell=self.notices_of(session).tell,
         )
 
-    async def _begin_log(self, session: Session) -> Log:
+    async def begin_log(self, session: Session) -> Log:
+        """Return the log of a session, begun anew. Raises Unavailable, SessionOver."""
         try:
             output = await self._storage.begin(session, session.spec.retention_bytes or self._settings.retention_bytes)
         except OSError as error:  # not even memory for it: a full disk is no error of the store
@@ -250,16 +266,16 @@ class Launcher:
         return output
 
     def _refusal(self, session: Session, error: BackendError) -> Exception:
-        kind = "resources" if isinstance(error, OutOfResources) else type(error).__name__
         known_shell = "unknown" if isinstance(error, ShellNotFound) else _shell_type(session)
-        self._counters.pty_failures[(known_shell, kind)] += 1  # a name that anybody made up is no label
-        if isinstance(error, OutOfResources):
-            log.warning("session refused", session_id=session.session_id, reason=str(error))
-            return Unavailable(str(error))
-        if isinstance(error, UserRefused):
-            log.warning("session refused", session_id=session.session_id, reason=str(error))
-            return Forbidden(str(error))
-        return InvalidRequest(*_wrong_field(error))
+        self._counters.pty_failures[known_shell, kind_of(error)] += 1  # a name that anybody made up is no label
+        self._counters.backend_failures[session.backend, kind_of(error)] += 1
+        refusal = refusal_of(error, session.backend)
+        if not isinstance(refusal, InvalidRequest):
+            log.warning("session refused", session_id=session.session_id, reason=str(refusal))
+        place = self._places.get(session.backend)
+        if isinstance(error, Unreachable) and place is not None:
+            place.doubt.set()
+        return refusal
 
 
 def _make_program(session: Session, terminal: Terminal, user: str | None) -> Program:
@@ -275,17 +291,6 @@ def _make_program(session: Session, terminal: Terminal, user: str | None) -> Pro
         user=user,
         note=json.dumps(make_record(session)),
     )
-
-
-def _wrong_field(error: BackendError) -> tuple[str, str]:
-    match error:
-        case ShellNotFound():
-            return "shell", str(error)
-        case DirectoryNotFound():
-            return "cwd", str(error)
-        case InvalidProgram():
-            return error.field, error.reason
-    return "backend", str(error)
 
 
 def _shell_type(session: Session) -> str:

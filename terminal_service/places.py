@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -64,6 +65,8 @@ class Place:
     profile: Profile = field(default_factory=Profile)
     """As its operator wrote it; a plain one where it was not written."""
     health: Health = field(default_factory=Health)
+    doubt: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by whoever found that it cannot be reached: it is looked at soon."""
     known_shells: Sequence[str] = ()
     """Where it is not near: those that it had when it was asked last."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
-from backends.base import ExitStatus
+from backends.base import ExitStatus, Lost
 from replay.errors import LogDamaged, LogMissing
 from terminal_service.choosing import Needs
 from terminal_service.session import Session, SessionSpec, State
@@ -77,13 +77,17 @@ def make_record(session: Session) -> dict[str, Any]:
 
 
 def _make_exit(status: ExitStatus | None) -> dict[str, Any] | None:
-    if status is None or status.lost is not None:
+    if status is None:
         return None
-    return {"code": status.code, "signal": status.signal, "message": status.message}
+    exit_ = {"code": status.code, "signal": status.signal, "message": status.message}
+    return exit_ if status.lost is None else {**exit_, "lost": status.lost.value}
 
 
 def _restore_exit(kept: dict[str, Any] | None) -> ExitStatus | None:
-    return ExitStatus(**kept) if kept else None
+    if not kept:
+        return None
+    lost = kept.get("lost")
+    return ExitStatus(**{**kept, "lost": Lost(lost) if lost else None})
 
 
 def _restore_needs(kept: dict[str, Any]) -> Needs:
@@ -94,9 +98,15 @@ def _restore_needs(kept: dict[str, Any]) -> Needs:
 
 
 def recover_sessions(
-    records: Records, store: Store, restore: Callable[[str, dict[str, Any]], Session], notes: Mapping[str, str]
+    records: Records,
+    store: Store,
+    restore: Callable[[str, dict[str, Any]], Session],
+    notes: Mapping[str, str],
+    may_go_on: Callable[[Session], object],
 ) -> list[tuple[Session, Log | None]]:
     """Return the sessions an earlier process left, living or ended, with their logs (None: no readable log).
+
+    `may_go_on` tells of those that are not in `notes` whether their programs may run elsewhere.
 
     `notes` are the records kept with programs that still run, by session: newer than those on disk, if these could
     not be written. May block for file operations. Logs without a record belong to nobody and are shown to
@@ -111,7 +121,7 @@ def recover_sessions(
     found = []
     for session_id, record in known.items():
         session = _restore_or_begin(session_id, record, restore)
-        goes_on = session.is_living and session_id in notes
+        goes_on = session.is_living and bool(session_id in notes or may_go_on(session))
         found.append((session, _open_log(session, store, is_over=not goes_on)))
     return found
 

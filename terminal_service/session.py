@@ -118,6 +118,8 @@ class Session:
         self.ended_monotonic: float | None = None
         self.over = asyncio.Event()
         """Set once the session has ended, in whatever way."""
+        self.settled = asyncio.Event()
+        """Set once everybody who has to knows that it has ended."""
         self.storing = asyncio.Lock()
         """Held by whoever writes or deletes files of this session."""
         self.enter(State.PENDING, "requested")
@@ -183,6 +185,7 @@ class Session:
             since_end = max(0.0, self._clock.wall() - self.history[-1].at)
             self.ended_monotonic = self._clock.monotonic() - since_end
             self.over.set()
+            self.settled.set()
 
     def restore_activity(self, journal: Journal) -> None:
         """Go on with the time to live that the journal knows, to the moment; begin it there if it knows none.

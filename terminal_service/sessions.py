@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from backends.base import BackendError
+from terminal_service.beginnings import Beginnings
 from terminal_service.closings import Closings
 from terminal_service.draining import Draining
 from terminal_service.errors import Restarting, SessionOver, Unavailable, UnknownSession
 from terminal_service.guarded import guarded
 from terminal_service.launcher import Launcher
+from terminal_service.place_watch import PlaceWatch
+from terminal_service.revival import Revival
 from terminal_service.session import Session, SessionSpec, State
+from terminal_service.settlement import Settlement
 from terminal_service.storage import Storage
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Mapping
+    from collections.abc import Collection, Coroutine, Iterable, Mapping
 
-    from backends.base import Backend, ExitStatus, Survivor
-    from replay.log import Log
     from replay.store import Store
     from terminal_service.clock import Clock
     from terminal_service.counters import Counters
@@ -30,12 +32,14 @@ if TYPE_CHECKING:
     from terminal_service.recovery import Kept
     from terminal_service.settings import Settings
     from terminal_service.sizes import SizePolicy
-    from terminal_service.terminal import Terminal
 
 TICK_SECONDS = 1.0
 LOST_REASON = "this node was taken for dead by others"
 ALL_ENDED_MS = 1000
 """When clients may expect the service back where no session goes on: nobody is in a hurry then."""
+
+SETTLE_SECONDS = 2.0
+"""How long whoever ends a session waits for its end to be known everywhere."""
 
 log = structlog.get_logger()
 
@@ -73,6 +77,12 @@ class Sessions:
         self._ends_all = True
         self._closings = Closings(self._start_task, grace_seconds=settings.stop_grace_seconds)
         self._tasks: asyncio.TaskGroup | None = None
+        self._settlement = Settlement(self._storage, publisher, self._closings, counters)
+        self._beginnings = Beginnings(self._prepare, self._settlement.fail, self._start_task)
+        self._revival = Revival(
+            self._launcher, self._storage, self._start_task, go_on=self._go_on, lose=self._settlement.fail
+        )
+        self._place_watch = PlaceWatch(places, living=self._living_ids, clock=clock, counters=counters)
 
     # -- life of the component
 
@@ -84,11 +94,12 @@ class Sessions:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                await self._recover()
+                await self._revival.run(self._add)
                 self.tick()  # whose time is over by now is not brought back to life by a viewer that is quick
                 self.ready.set()
                 self._start_task(self._mend_until_stopped(), "mend storage")
                 self._start_task(self._publisher.run(self._own, self.lose), "publish sessions")
+                self._start_task(self._place_watch.run(self._stopping), "watch backends")
                 while not await self._stops_within(TICK_SECONDS):
                     self.tick()
                 await self._leave()
@@ -98,70 +109,35 @@ class Sessions:
             self._tasks = None
             self._storage.close()
 
-    async def _recover(self) -> None:
-        """Make the sessions of an earlier process known, and go on with those whose programs still run."""
-        survivors = await self._launcher.find_survivors()
-        notes = {session_id: survivor.note for session_id, (_, survivor) in survivors.items()}
-        for session, output in await self._storage.recover(self._launcher.restore, notes):
-            self._sessions[session.session_id] = session
-            if session.session_id in survivors:
-                await self._resume(session, output, *survivors[session.session_id])
-            if session.terminal is None:
-                self._lay_out(session, output)
-            await self._storage.save(session)
-
-    async def _resume(self, session: Session, output: Log | None, backend: Backend, survivor: Survivor) -> None:
-        """Go on with a session; one that had ended, or cannot go on, has its program ended."""
-        if session.is_living:
-            try:
-                await self._launcher.resume(session, output, backend, survivor)
-            except (BackendError, Unavailable) as error:
-                log.error("session cannot go on", session_id=session.session_id, reason=str(error))  # noqa: TRY400 - no bug of ours to trace
-                session.end_reason = f"could not go on after a restart: {error}"
-            else:
-                self.draining.lift(session)
-                self._start_task(self._watch(session), f"watch session {session.session_id}")
-                if session.state is State.ENDING:
-                    self._closings.start(session)
-                log.info("session goes on", session_id=session.session_id)
-                return
-        self._start_task(self._launcher.end(backend, survivor), f"end program of session {session.session_id}")
-
-    def _lay_out(self, session: Session, output: Log | None) -> None:
-        """Show what is left of a session that has ended, in whatever way: its program is gone, its output is not."""
-        backend = self._launcher.backend_of(session)
-        who = "the service and its holder" if backend and backend.capabilities.reattach else "the service"
-        reason = session.end_reason or f"{who} stopped while the session was running"
-        if session.enter(State.LOST, reason):
-            session.end_reason = reason
-        if output is not None:
-            terminal = self._launcher.make_terminal(session, output)
-            terminal.finish(session.exit_status, session.end_reason, at=session.history[-1].at)
-
     async def _leave(self) -> None:
         """Tell every viewer to come back; let go of the programs that go on, and end the others. Waits for that."""
         restarting = Restarting(ALL_ENDED_MS) if self._ends_all else Restarting()
         for session in self._sessions.values():
             session.send_away(1012, str(restarting))
-        for session in list(self._sessions.values()):
-            if self._ends_all or not await self._detach(session):
-                self._end_soon(session, "shutdown")
-        for session in list(self._sessions.values()):
-            if session.terminal is None or not session.terminal.is_left:
-                await session.over.wait()
+        await asyncio.gather(*(self._leave_one(session) for session in list(self._sessions.values())))
+
+    async def _leave_one(self, session: Session) -> None:
+        if self._ends_all or not await self._detach(session):
+            self._end_soon(session, "shutdown")
+        if session.terminal is None or not session.terminal.is_left:
+            await session.over.wait()
 
     async def _detach(self, session: Session) -> bool:
         """Let go of a session whose program goes on without this process; tell whether it does."""
         backend = self._launcher.backend_of(session)
         terminal = session.terminal
         pty = terminal.pty if terminal else None
-        if session.state is not State.RUNNING or terminal is None or pty is None:
+        is_recalled = self._revival.recalls.has(session)
+        if session.state is not State.RUNNING or terminal is None or (pty is None and not is_recalled):
             return False
         if backend is None or not backend.capabilities.reattach:
             return False
         terminal.leave()
         session.send_away(1012, str(Restarting()))  # those who have come meanwhile
-        await pty.detach()
+        if is_recalled:
+            self._revival.recalls.release(session)
+        if pty is not None:
+            await pty.detach()
         await self._storage.save(session)
         return True
 
@@ -204,8 +180,9 @@ class Sessions:
     async def create(self, spec: SessionSpec, owner: str) -> Session:
         """Start a session.
 
-        Raises InvalidRequest (with the field), LimitReached, Draining, Unavailable, SessionOver (ended while it was
-        being started); nothing is left behind then.
+        It runs then, or, if that takes longer than CREATE_WAIT_SECONDS, goes on to be prepared. Raises InvalidRequest
+        (with the field), Forbidden, LimitReached, Draining, BackendUnreachable, BackendRefused, NotToBeHad,
+        Unavailable, SessionOver (ended while it was being started); nothing is left behind then.
         """
         if self._tasks is None or self.is_stopping:
             raise Unavailable("the service is shutting down")
@@ -215,26 +192,34 @@ class Sessions:
         self._sessions[session.session_id] = session
         try:
             await self._publisher.claim(session)
-            await self._launcher.start(session)
-            self.draining.tell(session)
-            self._start_task(self._watch(session), f"watch session {session.session_id}")
-            saved = self._start_task(self._storage.save(session), f"save session {session.session_id}")
+            is_running = await self._beginnings.begin(session, wait_seconds=self.settings.create_wait_seconds)
         except BaseException:
             await self._undo(session)
             raise
-        self.counters.sessions_created += 1
-        log.info("session started", session_id=session.session_id, shell=session.shell, owner=owner)
-        await asyncio.shield(saved)
+        if not is_running:
+            log.info("session is being prepared", session_id=session.session_id, backend=session.backend, owner=owner)
+            await self._storage.save(session)
         await self._publisher.publish(session)  # whoever is told of it may ask another node for it
         return session
+
+    async def _prepare(self, session: Session) -> None:
+        """Have a session run. Raises as `create`."""
+        await self._launcher.start(session)
+        self.draining.tell(session)
+        self._start_task(self._settlement.watch(session), f"watch session {session.session_id}")
+        self.counters.sessions_created += 1
+        log.info("session started", session_id=session.session_id, shell=session.shell, owner=session.owner)
+        saving = self._start_task(self._storage.save(session), f"save session {session.session_id}")
+        await asyncio.shield(saving)
 
     async def _undo(self, session: Session) -> None:
         """Leave nothing of a session that could not be started."""
         try:
             await self._closings.close(session)
-            await self._close_environment(session)
+            await self._settlement.close_environment(session)
         finally:
             session.enter(State.ERROR, "could not be started")
+            session.settled.set()
             self._sessions.pop(session.session_id, None)
         await guarded(self._forget(session), f"forget session {session.session_id}")
 
@@ -258,6 +243,13 @@ class Sessions:
         """Return all sessions, oldest first."""
         return list(self._sessions.values())
 
+    def _add(self, session: Session) -> None:
+        self._sessions[session.session_id] = session
+
+    def _living_ids(self) -> Collection[str]:
+        """Return the ids of those that have not ended: what was provisioned for them stays."""
+        return [session.session_id for session in self._own() if session.is_living]
+
     def _own(self) -> Iterable[Session]:
         """Return those that this node has or had the programs of."""
         return [session for key, session in self._sessions.items() if key not in self._shown]
@@ -266,7 +258,7 @@ class Sessions:
         """Show what is left of a session whose node is gone: its record, and its log, if that is readable."""
         session = self._launcher.restore(session_id, record)
         self._sessions[session_id] = session
-        self._lay_out(session, kept.log if kept is not None else None)
+        self._revival.lay_out(session, kept.log if kept is not None else None)
         if session.terminal is not None:
             session.terminal.is_remnant = True
         if kept is not None:
@@ -332,6 +324,9 @@ class Sessions:
         """End a session and its whole process tree; returns when it has ended. Ending twice is harmless."""
         self._end_soon(session, reason)
         await session.over.wait()
+        with contextlib.suppress(TimeoutError):  # other nodes learn of it a little later then
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await session.settled.wait()
 
     def lose(self, session_id: str) -> None:
         """End a session that another node has taken for lost: all have been told so, and its log goes on nowhere."""
@@ -342,8 +337,13 @@ class Sessions:
             self._end_soon(session, LOST_REASON)
 
     def _end_soon(self, session: Session, reason: str) -> None:
-        if session.enter(State.ENDING, reason):
-            session.end_reason = reason
+        has_begun = session.state is State.RUNNING
+        if not session.enter(State.ENDING, reason):
+            return
+        session.end_reason = reason
+        if self._revival.recalls.has(session):
+            self._revival.recalls.end(session)
+        elif has_begun or not self._beginnings.cancel(session):
             self._closings.start(session)
 
     def hurry(self) -> None:
@@ -356,35 +356,13 @@ class Sessions:
             raise Unavailable("the service has stopped")
         return self._tasks.create_task(guarded(work, name), name=name)
 
-    async def _close_environment(self, session: Session) -> None:
-        if session.environment is not None:
-            await guarded(session.environment.close(), f"close environment of session {session.session_id}")
-
-    async def _watch(self, session: Session) -> None:
-        """Wait for the end of a session's program, and settle what is left of the session."""
-        terminal = session.terminal
-        if terminal is None or terminal.pty is None:
-            raise AssertionError("only a started session is watched")
-        try:
-            await self._settle(session, terminal, await terminal.pty.wait())
-        except Exception:
-            session.end_reason = "could not be settled"
-            session.enter(State.ERROR, session.end_reason)
-            terminal.finish(None, session.end_reason)
-            raise
-
-    async def _settle(self, session: Session, terminal: Terminal, status: ExitStatus) -> None:
-        reason = session.end_reason or ("Process exited" if status.lost is None else status.lost.value)
-        state = State.ENDED if status.lost is None and not session.is_lost else State.LOST
-        await self._close_environment(session)
-        session.end_reason, session.exit_status = reason, status
-        session.enter(state, reason)
-        self.counters.sessions_ended[reason] += 1
-        self.counters.session_seconds.add(session.uptime)
-        terminal.finish(status, reason)
-        log.info("session ended", session_id=session.session_id, reason=reason, exit_code=status.code)
-        await self._storage.save(session)
-        await self._publisher.publish(session)
+    def _go_on(self, session: Session) -> None:
+        """Go on with a session of an earlier process that has its program again."""
+        self.draining.lift(session)
+        self._start_task(self._settlement.watch(session), f"watch session {session.session_id}")
+        if session.state is State.ENDING:
+            self._closings.start(session)
+        log.info("session goes on", session_id=session.session_id)
 
     async def _forget(self, session: Session) -> None:
         session.send_away(4410, "session ended")

@@ -178,6 +178,11 @@ class Settings:
         choice("smallest", "latest", "owner", "fixed"),
         "Whose size a terminal has: smallest (fits every viewer), latest, owner or fixed.",
     )
+    create_wait_seconds: float = _setting(
+        10.0,
+        seconds(0, 20),
+        "How long a request for a session waits for it to run; then the answer is that it is being prepared.",
+    )
     max_sessions: int = _setting(1000, whole(1, 1_000_000), "Sessions in all.")
     max_concurrent_sessions_per_user: int = _setting(100, whole(1, 1_000_000), "Sessions of one user.")
     max_viewers_per_session: int = _setting(100, whole(1, 100_000), "Viewers of one session.")

@@ -48,10 +48,13 @@ class Storage:
         """When it was seen first that something of a session is not stored, in wall-clock seconds."""
 
     async def recover(
-        self, restore: Callable[[str, dict[str, Any]], Session], notes: Mapping[str, str]
+        self,
+        restore: Callable[[str, dict[str, Any]], Session],
+        notes: Mapping[str, str],
+        may_go_on: Callable[[Session], object],
     ) -> list[tuple[Session, Log | None]]:
         """Return the sessions an earlier process left, with their logs; see `recover_sessions`."""
-        found = await asyncio.to_thread(recover_sessions, self._records, self._store, restore, notes)
+        found = await asyncio.to_thread(recover_sessions, self._records, self._store, restore, notes, may_go_on)
         for session, output in found:
             self._kept.add(session.session_id)
             if output is not None:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import UNSET
 
+from backends.base import NotSupported
 from replay.log import SLACK_BYTES
 from terminal_service import wire
 from terminal_service.audience import Audience
 from terminal_service.backpressure import Backpressure
 from terminal_service.ending import make_end
 from terminal_service.entry import Bookmarks, find_entry
-from terminal_service.errors import InvalidRequest, LimitReached, Restarting, SessionOver
+from terminal_service.errors import InvalidRequest, LimitReached, Preparing, Restarting, SessionOver, Unsupported
 from terminal_service.inputs import Verdict
 from terminal_service.journal import Journal
 from terminal_service.keyboard import Keyboard
@@ -259,12 +260,14 @@ class Terminal(Audience):
     def signal(self, name: wire.SignalName, attachment: Viewer | None = None) -> None:  # noqa: ARG002 - it is raised here
         """Send a signal to the foreground process group, ahead of all input.
 
-        Raises SessionOver, Restarting, InvalidRequest.
+        Raises SessionOver, Preparing, Restarting, InvalidRequest, Unsupported.
         """
         if self.is_left:
             raise Restarting
-        if self._ended is not None or self.pty is None:
-            raise SessionOver(self.terminal_id, self._ended.reason if self._ended else "not started")
+        if self._ended is not None:
+            raise SessionOver(self.terminal_id, self._ended.reason)
+        if self.pty is None:
+            raise Preparing(self.terminal_id)
         number = getattr(signal, f"SIG{name}", None)
         if number is None:
             raise InvalidRequest("name", f"there is no signal {name} on this system")
@@ -274,6 +277,8 @@ class Terminal(Audience):
             raise InvalidRequest("name", "there is no foreground process to signal") from error
         except PermissionError as error:
             raise InvalidRequest("name", "the foreground process belongs to another user") from error
+        except NotSupported as error:
+            raise Unsupported("name", str(error)) from error
         except ValueError as error:
             raise InvalidRequest("name", f"there is no signal {name} where the program runs") from error
         self._on_activity("input")

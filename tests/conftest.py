@@ -54,8 +54,16 @@ def _runs_here(item: pytest.Item) -> bool:
     full = item.get_closest_marker("full")
     if full is not None and full.kwargs.get("only") and not is_full():
         return False
+    if item.get_closest_marker("one_loop") and _loop_factory(item) not in (None, _uvloop):
+        return False
     marker = item.get_closest_marker("platform")
     return marker is None or sys.platform in marker.args
+
+
+def _loop_factory(item: pytest.Item) -> object:
+    """Return what makes the event loop of a test that runs on several; None: it runs on one."""
+    parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    return parameters.get("_asyncio_loop_factory")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -75,7 +75,7 @@ class SessionRoutes:
             dependencies=[Depends(OnService(Action.CREATE)), JSON_ONLY, IDEMPOTENT],
             responses={
                 201: {"headers": {"Location": header("Where the session is", "string")}},
-                **refusals(409, 422, 429, 503, body=True),
+                **refusals(409, 422, 429, 502, 503, body=True),
             },
         )
         api.add_api_route(

@@ -134,7 +134,7 @@ class CreateSession(_Request):
     memory_bytes: Annotated[int, Field(ge=MEBIBYTE, le=1 << 50), _WHOLE] | None = Field(
         None, description="Memory of its own; missing: as the backend's operator chose."
     )
-    gpus: Annotated[int, Field(ge=0, le=64), _WHOLE] | None = Field(None, description="GPUs of its own.")
+    gpus: Annotated[int, Field(ge=1, le=64), _WHOLE] | None = Field(None, description="GPUs of its own.")
     command: Annotated[list[Argument], Field(min_length=1, max_length=COMMAND_LIMIT)] | None = Field(
         None,
         description="A program and its arguments, instead of a shell. At most "

@@ -32,7 +32,7 @@ _WHAT = {
     401: "Nobody known asks",
     403: "Not allowed",
     404: "No such session, or none you may know of",
-    409: "The session has ended",
+    409: "The session has ended, or does not run yet",
     410: "The output is lost",
     413: "The body is too large",
     415: "The body is not of a type that is taken here",
@@ -40,6 +40,7 @@ _WHAT = {
     421: "The service is not known by this name",
     422: "A field is wrong",
     429: "A limit is reached",
+    502: "The backend refuses the service",
     503: "Cannot be done now",
 }
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}

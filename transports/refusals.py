@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -9,15 +10,20 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 
 from terminal_service.errors import (
+    BackendRefused,
+    BackendUnreachable,
     Draining,
     Forbidden,
     InvalidRequest,
     LimitReached,
+    NotToBeHad,
+    Preparing,
     Restarting,
     ServiceError,
     SessionOver,
     Unavailable,
     UnknownSession,
+    Unsupported,
 )
 from transports import problems
 
@@ -33,10 +39,15 @@ if TYPE_CHECKING:
 STATUSES: Mapping[type[ServiceError], int] = MappingProxyType(
     {
         InvalidRequest: 422,
+        Unsupported: 422,
         UnknownSession: 404,
         SessionOver: 409,
         Forbidden: 403,
         LimitReached: 429,
+        Preparing: 409,
+        BackendRefused: 502,
+        BackendUnreachable: 503,
+        NotToBeHad: 503,
         Draining: 503,
         Restarting: 503,
         Unavailable: 503,
@@ -44,6 +55,7 @@ STATUSES: Mapping[type[ServiceError], int] = MappingProxyType(
 )
 RETRY_AFTER_SECONDS = 1
 """Told with 429 and 503: both pass as soon as something else ends."""
+RETRY_BACKEND_SECONDS = 10
 
 FIELDS_SHOWN = 20
 _NAME_CHARACTERS = 100
@@ -54,9 +66,16 @@ _HTTP_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 
 def of_service_error(error: ServiceError) -> Problem:
     """Return what the core's refusal is over HTTP."""
     status = STATUSES[type(error)]
-    retry = ((b"retry-after", b"%d" % RETRY_AFTER_SECONDS),) if status in {429, 503} else ()
+    retry = ((b"retry-after", b"%d" % _retry_after(error)),) if status in {429, 503} else ()
     errors = {error.field: error.reason} if isinstance(error, InvalidRequest) else None
     return problems.build(status, error.code, str(error), errors=errors, headers=retry)
+
+
+def _retry_after(error: ServiceError) -> int:
+    """Return seconds: what the backend says, else one, or some where a place must come back by itself."""
+    if isinstance(error, BackendUnreachable):
+        return max(1, math.ceil(error.retry_after_seconds or RETRY_BACKEND_SECONDS))
+    return RETRY_BACKEND_SECONDS if isinstance(error, NotToBeHad) else RETRY_AFTER_SECONDS
 
 
 def of_invalid_fields(error: RequestValidationError) -> Problem:

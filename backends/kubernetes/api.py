@@ -35,6 +35,8 @@ _LONGEST_LINE = 4 << 20
 """Bytes of one event: objects in a cluster have at most 1.5 MB."""
 _WS_MESSAGE_BYTES = 1 << 20
 """Servers send at most 32 KiB at once."""
+_CLOSE_SECONDS = 1.0
+"""How long the other side may take to say that it closes, too."""
 _UNSENT_BYTES = 64 * 1024
 _FAILING = (500, 502, 503, 504)
 _HELD_UP = (TOO_MANY, 503)
@@ -195,6 +197,7 @@ class Api:
                     protocols=protocols,
                     headers=await door.headers(),
                     autoping=False,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),
                     max_msg_size=_WS_MESSAGE_BYTES,
                     **door.route(),
                 )

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from backends.base import BackendError, Capabilities, NotProvided
+from backends.base import AccessRefused, BackendError, Capabilities, NotProvided
 from backends.environment import check_text
 from backends.kubernetes import conditions
 from backends.kubernetes.api import Api
 from backends.kubernetes.channels import Pulse, Target
 from backends.kubernetes.credentials import Credentials
 from backends.kubernetes.environment import KubernetesEnvironment
+from backends.kubernetes.errors import ApiProblem, typed
 from backends.kubernetes.pods import Pods
 from backends.kubernetes.processes import Processes, service_mark, session_mark
+from backends.kubernetes.rights import Rights, find_rights
 from backends.kubernetes.wrapper import SHELLS
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class KubernetesBackend:
     def __init__(self, profile: KubernetesProfile, site: Site, *, pulse: Pulse = Pulse()) -> None:  # noqa: B008 - frozen
         """Connect to nothing yet."""
         self.name = profile.name or "kubernetes"
-        self.capabilities = Capabilities(signals=True)
+        self.capabilities = Capabilities(exec=True, files=True, port_forwarding=True, stats=True, signals=True)
         self._profile = profile
         self._node_id = site.node_id
         self._pulse = pulse
@@ -46,6 +48,7 @@ class KubernetesBackend:
         self._api = Api(self._credentials)
         self._pods = Pods(self._api, profile, site.node_id)
         self._shells: Sequence[str] = ()
+        self._reported: tuple[list[str], list[str]] = [], []
 
     async def shells(self, user: str | None = None) -> Sequence[str]:  # noqa: ARG002 - refused when it is started
         """Return what was found in the last pod; in one that is there it is looked for."""
@@ -141,8 +144,32 @@ class KubernetesBackend:
                 reason=str(error) or "no answer in time",
             )
 
+    async def rights(self) -> Rights:
+        """Find out what the service may do in the cluster. Raises BackendError."""
+        try:
+            return await find_rights(self._api, self._profile)
+        except ApiProblem as problem:
+            raise typed(problem, "ask what the service may do") from None
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+
     async def check(self) -> None:
-        """See whether the cluster lets the service do what it must."""
+        """See whether the cluster lets the service do what it must; warn of what it lets it do beyond that."""
+        rights = await self.rights()
+        if rights.missing:
+            missing = "; ".join(map(str, rights.missing))
+            raise AccessRefused(f"the service lacks rights in the cluster: {missing}")
+        report = [*map(str, rights.wanting)], [*map(str, rights.too_wide)]
+        if report != self._reported:
+            self._reported = report
+            if rights.wanting:
+                _log.info(
+                    "the service lacks rights in a cluster that it could use", backend=self.name, rights=report[0]
+                )
+            if rights.too_wide:
+                _log.warning(
+                    "the service has more rights in a cluster than it needs", backend=self.name, rights=report[1]
+                )
         if self._profile.template is None:
             await self._existing()
 

@@ -93,6 +93,9 @@ class Channels:
         self._read = 0
         self._room = asyncio.Event()
         self.protocol = websocket.protocol or ""
+        self.ended_politely = False
+        """Whether the cluster has said that this is the end."""
+        self._silent = ""
 
     async def receive(self) -> tuple[int, bytes]:
         """Return the next message that is not empty. Raises Cut: there are no more."""
@@ -111,7 +114,9 @@ class Channels:
                     case aiohttp.WSMsgType.PONG:
                         self._hear_pong(bytes(message.data))
                     case aiohttp.WSMsgType.CLOSE | aiohttp.WSMsgType.CLOSED | aiohttp.WSMsgType.CLOSING:
-                        raise Cut(_closed(self._websocket.close_code))
+                        code = self._websocket.close_code
+                        self.ended_politely = code == aiohttp.WSCloseCode.OK and not self._silent
+                        raise Cut(self._silent or _closed(code))
                     case aiohttp.WSMsgType.ERROR:
                         raise Cut(f"the connection to the cluster broke: {message.data}")
                     case _:
@@ -165,13 +170,15 @@ class Channels:
         await self.send(_CLOSE_CHANNEL, bytes([Stream.STDIN]))
 
     async def keep_alive(self) -> None:
-        """Ping for ever. Raises Cut: nothing is heard any more."""
+        """Ping for ever. Raises Cut: nothing is heard any more, which `receive` says too."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(random.uniform(*self._pulse.ping_seconds))  # noqa: S311
             silence = loop.time() - self._heard_at
             if self._receiving and silence > self._pulse.silence_seconds:
-                raise Cut(f"nothing is heard from the cluster for {silence:.0f} s")
+                self._silent = f"nothing is heard from the cluster for {silence:.0f} s"
+                await self.close()
+                raise Cut(self._silent)
             await self._ping()
 
     async def close(self) -> None:

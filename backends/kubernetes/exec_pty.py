@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
-from backends.base import BackendError, ExitStatus, Lost
+from backends.base import BackendError
 from backends.kubernetes.channels import Cut, Outcome, Stream
 from backends.kubernetes.processes import signal_name
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
-    from backends.base import Sink
-    from backends.kubernetes.processes import Processes
+    from backends.base import ExitStatus, Sink
+    from backends.kubernetes.ending import Ending
     from backends.kubernetes.starting import Started
 
 _INPUT_BYTES = 64 * 1024
@@ -34,21 +33,10 @@ _HOLD_SECONDS = 0.2
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """What a terminal needs of the environment it is in."""
-
-    processes: Processes
-    fate: Callable[[], Awaitable[str | None]]
-    """Ask what has become of the container; None: it runs."""
-    abandon: Callable[[str], None]
-    """Have the processes of a mark ended some time: nobody reaches them any more."""
-
-
 class ExecPty:
     """A `Pty` on an exec; one task of its own reads, writes and judges the end, whoever waits."""
 
-    def __init__(self, started: Started, sink: Sink, mark: str, surroundings: Surroundings) -> None:
+    def __init__(self, started: Started, sink: Sink, mark: str, ending: Ending) -> None:
         """Take over what was started, and begin to read."""
         loop = asyncio.get_running_loop()
         self._loop = loop
@@ -56,7 +44,7 @@ class ExecPty:
         self._marks = started.marks
         self._sink = sink
         self._mark = mark
-        self._around = surroundings
+        self._ending = ending
         self._outcome: Outcome | None = None
         self._input = bytearray()
         self._was_refused = False
@@ -117,7 +105,7 @@ class ExecPty:
 
     async def _signal(self, name: str) -> None:
         try:
-            await self._around.processes.signal(self._mark, name)
+            await self._ending.processes.signal(self._mark, name)
         except BackendError as error:
             _log.warning("a signal was not sent", signal=name, mark=self._mark, reason=str(error))
 
@@ -223,7 +211,7 @@ class ExecPty:
         try:
             reason = await self._converse()
             self._finish_output()
-            return await self._judge(reason)
+            return await self._ending.judge(self._marks, self._outcome, reason, self._mark)
         finally:
             self._over = True
             self._finish_output()
@@ -265,23 +253,6 @@ class ExecPty:
             self._turn.cancel()
             self._drain()
 
-    async def _judge(self, reason: str) -> ExitStatus:
-        """Say how the program ended. The cluster's `Success` is no proof of it: its runtime may have restarted."""
-        if self._marks.ended is not None:
-            return ExitStatus(code=self._marks.ended)
-        outcome = self._outcome
-        fate = await self._around.fate()
-        if fate is not None:
-            return ExitStatus(lost=Lost.PLACE, message=fate)
-        if outcome is not None and outcome.code:
-            return ExitStatus(code=outcome.code)  # the wrapper was killed, and so has said nothing
-        self._around.abandon(self._mark)
-        if outcome is not None and outcome.success:
-            reason = "the cluster said that the program has ended, which it has not said itself: it is out of reach"
-        elif outcome is not None:
-            reason = f"the cluster lost the program: {outcome.message}"
-        return ExitStatus(lost=Lost.LINK, message=f"{reason}; what is left of it is ended")
-
     async def close(self, grace_seconds: float) -> None:
         """End the program and all it started; see `Pty.close`."""
         async with self._closing:
@@ -295,7 +266,7 @@ class ExecPty:
     async def _end(self, grace_seconds: float) -> None:
         """End it in the container; a stream that does not end then is cut here."""
         try:
-            await self._around.processes.end(self._mark, grace_seconds)
+            await self._ending.processes.end(self._mark, grace_seconds)
         except BackendError as error:
             _log.warning("a program in a pod was not ended", mark=self._mark, reason=str(error))
             await self._channels.close()

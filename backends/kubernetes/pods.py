@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from backends.base import Order
     from backends.kubernetes.api import Api
+    from backends.kubernetes.channels import Target
     from backends.kubernetes.profile import KubernetesProfile
 
 _EVENT_SECONDS = 1.0
@@ -27,6 +28,7 @@ _EVENT_SECONDS = 1.0
 _WATCH_PAUSES = (0.5, 8.0)
 _TOLD_EVENTS = ("Pulling", "Pulled", "FailedMount", "FailedAttachVolume", "TriggeredScaleUp", "NotTriggerScaleUp")
 _DELETE_SECONDS = 30.0
+_LOG_BYTES = 1 << 20
 
 _log = structlog.get_logger(__name__)
 
@@ -60,6 +62,16 @@ class Pods:
         except ApiProblem as problem:
             raise typed(problem, doing) from None
         return list(answer.get("items") or [])
+
+    async def logs(self, target: Target, *, lines: int, previous: bool) -> bytes:
+        """Return the last lines that a container's main process printed. Raises BackendError."""
+        doing = f"read the log of pod {target.pod} {self._where}"
+        query = [("container", target.container), ("tailLines", str(lines)), ("limitBytes", str(_LOG_BYTES))]
+        query += [("previous", "true")] if previous else []
+        try:
+            return await self._api.text(f"{self._path}/{target.pod}/log", doing, query=query)
+        except ApiProblem as problem:
+            raise typed(problem, doing) from None
 
     # -- of a session
 

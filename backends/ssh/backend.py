@@ -6,8 +6,11 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from backends.base import Capabilities, InvalidProgram, UserRefused
+from backends.base import Capabilities, InvalidProgram, Order, UserRefused
+from backends.durable import DurableTerminals, durable_shells, recalled, sweep_programs
+from backends.durable_target import Target
 from backends.ssh.credentials import Credentials
+from backends.ssh.durable import DurableSshEnvironment
 from backends.ssh.environment import SshEnvironment
 from backends.ssh.link import Hop, Timing
 from backends.ssh.pool import SshPool
@@ -16,7 +19,7 @@ from backends.ssh.trust import RecordedKeys
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from backends.base import Order, Survivor
+    from backends.base import Survivor
     from backends.profile import Site
     from backends.ssh.profile import Hop as Way
     from backends.ssh.profile import SshProfile
@@ -25,27 +28,33 @@ if TYPE_CHECKING:
 class SshBackend:
     """One host, for all whom its operator lets in. Connections are shared by all sessions of a user there."""
 
-    capabilities = Capabilities(exec=True, files=True, port_forwarding=True, signals=True)
-
     def __init__(self, profile: SshProfile, site: Site) -> None:
         """Take the profile; nothing is read or connected yet."""
         # It says commands and variables, which may be secrets, to whoever listens to less than warnings.
         logging.getLogger("asyncssh").setLevel(logging.WARNING)
         self.name = profile.name or "ssh"
+        self.capabilities = Capabilities(
+            exec=True, files=True, port_forwarding=True, signals=True, reattach=profile.durable
+        )
         self._profile = profile
+        self._site = site
         self._directory = site.directory
         self._pools: dict[str, SshPool] = {}
+        self._targets: dict[str, Target] = {}
         self._timing = Timing(
             profile.connect_seconds, profile.keepalive_seconds, profile.keepalive_count, profile.idle_seconds
         )
 
     async def shells(self, user: str | None = None) -> Sequence[str]:
         """Return the names of the shells there, the user's own first."""
-        host = await self._pool(user or self._some_user()).host()
+        user = user or self._some_user()
+        if self._profile.durable:
+            return await durable_shells(self._target(user))
+        host = await self._pool(user).host()
         return list(host.shells)
 
     async def open(self, order: Order) -> SshEnvironment:
-        """Return an environment, once the host is reached."""
+        """Return an environment, once the host is reached; where it is durable, at once."""
         for field in ("image", "cpus", "memory_bytes", "gpus"):
             if getattr(order, field) is not None:
                 raise InvalidProgram(
@@ -55,29 +64,41 @@ class SshBackend:
         if not user:
             raise UserRefused(order.owner, f"nobody has said who this is on {self._profile.host}")
         pool = self._pool(user)
+        if self._profile.durable:
+            terminals = DurableTerminals(self._target(user), order)
+            return DurableSshEnvironment(pool, order, terminals, term=self._profile.term, allows=self._allows)
         await pool.host(order.tell)
         return SshEnvironment(pool, order, term=self._profile.term, allows=self._allows)
 
     async def check(self) -> None:
         """Have a look run there."""
-        await self._pool(self._some_user()).run("echo")
+        user = self._some_user()
+        await self._pool(user).run("echo")
+        if self._profile.durable:
+            await self._target(user).reach()
 
     async def survivors(self) -> Sequence[Survivor]:
-        """Return none: programs end with their connection."""
+        """Return none: on this machine nothing runs on."""
         return ()
 
-    async def recall(self, session_id: str) -> Survivor | None:  # noqa: ARG002 - programs end with their connection
-        """Return none."""
-        return None
+    async def recall(self, session_id: str) -> Survivor | None:
+        """Return what a holder there has; none where programs end with their connection."""
+        return recalled(session_id) if self._profile.durable else None
 
     async def sweep(self, living: Collection[str]) -> None:
-        """Do nothing: nothing is provisioned."""
+        """End what holders there have of sessions that are not among the living."""
+        if self._profile.durable:
+            for user in {self._profile.user, *self._profile.user_of.values()} - {""}:
+                await sweep_programs(self._target(user), living)
 
     async def stop(self) -> None:
-        """Nothing runs on."""
+        """Do nothing: a holder that has no more programs ends by itself."""
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; what holders have runs on."""
+        targets = list(self._targets.values())
+        self._targets.clear()
+        await asyncio.gather(*(target.close() for target in targets))
         pools = list(self._pools.values())
         self._pools.clear()
         await asyncio.gather(*(pool.close() for pool in pools))
@@ -91,6 +112,12 @@ class SshBackend:
 
     def _some_user(self) -> str:
         return self._profile.user or next(iter(self._profile.user_of.values()))
+
+    def _target(self, user: str) -> Target:
+        if user not in self._targets:
+            executor = SshEnvironment(self._pool(user), Order("link"))
+            self._targets[user] = Target(executor, self._profile, self._site)
+        return self._targets[user]
 
     def _pool(self, user: str) -> SshPool:
         if user not in self._pools:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,7 +16,7 @@ from backends.base import AccessRefused, Notice, Unreachable
 from backends.ssh.tunnel import Tunnel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from backends.abilities import Connection
     from backends.ssh.credentials import Credentials, Secrets
@@ -206,42 +207,59 @@ async def _log_in(
 ) -> asyncssh.SSHClientConnection:
     known = owner.known
     try:
-        connection: asyncssh.SSHClientConnection = await asyncssh.connect(
-            hop.host,
-            hop.port,
-            client_factory=lambda: owner,
-            tunnel=tunnel,
-            username=hop.user,
-            known_hosts=(list(known.keys), list(known.authorities), list(known.revoked)),
-            connect_timeout=None,
-            login_timeout=0,
-            keepalive_interval=timing.keepalive,
-            keepalive_count_max=timing.keepalive_count,
-            encryption_algs=_CIPHERS,
-            compression_algs=("none",),
-            **_only(secrets),
-        )
+        async with _agent_keys(secrets) as agent_keys:
+            connection: asyncssh.SSHClientConnection = await asyncssh.connect(
+                hop.host,
+                hop.port,
+                client_factory=lambda: owner,
+                tunnel=tunnel,
+                username=hop.user,
+                known_hosts=(list(known.keys), list(known.authorities), list(known.revoked)),
+                server_host_key_algs=known.algorithms,
+                connect_timeout=None,
+                login_timeout=0,
+                keepalive_interval=timing.keepalive,
+                keepalive_count_max=timing.keepalive_count,
+                encryption_algs=_CIPHERS,
+                compression_algs=("none",),
+                **_only([*secrets.keys, *agent_keys], secrets.password),
+            )
     finally:
         if owner.believed is not None:
             await asyncio.to_thread(hop.trust.keep, hop.host, hop.port, owner.believed)
     return connection
 
 
-def _only(secrets: Secrets) -> dict[str, Any]:
+@asynccontextmanager
+async def _agent_keys(secrets: Secrets) -> AsyncIterator[Sequence[asyncssh.SSHKeyPair]]:
+    """Give the keys that an agent signs with, as long as it may be asked. Raises AccessRefused."""
+    if not secrets.agent:
+        yield ()
+        return
+    try:
+        agent = await asyncssh.connect_agent(secrets.agent)
+        keys = await agent.get_keys()
+    except (OSError, ValueError) as error:
+        raise AccessRefused(f"the agent at {secrets.agent} cannot be asked: {error}") from None
+    async with agent:
+        yield keys
+
+
+def _only(keys: Sequence[object], password: str | None) -> dict[str, Any]:
     """Return options that show these secrets, and nothing that the service's user or environment has."""
-    methods = ["publickey"] if secrets.keys or secrets.agent else []
-    methods += ["keyboard-interactive", "password"] if secrets.password is not None else []
+    methods = ["publickey"] if keys else []
+    methods += ["keyboard-interactive", "password"] if password is not None else []
     return {
         "config": None,
-        "client_keys": list(secrets.keys) or None,
-        "agent_path": secrets.agent,
+        "client_keys": keys or None,  # an empty list means the user's own keys
+        "agent_path": None,
         "agent_forwarding": False,
-        "password": secrets.password,
+        "password": password,
         "preferred_auth": methods or ["none"],
         "host_based_auth": False,
-        "public_key_auth": "publickey" in methods,
-        "password_auth": "password" in methods,
-        "kbdint_auth": "password" in methods,
+        "public_key_auth": bool(keys),
+        "password_auth": password is not None,
+        "kbdint_auth": password is not None,
         "gss_host": None,
         "gss_kex": False,
         "gss_auth": False,

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from backends.profile import Profile
+from backends.durable_profile import DurableProfile, check_durable
 
 MAX_HOPS = 8
 _MAX_PORT = 0xFFFF
@@ -48,7 +48,7 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         check_user("user", self.user)
 
 
-class SshProfile(Profile, tag="ssh", frozen=True, kw_only=True):
+class SshProfile(DurableProfile, tag="ssh", frozen=True, kw_only=True):
     """A host reached by SSH. The service's own agent, keys and ssh_config are never used."""
 
     host: str
@@ -111,6 +111,7 @@ class SshProfile(Profile, tag="ssh", frozen=True, kw_only=True):
         for name in ("keepalive_count", "max_connections"):
             if not 1 <= getattr(self, name) <= 1000:  # noqa: PLR2004
                 raise ValueError(f"{name}: 1 to 1000")
+        check_durable(self)
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}", self.term):
             raise ValueError("term: the name of a kind of terminal")
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _SIGNALS = 64
 """Signals that wait for the link, at most."""
 
+_LEFTOVERS_SECONDS = 1.0
+"""For each of HUP, TERM and KILL to what a program left running."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -42,7 +45,7 @@ class SshPty(ProgramSession):
         self._wants_room = False
         self._signals = 0
         self._closing = asyncio.Lock()
-        self._leftovers_seconds = 1.0
+        self._is_swept = False
         self._gone: asyncio.Future[ExitStatus] = self._loop.create_future()
         self._ended: asyncio.Future[ExitStatus] = self._loop.create_future()
 
@@ -113,7 +116,7 @@ class SshPty(ProgramSession):
         """Have the whole process tree ended, then release all. Bounded by three graces and the link's patience."""
         async with self._closing:
             if self._is_usable:
-                self._leftovers_seconds = 0.0
+                self._is_swept = True
                 await self._end_tree(grace_seconds)
             if not self._gone.done() and self.channel is not None:
                 await self._hang_up(self.channel)
@@ -144,7 +147,7 @@ class SshPty(ProgramSession):
             return
         self._gone.set_result(status)
         self.resume_writing()
-        if self.leader is None or status.lost is not None:
+        if self._is_swept or self.leader is None or status.lost is not None:
             self._finish()
         else:
             self.pool.start(self._sweep(), "ssh: end what a program left running")
@@ -159,7 +162,7 @@ class SshPty(ProgramSession):
 
     async def _sweep(self) -> None:
         try:
-            await self._end_tree(self._leftovers_seconds)
+            await self._end_tree(_LEFTOVERS_SECONDS)
         finally:
             self._finish()
 

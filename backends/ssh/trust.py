@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import asyncssh
+from asyncssh.public_key import get_default_certificate_algs, get_default_public_key_algs
 
 from backends.base import AccessRefused
 
@@ -34,6 +35,17 @@ class Known:
     """Where it is on record, for people."""
     believes_first: bool = False
     """Whether the first key that is seen is believed if there is none on record."""
+
+    @property
+    def algorithms(self) -> list[str]:
+        """Return in which order the host may choose: first what is on record, so that it is shown if it is there.
+
+        The others follow, so that a host with a new kind of key is seen to have changed. A certificate says nothing
+        without an authority on record.
+        """
+        names = get_default_certificate_algs() if self.authorities else []
+        names = [*names, *(name for key in self.keys for name in key.sig_algorithms), *get_default_public_key_algs()]
+        return list(dict.fromkeys(name.decode() for name in names))
 
     @property
     def fingerprints(self) -> str:

@@ -37,9 +37,6 @@ _NAMES = {STARTING: "starting", RUNNING: "running", STOPPING: "stopping", STOPPE
 _POLL_SECONDS = (0.2, 5.0)
 """The first pause between two looks at something that takes its time, and the longest."""
 
-_CALL_SECONDS = 30.0
-"""For one call; what may be repeated is, until then."""
-
 _IDLE_SECONDS, _RUNNING_SECONDS = 1200.0, 43200.0
 """What holds where a configuration says nothing, by the API's reference."""
 
@@ -84,9 +81,14 @@ class Token:
 class Api:
     """The workstations of one configuration. Every method raises BackendError; `close` in the end."""
 
-    def __init__(self, profile: WorkstationsProfile) -> None:
-        """Connect at the first call."""
+    def __init__(self, profile: WorkstationsProfile, *, call_seconds: float = 30.0) -> None:
+        """Connect at the first call. `call_seconds`: for one call; what may be repeated is, until then."""
         self._profile = profile
+        self._seconds = call_seconds
+        # With a random part of each pause, as the library has it.
+        self._retry = retry_async.AsyncRetry(
+            predicate=is_passing, initial=0.2, maximum=5.0, multiplier=2.0, timeout=call_seconds
+        )
         self._config = (
             f"projects/{profile.project}/locations/{profile.region}/workstationClusters/{profile.cluster}"
             f"/workstationConfigs/{profile.config}"
@@ -98,7 +100,7 @@ class Api:
         """Read the configuration."""
         client = await self._connected()
         with _explained(f"read the workstation configuration {self._profile.config}"):
-            config = await client.get_workstation_config(name=self._config, retry=_RETRY, timeout=_CALL_SECONDS)
+            config = await client.get_workstation_config(name=self._config, retry=self._retry, timeout=self._seconds)
         return Rules(
             _seconds(config.idle_timeout, _IDLE_SECONDS),
             _seconds(config.running_timeout, _RUNNING_SECONDS),
@@ -110,7 +112,7 @@ class Api:
         client = await self._connected()
         with _explained(f"look at workstation {name}"):
             try:
-                found = await client.get_workstation(name=self._path(name), retry=_RETRY, timeout=_CALL_SECONDS)
+                found = await client.get_workstation(name=self._path(name), retry=self._retry, timeout=self._seconds)
             except exceptions.NotFound:
                 return None
         return _seen(found)
@@ -121,23 +123,23 @@ class Api:
         workstation = workstations_v1.Workstation(labels=labels, annotations=annotations)
         with _explained(f"create workstation {name}"), contextlib.suppress(exceptions.AlreadyExists):
             operation = await client.create_workstation(
-                parent=self._config, workstation=workstation, workstation_id=name, timeout=_CALL_SECONDS
+                parent=self._config, workstation=workstation, workstation_id=name, timeout=self._seconds
             )
-            await _finish(operation)
+            await self._finish(operation)
 
     async def start(self, name: str, meet: _Meet) -> None:
         """Start a workstation and wait until it is started; `meet` is shown it from time to time meanwhile."""
         client = await self._connected()
         with _explained(f"start workstation {name}"):
-            operation = await client.start_workstation(name=self._path(name), timeout=_CALL_SECONDS)
-            await _finish(operation, lambda: self._show(name, meet))
+            operation = await client.start_workstation(name=self._path(name), timeout=self._seconds)
+            await self._finish(operation, lambda: self._show(name, meet))
 
     async def stop(self, name: str) -> None:
         """Stop a workstation and wait until it is stopped."""
         client = await self._connected()
         with _explained(f"stop workstation {name}"):
-            operation = await client.stop_workstation(name=self._path(name), timeout=_CALL_SECONDS)
-            await _finish(operation)
+            operation = await client.stop_workstation(name=self._path(name), timeout=self._seconds)
+            await self._finish(operation)
 
     async def token(self, name: str, *, port: int, seconds: float) -> Token:
         """Get a token for the tunnel to one port of the workstation."""
@@ -146,7 +148,7 @@ class Api:
             workstation=self._path(name), ttl=timedelta(seconds=seconds), port=port
         )
         with _explained(f"get an access token for workstation {name}"):
-            answer = await client.generate_access_token(request=request, retry=_RETRY, timeout=_CALL_SECONDS)
+            answer = await client.generate_access_token(request=request, retry=self._retry, timeout=self._seconds)
         return Token(answer.access_token, answer.expire_time.timestamp())
 
     async def close(self) -> None:
@@ -162,6 +164,18 @@ class Api:
         seen = await self.look(name)
         if seen is not None:
             meet(seen)
+
+    async def _finish(self, operation: Any, meanwhile: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Wait for the end of a long-running operation. Raises what the client raises; its failure too."""
+        for pause in pauses():
+            if await operation.done(retry=self._retry):
+                break
+            if meanwhile is not None:
+                await meanwhile()
+            await asyncio.sleep(pause)
+        error = operation.operation.error
+        if error.code:
+            raise exceptions.from_grpc_status(_STATUSES[error.code], error.message)  # type: ignore[no-untyped-call]
 
     async def _connected(self) -> workstations_v1.WorkstationsAsyncClient:
         async with self._connecting:
@@ -179,29 +193,12 @@ class Api:
             return self._client
 
 
-_RETRY = retry_async.AsyncRetry(predicate=is_passing, initial=0.2, maximum=5.0, multiplier=2.0, timeout=_CALL_SECONDS)
-"""With a random part of each pause, as the library has it."""
-
-
 def pauses() -> Iterator[float]:
     """Yield the pauses between looks, growing, each with a random part."""
     seconds, longest = _POLL_SECONDS
     while True:
         yield seconds * random.uniform(0.75, 1.25)  # noqa: S311 - not a secret
         seconds = min(seconds * 1.5, longest)
-
-
-async def _finish(operation: Any, meanwhile: Callable[[], Awaitable[None]] | None = None) -> None:
-    """Wait for the end of a long-running operation. Raises what the client raises; its failure too."""
-    for pause in pauses():
-        if await operation.done(retry=_RETRY):
-            break
-        if meanwhile is not None:
-            await meanwhile()
-        await asyncio.sleep(pause)
-    error = operation.operation.error
-    if error.code:
-        raise exceptions.from_grpc_status(_STATUSES[error.code], error.message)  # type: ignore[no-untyped-call]
 
 
 _STATUSES = {status.value[0]: status for status in grpc.StatusCode}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from backends.base import AccessRefused, BackendError, Notice, NotProvided, Unreachable
-from backends.workstations.api import RUNNING, STARTING, STOPPING, pauses
+from backends.workstations.api import RUNNING, STARTING, STOPPED, STOPPING, pauses
 from backends.workstations.limits import Limits, span
 from backends.workstations.names import MADE_BY, OWNER, label
 from backends.workstations.tunnel import Refused
@@ -67,7 +67,7 @@ class Machine:
         self._tells.append(tell)
         try:
             await self._cancel_stop()
-            async with self._starting, asyncio.timeout(self._profile.start_timeout_seconds):
+            async with asyncio.timeout(self._profile.start_timeout_seconds), self._starting:
                 await self._start()
         except TimeoutError:
             await self.leave(tell)
@@ -87,19 +87,36 @@ class Machine:
         if self._watching is not None:
             self._watching.cancel()
             self._watching = None
-        if self._profile.stop_after_seconds is not None and self._seen is not None:
-            self._stop_later(self._profile.stop_after_seconds)
+        if self._seen is not None:
+            self.let_go()
 
-    async def fate(self) -> str:
-        """Return why it runs no more, or not the same run; "": it runs. Raises BackendError: not known."""
-        before = self._seen
+    def let_go(self) -> None:
+        """Have the stop policy take effect: nobody is in it."""
+        if self._profile.stop_after_seconds is not None and self._stopping is None:
+            work = self._stop_after(self._profile.stop_after_seconds)
+            self._stopping = asyncio.get_running_loop().create_task(work, name=f"stop workstation {self.name}")
+
+    @property
+    def run(self) -> float | None:
+        """Return when it was started last, in wall-clock seconds: programs live in one run of it only."""
+        return self._seen.started_at if self._seen else None
+
+    async def look(self) -> Seen | None:
+        """See how it is, without doing anything about it. Raises BackendError."""
+        seen = await self._api.look(self.name)
+        if seen is not None:
+            self._seen = self._seen or seen
+        return seen
+
+    async def fate(self, run: float | None) -> str:
+        """Return why programs of that run are no more; "": nothing is known against it. Raises BackendError."""
         seen = await self._api.look(self.name)
         if seen is None:
             return f"workstation {self.name} was deleted"
-        if seen.state != RUNNING:
+        if seen.state in (STOPPING, STOPPED):
             over = self._limits.reached(time.time(), self._last_sent()) if self._limits else ""
             return f"workstation {self.name} is {seen.state_name}{f': {over}' if over else ''}"
-        if before is not None and before.started_at != seen.started_at:
+        if run is not None and seen.started_at != run:
             return f"workstation {self.name} was stopped and started again"
         return ""
 
@@ -214,7 +231,10 @@ class Machine:
 
     async def _open(self, port: int) -> Tunnel:
         """Open a tunnel; a token that is not taken is replaced once. Raises Refused, OSError, BackendError."""
-        host = self._seen.host if self._seen else ""
+        seen = self._seen or await self.look()
+        if seen is None:
+            raise NotProvided(f"there is no workstation {self.name}")
+        host = seen.host
         try:
             return await self._dialer.open(host, port, await self._secret(port))
         except Refused as refused:
@@ -231,9 +251,11 @@ class Machine:
 
     async def _explain(self, error: Refused | OSError, port: int) -> BackendError:
         """Say why there is no tunnel: the API knows whether the workstation runs."""
-        fate = await self.fate()
-        if fate:
-            return NotProvided(fate)
+        try:
+            if fate := await self.fate(None):
+                return NotProvided(fate)
+        except BackendError as unknown:
+            _log.warning("workstation could not be looked at", workstation=self.name, reason=str(unknown))
         if not isinstance(error, Refused):
             return Unreachable(f"the tunnel to workstation {self.name} cannot be opened: {error}")
         if error.status in (_UNAUTHORIZED, _FORBIDDEN):
@@ -244,10 +266,6 @@ class Machine:
         if error.status == _NOTHING_LISTENS:
             return Unreachable(f"nothing listens on port {port} of workstation {self.name}; its image must run sshd")
         return Unreachable(f"the tunnel to workstation {self.name} answers {error}")
-
-    def _stop_later(self, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        self._stopping = loop.create_task(self._stop_after(seconds), name=f"stop workstation {self.name}")
 
     async def _stop_after(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -26,6 +26,7 @@ else:
     from backends.ssh.backend import SshBackend
     from support.container_daemon import IMAGE
     from support.durable_place import DurableBackend
+    from support.durable_ssh import DurableSsh
     from support.pods import thread_backend
     from support.sshd import serving_sshd
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from backends.base import Backend
     from support.container_daemon import ContainerDaemon
     from support.kube_thread import KubeThread
+    from support.sshd import Sshd
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
 
@@ -111,8 +113,9 @@ PLACES = [
         else [
             "held",
             "own",
-            "durable",
+            pytest.param("durable", marks=pytest.mark.one_loop),
             "ssh",
+            pytest.param("ssh_durable", marks=pytest.mark.one_loop),
             "kubernetes",
             "docker",
             "podman",
@@ -131,9 +134,19 @@ def dialect(request: pytest.FixtureRequest) -> Dialect:
 
 
 @pytest.fixture(scope="module")
-def ssh_dialect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dialect]:
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     with serving_sshd(tmp_path_factory.mktemp("sshd")) as server:
-        yield Dialect(lambda directory: SshBackend(server.profile(), Site("node", directory / "ssh")), **_POSIX)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def ssh_dialect(sshd: Sshd) -> Dialect:
+    return Dialect(lambda directory: SshBackend(sshd.profile(), Site("node", directory / "ssh")), **_POSIX)
+
+
+@pytest.fixture(scope="module")
+def ssh_durable_dialect(sshd: Sshd) -> Dialect:
+    return Dialect(lambda directory: DurableSsh(sshd, directory / "ssh"), **_POSIX)
 
 
 @pytest.fixture(scope="module")

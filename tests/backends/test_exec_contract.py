@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from backends.abilities import Execution, Executor
-    from support.far_places import FarPlace
+    from support.elsewhere import FarPlace
 
 pytestmark = pytest.mark.platform("linux")
 
@@ -164,7 +164,7 @@ async def test_a_command_may_be_cancelled_while_it_is_read(executor: Executor) -
                 await read_all(execution)
 
 
-async def test_far_places_keep_all_of_it(far: FarPlace) -> None:
+async def test_elsewhere_all_of_it_is_kept(far: FarPlace) -> None:
     """All of the above, one after the other in one environment, which costs more to open than the tests."""
     async with far() as environment:
         for name, rule in globals().items():

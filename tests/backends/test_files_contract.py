@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
-    from support.far_places import FarEnvironment, FarPlace
+    from support.elsewhere import FarEnvironment, FarPlace
     from support.places import Place
 
 pytestmark = pytest.mark.platform("linux")
@@ -323,10 +323,10 @@ async def test_reading_may_be_broken_off(place: Place) -> None:
     assert await place.names() == ["big"]
 
 
-async def test_far_places_keep_all_of_it(far: FarPlace) -> None:
+async def test_elsewhere_all_of_it_is_kept(far: FarPlace) -> None:
     """All of the above, at once and in one environment, which costs more to open than the tests."""
     async with far() as environment:
-        rules = [rule for name, rule in globals().items() if name.startswith("test_") and "far" not in name]
+        rules = [rule for name, rule in globals().items() if name.startswith("test_") and "elsewhere" not in name]
         calls = [_keep(rule, environment, f"{DIRECTORY} {number}") for number, rule in enumerate(rules)]
         failures = [failure for failure in await asyncio.gather(*calls) if failure]
     if failures:

@@ -96,7 +96,7 @@ async def test_what_is_no_python_at_all_is_told_in_its_own_words(tmp_path: Path)
 
 async def test_a_home_that_cannot_be_written_to_is_no_obstacle(tmp_path: Path) -> None:
     async with place(tmp_path, way=Way("/sys")) as backend:
-        directory = Path((await (await backend.target()).reach()).surroundings.directory)
+        directory = Path((await backend.target.reach()).surroundings.directory)
         try:
             assert directory.parts[1:3] == ("var", "tmp")
             assert mode(directory) == mode(directory.parent) == 0o700
@@ -255,7 +255,7 @@ async def test_a_link_that_nobody_uses_is_closed(tmp_path: Path) -> None:
     async with place(tmp_path, patience=patience) as backend:
         environment = await backend.open(Order("session-1"))
         pty = await environment.spawn(Program("session-1", command=["cat"]), CollectingSink())
-        link = (await backend.target()).link()
+        link = backend.target.link()
         await environment.close()
         assert (await pty.wait()).lost is None
         await wait_until(link.lost.done, description="the link is closed")

@@ -156,7 +156,7 @@ async def test_one_ended_while_it_starts_leaves_nothing(directory: Path, by: str
             await ending
         elif by == "stop":
             house.sessions.stop()
-            await wait_until(lambda: session.state is State.ENDING, description="it is being ended")
+            await wait_until(lambda: session.end_reason, description="it is being ended")
             backend.gate.set()
             with pytest.raises(SessionOver):
                 await creating

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def recover(records: Records, store: Store, time: ManualTime, **notes: str) -> list[tuple[Session, Log | None]]:
     restore = functools.partial(restore_session, clock=time.clock, ttl_seconds=60, max_lifetime_seconds=0)
-    return recover_sessions(records, store, restore, notes)
+    return recover_sessions(records, store, restore, notes, lambda _: False)
 
 
 @pytest.fixture(params=["memory", "file"])

@@ -10,7 +10,7 @@ from msgspec import UNSET
 from backends.base import ExitStatus, Lost
 from support.manual import Stage, of
 from terminal_service import wire
-from terminal_service.errors import LimitReached, Restarting, SessionOver
+from terminal_service.errors import LimitReached, Preparing, Restarting, SessionOver
 from terminal_service.keyboard import HIGH_WATER_BYTES as FULL_KEYBOARD_BYTES
 from terminal_service.presence import PRESENCE_SECONDS
 from terminal_service.sizes import Size
@@ -152,7 +152,7 @@ def test_a_discarding_interrupt_is_told(stage: Stage) -> None:
 
 def test_signals_reach_a_living_program_only(make_stage: Callable[..., Stage]) -> None:
     stage = make_stage()
-    with pytest.raises(SessionOver):
+    with pytest.raises(Preparing):
         stage.terminal.signal("INT")
     stage.start()
     stage.terminal.signal("INT")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends.base import BackendError, Capabilities, Unreachable
-from backends.durable import DurableTerminals, durable_shells, make_terms, recalled, sweep_programs
+from backends.durable import DurableTerminals, durable_shells, recalled, sweep_programs
 from backends.durable_profile import DurableProfile
 from backends.durable_target import Target
 from backends.link_patience import LinkPatience
@@ -21,7 +21,7 @@ from support.terminals import is_alive, plain_environment
 from support.wait import poll_until
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from backends.abilities import Command
     from backends.base import Order, Survivor
@@ -76,24 +76,16 @@ class DurableBackend:
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.way = way or Way(self.home)
         self._profile = LocalProfile(name="durable", durable=True, **fields)
-        self._site = Site("node-1", directory / "site")
-        self._patience = patience
-        self._target: Target | None = None
-
-    async def target(self) -> Target:
-        if self._target is None:
-            terms = await make_terms(self._profile, self._site)
-            self._target = Target(self.way, terms, patience=self._patience)
-        return self._target
+        self.target = Target(self.way, self._profile, Site("node-1", directory / "site"), patience=patience)
 
     async def shells(self, user: str | None = None) -> Sequence[str]:  # noqa: ARG002 - there is one
-        return await durable_shells(await self.target())
+        return await durable_shells(self.target)
 
     async def open(self, order: Order) -> DurableTerminals:
-        return DurableTerminals(await self.target(), order)
+        return DurableTerminals(self.target, order)
 
     async def check(self) -> None:
-        await (await self.target()).reach()
+        await (self.target).reach()
 
     async def survivors(self) -> Sequence[Survivor]:
         return ()
@@ -102,7 +94,7 @@ class DurableBackend:
         return recalled(session_id)
 
     async def sweep(self, living: Collection[str]) -> None:
-        await sweep_programs(await self.target(), living)
+        await sweep_programs(self.target, living)
 
     async def stop(self) -> None:
         """End the holder, as nobody does but tests: its machine is another one."""
@@ -116,14 +108,19 @@ class DurableBackend:
 
     async def close(self) -> None:
         """Let go, as with the end of the service's process."""
-        target, self._target = self._target, None
-        if target is not None:
-            await target.close()
+        await self.target.close()
 
     def holder_directories(self) -> list[Path]:
         """Return those of all services that have one there."""
         places = [self.home / ".cache/terminal-service", *([Path(self._profile.durable_directory)])]
         return [path.parent for place in places for path in place.glob("*/holder.sock")]
+
+
+def stop_holders(places: Iterable[Path]) -> None:
+    """End the holders in these places. Blocks."""
+    for place in places:
+        for socket in place.glob("*/holder.sock"):
+            _stop(socket.parent)
 
 
 def _stop(directory: Path) -> None:

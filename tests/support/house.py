@@ -64,7 +64,9 @@ class House:
 
 
 @asynccontextmanager
-async def running(directory: Path, backend: Backend | None = None, **options: Any) -> AsyncIterator[House]:
+async def running(
+    directory: Path, backend: Backend | None = None, *, ends_all: bool = True, **options: Any
+) -> AsyncIterator[House]:
     house = await asyncio.to_thread(House, directory, backend, **options)
     async with asyncio.TaskGroup() as tasks:
         work = tasks.create_task(house.sessions.run(), name="sessions")
@@ -72,7 +74,7 @@ async def running(directory: Path, backend: Backend | None = None, **options: An
         try:
             yield house
         finally:
-            house.sessions.stop()
+            house.sessions.stop(end_all=ends_all)
             async with asyncio.timeout(30):
                 await work
 

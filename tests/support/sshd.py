@@ -73,6 +73,10 @@ def _write_users(directory: Path, passwords: Mapping[str, str], shell: str) -> d
     return files
 
 
+def public_of(key: Path) -> str:
+    return Path(f"{key}.pub").read_text().strip()
+
+
 class Sshd:
     """One server: `directory` has its files, the client's key and what clients must know of it.
 
@@ -126,10 +130,14 @@ class Sshd:
     def known_hosts(self) -> Path:
         return self.directory / "known_hosts"
 
+    @property
+    def public_key(self) -> str:
+        """The host's key, as profiles list it."""
+        return public_of(self.host_key)
+
     def write_known_hosts(self, key: Path | None = None) -> None:
         """Record the host's key, or another one."""
-        public = Path(f"{key or self.host_key}.pub").read_text()
-        self.known_hosts.write_text(f"[{self.host}]:{self.port} {public}")
+        self.known_hosts.write_text(f"[{self.host}]:{self.port} {public_of(key or self.host_key)}\n")
 
     def profile(self, **fields: Any) -> SshProfile:
         """Return a profile that leads here, as the user who runs the tests."""
@@ -145,7 +153,7 @@ class Sshd:
         return SshProfile(**given)
 
     def start(self) -> None:
-        """Start to listen."""
+        """Start to listen. Blocks a little."""
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         command = [need_sshd(), "-D", "-E", str(self.log), "-f", str(self.directory / "sshd_config")]
@@ -153,6 +161,7 @@ class Sshd:
             binds = "".join(f"mount --bind {ours} {theirs} && " for theirs, ours in self._mounts.items())
             command = ["unshare", "--mount", "sh", "-c", f'{binds}exec "$@"', "sh", *command]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        self.wait_ready()
 
     def wait_ready(self, seconds: float = 30) -> None:
         """Wait until it lets in. Blocks."""
@@ -184,13 +193,13 @@ class Sshd:
 
 
 @contextlib.contextmanager
-def serving_sshd(directory: Path, *options: str, **more: Any) -> Iterator[Sshd]:
+def serving_sshd(directory: Path, *options: str, starts: bool = True, **more: Any) -> Iterator[Sshd]:
     """Run a server for a while. Blocks a little."""
     need_sshd()
     server = Sshd(directory, *options, **more)
-    server.start()
     try:
-        server.wait_ready()
+        if starts:
+            server.start()
         yield server
     finally:
         server.stop()

@@ -46,9 +46,14 @@ _Code = grpc.StatusCode
 _SWITCHING, _UNAUTHORIZED, _FORBIDDEN, _UNAVAILABLE = 101, 401, 403, 503
 
 
+def make_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
 @functools.cache
 def _key() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    """Make the key of our account once."""
+    return make_key()
 
 
 @pytest.fixture(scope="session")
@@ -150,6 +155,8 @@ class Cloud:
         """Token: workstation, port, when it expires."""
         self.token_seconds: float | None = None
         """How long tokens are good for, whatever is asked for."""
+        self.admits = True
+        """Whether tokens open tunnels."""
         self.calls: list[str] = []
         """Methods that were called."""
         self._operations: dict[str, operations_pb2.Operation] = {}
@@ -175,7 +182,7 @@ class Cloud:
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "ca.pem").write_text(CERTIFICATE)
         (self.directory / "tls.key").write_text(KEY)
-        self._write_account()
+        self.write_account("account")
         self._server = grpc.aio.server()
         self._server.add_generic_rpc_handlers(self._handlers())
         credentials = grpc.ssl_server_credentials([(KEY.encode(), CERTIFICATE.encode())])
@@ -205,11 +212,12 @@ class Cloud:
         """Stop a workstation as Google does by itself."""
         await self._unplug(self.computers[name])
 
-    def _write_account(self) -> None:
-        pem = _key().private_bytes(
+    def write_account(self, name: str, key: rsa.RSAPrivateKey | None = None) -> Path:
+        """Write the key file of our account, or one with another key in it."""
+        pem = (key or _key()).private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        file = self.directory / "account.json"
+        file = self.directory / f"{name}.json"
         file.write_text(
             json.dumps(
                 {
@@ -224,6 +232,7 @@ class Cloud:
             )
         )
         file.chmod(0o600)
+        return file
 
     def _handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
         methods: dict[str, tuple[Any, Any]] = {
@@ -410,7 +419,7 @@ class Cloud:
         name, allowed, expires_at = self.tokens.get(authorization.removeprefix("Bearer "), ("", 0, 0.0))
         if expires_at < time.time():
             return _UNAUTHORIZED
-        if name != computer.name or allowed not in (0, port):
+        if not self.admits or name != computer.name or allowed not in (0, port):
             return _FORBIDDEN
         return _SWITCHING
 

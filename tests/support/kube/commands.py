@@ -10,18 +10,17 @@ from aiohttp import web
 
 from support.kube import forwarding
 from support.kube.attaching import attach
-from support.kube.channels import ERROR, V4, V5, Cut, Session, Stream, not_started, send_status
+from support.kube.channels import V4, V5, Cut, Session, Stream, not_started, send_status
 from support.kube.containers import Command, NotStarted
 from support.kube.statuses import bad_request, internal_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Iterator
 
     from support.kube.cluster import Cluster
+    from support.kube.descriptors import Descriptor
     from support.kube.kubelet import Life
     from support.kube.paths import Asked
-
-__all__ = ["ERROR", "Commands"]
 
 MOST_MESSAGE_BYTES = 1 << 25
 
@@ -159,15 +158,17 @@ class Commands:
             )
         if self._cluster.is_kubelet_stopped:
             raise internal_error("error dialing backend: dial tcp 10.0.0.11:10250: connect: connection refused")
+        if forwarding.TUNNEL not in request.headers.get("Sec-WebSocket-Protocol", ""):
+            forwarding.check_ports(request.query.getall("ports", []))
         socket = await self._shake_hands(request, (forwarding.TUNNEL, V4))
         if socket is None:
             return web.Response(status=403)
 
-        async def dial(port: int) -> object:
-            return await self._cluster.runtime.dial(pod["metadata"]["uid"], port)
+        def dial(port: int) -> Awaitable[Descriptor]:
+            return self._cluster.runtime.dial(pod["metadata"]["uid"], port)
 
         with self._streaming(request, socket) as stream:
-            await forwarding.serve(stream, dial)  # type: ignore[arg-type]
+            await forwarding.serve(stream, dial)
         return socket
 
     async def log(self, request: web.Request, asked: Asked) -> web.StreamResponse:

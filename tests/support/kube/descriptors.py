@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -70,6 +72,12 @@ class Descriptor:
         self._loop.remove_writer(self._number)
         os.close(self._number)
         self._wake()
+
+    def end(self) -> None:
+        """Send the end of a socket's stream; what comes from there can still be read."""
+        if not self.is_closed:
+            with socket.socket(fileno=os.dup(self._number)) as same, suppress(OSError):
+                same.shutdown(socket.SHUT_WR)
 
     def finish(self) -> None:
         """Let the reader have what is there and then the end, though somebody could still write."""

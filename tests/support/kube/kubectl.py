@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import shutil
+import struct
 import sys
+import termios
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from support.kube.descriptors import Descriptor
 from support.terminals import plain_environment
+from support.wait import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 SECONDS = 20
 
@@ -80,3 +91,66 @@ class Kubectl:
         answer = await self.run(*arguments, stdin=stdin)
         assert answer.code == 0, f"kubectl {' '.join(arguments)}: {answer.problem}"
         return answer.text
+
+    @asynccontextmanager
+    async def running(self, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Run a command until the end of the block."""
+        process = await self.start(*arguments)
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.communicate()
+
+    @asynccontextmanager
+    async def at_terminal(self, *arguments: str, size: tuple[int, int] = (24, 80)) -> AsyncIterator[Screen]:
+        """Run a command at a terminal of its own until the end of the block."""
+        master, slave = os.openpty()
+        screen = Screen(master)
+        screen.resize(*size)
+        words = ("setsid", "--ctty", *self.words(*arguments))
+        try:
+            screen.process = await asyncio.create_subprocess_exec(
+                *words, env=self.environment, stdin=slave, stdout=slave, stderr=slave
+            )
+        finally:
+            os.close(slave)
+        reading = asyncio.create_task(screen.read(), name="screen")
+        try:
+            yield screen
+        finally:
+            with suppress(ProcessLookupError):
+                screen.process.kill()
+            await screen.process.wait()
+            screen.master.close()
+            await reading
+
+
+class Screen:
+    """A person's side of a terminal."""
+
+    process: asyncio.subprocess.Process
+
+    def __init__(self, master: int) -> None:
+        self.master = Descriptor(master)
+        self.shown = ""
+
+    async def read(self) -> None:
+        while data := await self.master.read():
+            self.shown += data.decode(errors="replace")
+
+    async def type(self, text: str) -> None:
+        await self.master.write(text.encode())
+
+    async def see(self, text: str) -> None:
+        """Wait for a text that was not there yet; forget all up to it."""
+        await wait_until(lambda: text in self.shown, description=f"{text!r} in {self.shown[-2000:]!r}", timeout=SECONDS)
+        self.shown = self.shown.partition(text)[2]
+
+    def resize(self, rows: int, columns: int) -> None:
+        fcntl.ioctl(self.master.fileno(), termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
+
+    async def exit_code(self) -> int:
+        async with asyncio.timeout(SECONDS):
+            return await self.process.wait()

@@ -22,7 +22,10 @@ import termios
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MOST_BYTES = 1 << 17
 NEW_MOUNTS, NEW_NAMES, NEW_IPC, NEW_PIDS, NEW_NET = 0x20000, 0x4000000, 0x8000000, 0x20000000, 0x40000000
@@ -31,6 +34,7 @@ DIE_WITH_PARENT, NO_NEW_PRIVILEGES = 1, 38
 SET_LOCK, GET_PEER = 0x40045431, 0x5441  # TIOCSPTLCK, TIOCGPTPEER
 SET_INTERFACE_FLAGS = 0x8914
 INTERFACE_UP = 0x41  # up and running
+PREPARED = b"prepared"
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -101,9 +105,7 @@ class Runtime:
             if not pid:
                 return
             self._children.discard(pid)
-            for name, container in list(self._containers.items()):
-                if container.pid == pid:
-                    self._containers.pop(name).close()
+            self._close(pid)
             code = os.waitstatus_to_exitcode(status)
             self._send({"exited": pid, "code": 128 - code if code < 0 else code}, [])
 
@@ -152,16 +154,18 @@ class Runtime:
             build_root(request)
 
         call("unshare", NEW_PIDS)
-        pid, given = self._fork(request, descriptors, prepare)
-        self._containers[request["container"]] = Container(pid)
-        return pid, given
+
+        def keep(pid: int) -> None:
+            self._containers[request["container"]] = Container(pid)
+
+        return self._fork(request, descriptors, prepare, keep)
 
     def do_exec(self, request: dict[str, Any], descriptors: list[int]) -> tuple[int, list[int]]:
         container = self._containers.get(request["container"])
         if container is None:
             raise ProcessLookupError(3, "the container does not run")
         call("setns", container.pids, NEW_PIDS)
-        return self._fork(request, descriptors, container.enter)
+        return self._fork(request, descriptors, container.enter, lambda _: None)
 
     def do_kill(self, request: dict[str, Any], _: list[int]) -> tuple[int, list[int]]:
         if request["pid"] in self._children:
@@ -176,8 +180,13 @@ class Runtime:
         finally:
             call("setns", self._own_net, NEW_NET)
 
-    def _fork(self, request: dict[str, Any], descriptors: list[int], prepare: Any) -> tuple[int, list[int]]:
-        """Start a process where the next child is to be; return it, with its terminal's master if it has one."""
+    def _fork(
+        self, request: dict[str, Any], descriptors: list[int], prepare: Callable[[], None], keep: Callable[[int], None]
+    ) -> tuple[int, list[int]]:
+        """Start a process where the next child is to be; return it, with its terminal's master if it has one.
+
+        `prepare` is run in it, then `keep` here, before it becomes the program, which may end at once.
+        """
         here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = os.fork()
         if not pid:
@@ -192,14 +201,34 @@ class Runtime:
                 given += got
                 if not data:  # closed by execve
                     return pid, given
-                if not got:
+                if data == PREPARED:
+                    keep(pid)
+                    here.send(b"go")
+                elif not got:
+                    self._forget(pid)
                     raise OSError(*json.loads(data))
 
+    def _forget(self, pid: int) -> None:
+        """Reap what did not become a program, before anybody knows its pid."""
+        os.waitpid(pid, 0)
+        self._children.discard(pid)
+        self._close(pid)
 
-def become(request: dict[str, Any], descriptors: list[int], prepare: Any, report: socket.socket) -> NoReturn:
+    def _close(self, pid: int) -> None:
+        """Close what was kept of a container whose first process has ended."""
+        for name, container in list(self._containers.items()):
+            if container.pid == pid:
+                self._containers.pop(name).close()
+
+
+def become(
+    request: dict[str, Any], descriptors: list[int], prepare: Callable[[], None], report: socket.socket
+) -> NoReturn:
     """Be the program that was asked for."""
     try:
         prepare()
+        report.send(PREPARED)
+        report.recv(len(PREPARED))
         if request["tty"]:
             descriptors = [open_terminal(report, request["size"])] * 3
         else:

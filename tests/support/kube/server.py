@@ -20,6 +20,7 @@ from support.kube.faults import Faults
 from support.kube.kubeconfig import kubeconfig
 from support.kube.objects import Objects
 from support.kube.paths import Asked, read_path
+from support.kube.protobuf import MAGIC, read_review
 from support.kube.statuses import Refused, no_such_path
 
 if TYPE_CHECKING:
@@ -109,6 +110,18 @@ class KubeServer:
         certificate = authority().issue(user) if with_certificate else None
         return kubeconfig(path, self.url, token=token, namespace=namespace, certificate=certificate)
 
+    async def run_pod(
+        self, name: str = "box", *command: str, image: str = "busybox", namespace: str = "default", **container: Any
+    ) -> str:
+        """Have a pod running, with more fields of its container: `tty=True`; without a command it only sleeps."""
+        form = {"name": "main", "image": image, "command": [*command] or ["sleep", "1000"], **container}
+        spec = {"containers": [form], "terminationGracePeriodSeconds": 1}
+        self.cluster.create_pod(namespace, {"metadata": {"name": name}, "spec": spec})
+        store = self.cluster.store
+        async with asyncio.timeout(10):
+            await store.until(lambda: store.get("pods", namespace, name)["status"]["phase"] == "Running")
+        return name
+
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
         transport: Any = request.transport
@@ -150,7 +163,7 @@ class KubeServer:
 
     async def _do(self, request: web.Request, asked: Asked, user: User) -> web.StreamResponse:
         if asked.group == "authorization.k8s.io":
-            return web.json_response(self._review(await read_json(request), asked, user), status=201)
+            return web.json_response(self._review(await _read_review(request, asked), asked, user), status=201)
         if asked.resource == "pods" and asked.group == "":
             if asked.sub in STREAMS:
                 return await self.commands.run(request, asked)
@@ -188,9 +201,12 @@ def _certified(request: web.Request) -> str | None:
     return None
 
 
-async def read_json(request: web.Request) -> dict[str, Any]:
-    with suppress(json.JSONDecodeError):
-        found = await request.json()
+async def _read_review(request: web.Request, asked: Asked) -> dict[str, Any]:
+    with suppress(ValueError):
+        data = await request.read()
+        if data.startswith(MAGIC):
+            return read_review(data, asked.resource)
+        found = json.loads(data)
         if isinstance(found, dict):
             return found
     raise Refused(400, "BadRequest", "the body of the request was in an unknown format")
