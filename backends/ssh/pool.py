@@ -159,6 +159,8 @@ class SshPool:
         except (asyncssh.Error, OSError) as error:
             raise Unreachable(f"the connection to {self.place} was lost: {error}") from None
         answer = said.partition(begin.encode() + b"\n")[2].partition(b"\n" + end.encode())
+        if not answer[1] and process.exit_status is None:
+            raise Unreachable(f"the connection to {self.place} was lost")
         if not answer[1]:
             saying = said[-200:].decode("utf-8", "replace").strip()
             raise AccessRefused(f"{self.place} does not run scripts of a POSIX shell for us; it says: {saying!r}")
@@ -189,6 +191,8 @@ class SshPool:
 
     def end_later(self, leader: int, token: str) -> None:
         """Have the processes of a program ended whose link is lost, as soon as the host is to be had again."""
+        if self._closed:
+            return
         self._strays.add(leader, token)
         if self._hunt is None or self._hunt.done():
             self._hunt = self.start(self._strays.end_all(), "ssh: end what lost connections left running")
