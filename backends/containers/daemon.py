@@ -104,7 +104,9 @@ class Daemon:
         parts = urlsplit(self.address)
         async with asyncio.timeout(_CONNECT_SECONDS):
             if parts.scheme == "unix":
-                _, connection = await loop.create_unix_connection(lambda: Hijack(receiver, is_paced=is_paced), parts.path)
+                _, connection = await loop.create_unix_connection(
+                    lambda: Hijack(receiver, is_paced=is_paced), parts.path
+                )
             else:
                 _, connection = await loop.create_connection(
                     lambda: Hijack(receiver, is_paced=is_paced), parts.hostname or "", parts.port or 0, ssl=self._tls
