@@ -198,6 +198,20 @@ async def test_directories_are_entered_from_home(terminals: Terminals) -> None:
         assert terminal.output.endswith(shown) or os.geteuid() != 0
 
 
+async def test_a_path_is_taken_and_extended(terminals: Terminals, tmp_path: Path) -> None:
+    (tmp_path / "greet").write_text("#!/bin/sh\necho hello\n")
+    (tmp_path / "greet").chmod(0o755)
+    env = {"PATH": f"{tmp_path}:$PATH"}
+    terminal = await terminals.run("greet", env=env)
+    assert (await terminal.wait()).code == 0
+    shell = await terminals.run(shell="bash", env=env)
+    await shell.type(b"greet; ls /dev/null; exit 3\r")
+    assert (await shell.wait()).code == 3
+    for output in (terminal.output, shell.output):
+        assert b"hello\r\n" in output
+    assert b"\n/dev/null\r\n" in shell.output
+
+
 async def test_what_a_host_cannot_give_is_refused(place: SshPlace) -> None:
     with pytest.raises(UserRefused, match="somebody"):
         await place.terminals.sh("true", user="somebody")
