@@ -112,9 +112,9 @@ class SshPool:
                 if not link.sessions:  # the last one may not be quite gone there
                     await asyncio.sleep(_REFUSED_SECONDS)
                 link.limit = link.sessions or self._max_sessions or None
-            except OSError:
+            except (asyncssh.Error, OSError) as error:
                 self.release(link)
-                raise Unreachable(link.why_lost()) from None
+                raise Unreachable(link.why_lost(error)) from None
             except BaseException:
                 self.release(link)
                 raise
@@ -130,9 +130,12 @@ class SshPool:
         link = await self._choose(tell, forward=True)
         try:
             return link, await self._guarded(make(link.connection), link, discard, forward=True)
-        except OSError:
+        except asyncssh.ChannelOpenError:
             self.release(link, forward=True)
-            raise Unreachable(link.why_lost()) from None
+            raise
+        except (asyncssh.Error, OSError) as error:
+            self.release(link, forward=True)
+            raise Unreachable(link.why_lost(error)) from None
         except BaseException:
             self.release(link, forward=True)
             raise
