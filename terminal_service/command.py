@@ -10,13 +10,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from terminal_service import __version__, app, logs
+from terminal_service import __version__, app, logs, state
 from terminal_service.backends_app import StartError, close_backends, make_backends
 from terminal_service.backends_check import report
 from terminal_service.control import Refused
 from terminal_service.listeners import ListenError
 from terminal_service.settings import Settings, SettingsError
-from terminal_service.state import StateError
 from terminal_service.stopping import drain, stop
 from terminal_service.worker import Worker
 from terminal_service.worker_places import check_nobody_is_left, places, wait_for_the_last
@@ -53,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "backends":
             return _check_backends(options, settings, environment)
         return _stop(options, settings, environment) if options.command else _serve(options, settings, environment)
-    except (SettingsError, StateError, ListenError, Refused, StartError) as error:
+    except (SettingsError, state.StateError, ListenError, Refused, StartError) as error:
         return _fail(str(error))
     except OSError as error:
         return _fail(f"cannot run: {error}")
@@ -106,7 +105,8 @@ def _check_backends(options: argparse.Namespace, settings: Settings, environment
         _say(table)
         return are_well
 
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    # The directory is made as a service makes it: what is kept of a host that was seen is kept there.
+    with state.open_lock(settings.state_dir), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return 0 if runner.run(check()) else EXIT_BAD_END
 
 

@@ -121,3 +121,5 @@ async def test_the_command_says_which_backends_work(tmp_path: Path) -> None:
         assert [line[0] for line in lines] == ["NAME", "local", "build1", "build2", "gone", "echo"], wrong
         assert [line[5].partition(":")[0] for line in lines[1:]] == ["ok", "ok", "ok", "FAILED", "ok"], said
         assert ran.returncode == 1
+        async with service:  # what the command has made, a service takes for its own
+            assert service.log()
