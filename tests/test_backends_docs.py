@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from backends.profile import EchoProfile
 from support.backend_fields import FILE, text
 from terminal_service.backends_app import KINDS, find_profile
 from terminal_service.backends_file import read_backends_file
@@ -36,6 +37,12 @@ def test_the_examples_are_read(tmp_path: Path, language: str) -> None:
     for number, example in enumerate(examples):
         file = read(tmp_path / f"{number}.{language}", example)
         assert file.profiles or file.rules is not DEFAULT_RULES
+
+
+def test_the_example_file_has_every_kind(tmp_path: Path) -> None:
+    example = FILE.parents[1] / "deploy" / "backends.example.toml"
+    file = read(tmp_path / "example.toml", example.read_text(encoding="utf-8"))
+    assert {type(profile) for profile in file.profiles} == {find_profile(kind) for kind in KINDS} - {EchoProfile}
 
 
 def test_the_table_of_rules_is_the_built_in_one() -> None:
