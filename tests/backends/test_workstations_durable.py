@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pytest
 from backends.base import Lost, NotProvided, Order, Program
 from backends.profile import Site
 from backends.workstations.backend import WorkstationsBackend
+from support.holders import stop_holder
 from support.sink import CollectingSink
 from support.sshd import Sshd, serving_sshd
 from support.terminals import Terminal, is_alive
@@ -60,6 +62,14 @@ async def shell(environment: Any) -> Terminal:
     return Terminal(await environment.spawn(Program("session-1", command=("sh",)), sink), sink)
 
 
+async def halt(cloud: Cloud, directory: Path) -> None:
+    """Stop the workstation and all that runs in it, which here is a holder and its programs on this machine."""
+    (computer,) = cloud.computers.values()
+    await cloud.halt(computer.name)
+    (place,) = (directory / "holder").glob("*/")
+    await asyncio.to_thread(stop_holder, place)
+
+
 async def test_a_cut_tunnel_is_made_again_and_nothing_is_lost(cloud: Cloud, sshd: Sshd, tmp_path: Path) -> None:
     told: list[Notice] = []
     async with serving(cloud, sshd, tmp_path) as backend:
@@ -83,11 +93,10 @@ async def test_a_stopped_workstation_ends_what_ran_there(cloud: Cloud, sshd: Ssh
     async with serving(cloud, sshd, tmp_path) as backend:
         environment = await backend.open(Order("session-1", "ann"))
         terminal = await shell(environment)
-        (computer,) = cloud.computers.values()
-        await cloud.halt(computer.name)
+        await halt(cloud, tmp_path)
         status = await terminal.wait()
         assert status.lost is Lost.PLACE
-        assert status.message.endswith(f"workstation {computer.name} is stopped")
+        assert status.message.endswith(f"workstation {next(iter(cloud.computers))} is stopped")
         await environment.close()
 
 
@@ -117,8 +126,7 @@ async def test_a_session_does_not_come_back_to_another_run(cloud: Cloud, sshd: S
     async with serving(cloud, sshd, tmp_path) as backend:
         terminal = await shell(await backend.open(Order("session-1", "ann")))
         await terminal.pty.detach()
-    (computer,) = cloud.computers.values()
-    await cloud.halt(computer.name)
+    await halt(cloud, tmp_path)
     async with serving(cloud, sshd, tmp_path) as backend:
         with pytest.raises(NotProvided, match="is stopped"):
             await backend.open(Order("session-1"))
