@@ -86,7 +86,7 @@ class Daemon:
         connection: Hijack | None = None
         try:
             async with asyncio.timeout(_START_SECONDS):
-                connection = await self._dial(receiver)
+                connection = await self._dial(receiver, is_paced=tty and self.is_podman)
                 path = f"/{docker.api_version}/exec/{exec_id}/start"
                 await connection.start("containers", path, {"Detach": False, "Tty": tty})
         except BaseException as error:
@@ -99,15 +99,17 @@ class Daemon:
             raise translate(error, self.address, "start a program") from None
         return connection
 
-    async def _dial(self, receiver: Receiver) -> Hijack:
+    async def _dial(self, receiver: Receiver, *, is_paced: bool) -> Hijack:
         loop = asyncio.get_running_loop()
         parts = urlsplit(self.address)
         async with asyncio.timeout(_CONNECT_SECONDS):
             if parts.scheme == "unix":
-                _, connection = await loop.create_unix_connection(lambda: Hijack(receiver), parts.path)
+                _, connection = await loop.create_unix_connection(
+                    lambda: Hijack(receiver, is_paced=is_paced), parts.path
+                )
             else:
                 _, connection = await loop.create_connection(
-                    lambda: Hijack(receiver), parts.hostname or "", parts.port or 0, ssl=self._tls
+                    lambda: Hijack(receiver, is_paced=is_paced), parts.hostname or "", parts.port or 0, ssl=self._tls
                 )
         return connection
 

@@ -17,7 +17,7 @@ from backends.ssh.pool import SshPool
 from backends.ssh.trust import RecordedKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from backends.base import Survivor
     from backends.profile import Site
@@ -28,8 +28,13 @@ if TYPE_CHECKING:
 class SshBackend:
     """One host, for all whom its operator lets in. Connections are shared by all sessions of a user there."""
 
-    def __init__(self, profile: SshProfile, site: Site) -> None:
-        """Take the profile; nothing is read or connected yet."""
+    def __init__(
+        self, profile: SshProfile, site: Site, *, find_way: Callable[[str], Sequence[Hop]] | None = None
+    ) -> None:
+        """Take the profile; nothing is read or connected yet.
+
+        `find_way` returns the hosts on the way for a user, for a backend that gets there in a way of its own.
+        """
         # It says commands and variables, which may be secrets, to whoever listens to less than warnings.
         logging.getLogger("asyncssh").setLevel(logging.WARNING)
         self.name = profile.name or "ssh"
@@ -39,6 +44,7 @@ class SshBackend:
         self._profile = profile
         self._site = site
         self._directory = site.directory
+        self._find_way = find_way or self._hops
         self._pools: dict[str, SshPool] = {}
         self._targets: dict[str, Target] = {}
         self._timing = Timing(
@@ -122,7 +128,7 @@ class SshBackend:
     def _pool(self, user: str) -> SshPool:
         if user not in self._pools:
             self._pools[user] = SshPool(
-                self._hops(user), timing=self._timing, max_connections=self._profile.max_connections
+                self._find_way(user), timing=self._timing, max_connections=self._profile.max_connections
             )
         return self._pools[user]
 

@@ -15,6 +15,7 @@ from backends.base import AccessRefused, BackendError, OutOfResources, Unreachab
 from backends.ssh.host import Host
 from backends.ssh.link import Timing, connect
 from backends.ssh.script import SHELL, look_script
+from backends.ssh.strays import Strays
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
@@ -29,6 +30,7 @@ WINDOW_BYTES = 1 << 20
 
 _ANSWER_BYTES = 256 * 1024
 _RETRY_SECONDS = (0.5, 60.0)
+_CLOSE_SECONDS = 5.0
 _REFUSALS = 5
 _REFUSED_SECONDS = 0.05
 """How often, and how long after another, a host is asked for a session that refuses the only one."""
@@ -55,6 +57,8 @@ class SshPool:
         self._next_try = 0.0
         self._host: Host | None = None
         self._closed = False
+        self._strays = Strays(self)
+        self._hunt: asyncio.Task[None] | None = None
 
     @property
     def place(self) -> str:
@@ -155,6 +159,8 @@ class SshPool:
         except (asyncssh.Error, OSError) as error:
             raise Unreachable(f"the connection to {self.place} was lost: {error}") from None
         answer = said.partition(begin.encode() + b"\n")[2].partition(b"\n" + end.encode())
+        if not answer[1] and process.exit_status is None:
+            raise Unreachable(f"the connection to {self.place} was lost")
         if not answer[1]:
             saying = said[-200:].decode("utf-8", "replace").strip()
             raise AccessRefused(f"{self.place} does not run scripts of a POSIX shell for us; it says: {saying!r}")
@@ -183,8 +189,18 @@ class SshPool:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def end_later(self, leader: int, token: str) -> None:
+        """Have the processes of a program ended whose link is lost, as soon as the host is to be had again."""
+        if self._closed:
+            return
+        self._strays.add(leader, token)
+        if self._hunt is None or self._hunt.done():
+            self._hunt = self.start(self._strays.end_all(), "ssh: end what lost connections left running")
+
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, once what is to be ended on the host has ended, if that is soon."""
+        if self._tasks and self.links:
+            await asyncio.wait(self._tasks, timeout=_CLOSE_SECONDS)
         self._closed = True
         for task in list(self._tasks):
             task.cancel()

@@ -123,6 +123,22 @@ if [ "$group" -gt 0 ] 2>/dev/null && kill -s "$name" -- "-$group"; then echo sen
 exit 0
 """
 
+# An interrupt that overtakes what was typed before it, if the key is one now.
+_INTERRUPT = """
+if [ -r /proc/self/stat ]; then
+    { read -r line < "/proc/$leader/stat"; } 2>/dev/null || { echo gone; exit 0; }
+    set -- ${line##*) }; group=$6
+else
+    group=$(ps -o tpgid= -p "$leader") || { echo gone; exit 0; }
+fi
+set -- $(ps -o tty= -p "$leader")
+modes=" $(stty -a < "/dev/$1" | tr '\n' ' ') "
+case $modes in *" -isig "*) echo key; exit 0;; esac
+case $modes in *" intr = ^C;"*) ;; *) echo key; exit 0;; esac
+if [ "$group" -gt 0 ] 2>/dev/null && kill -s INT -- "-$group"; then echo sent; else echo refused; fi
+exit 0
+"""
+
 _LOOK = """
 if [ -z "$SHELL" ]; then SHELL=/bin/sh; fi
 echo "shell $SHELL"
@@ -176,6 +192,11 @@ def end_script(leader: int, mark: str, grace_seconds: float) -> str:
 def signal_script(leader: int, name: str) -> str:
     """Return the script that signals the foreground process group of a program's terminal."""
     return f"leader={leader} name={name}\n{_SIGNAL}"
+
+
+def interrupt_script(leader: int) -> str:
+    """Return the script that interrupts the foreground programs, or says `key`: the key is an ordinary byte now."""
+    return f"leader={leader}\n{_INTERRUPT}"
 
 
 def look_script() -> str:

@@ -116,8 +116,10 @@ class StreamTransport:
             error = failed.exceptions[0] if isinstance(failed.exceptions[0], OSError) else None
         finally:
             self._closing = True
-            await self._stream.close()
-            self._session.connection_lost(error)
+            try:
+                await self._stream.close()
+            finally:  # also if closed once more meanwhile: somebody waits for this
+                self._session.connection_lost(error)
 
     async def _send(self) -> None:
         while True:

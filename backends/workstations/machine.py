@@ -277,10 +277,10 @@ class Machine:
         except BackendError as error:
             _log.warning("workstation could not be stopped", workstation=self.name, reason=str(error))
         else:
-            _log.info("workstation stopped", workstation=self.name)
+            _log.info("workstation is being stopped", workstation=self.name)
 
     async def _cancel_stop(self) -> None:
-        """Have it run on, or wait until it is stopped if that has begun."""
+        """Have it run on, if it is not being stopped already."""
         stopping, self._stopping = self._stopping, None
         if stopping is not None:
             stopping.cancel()

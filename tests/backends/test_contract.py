@@ -72,7 +72,7 @@ def _durable(directory: Path) -> Backend:
 
 
 def _container(daemon: ContainerDaemon) -> Backend:
-    profile = ContainerProfile(name=daemon.kind, socket=daemon.url, image=IMAGE)
+    profile = ContainerProfile(name=daemon.kind, socket=daemon.url, image=IMAGE, pull="never")
     return ContainerBackend(profile, Site("node-1", daemon.directory))
 
 

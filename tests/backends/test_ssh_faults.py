@@ -34,7 +34,7 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
 
 async def test_a_killed_connection_is_a_lost_link_with_its_reason(sshd: Sshd, tmp_path: Path) -> None:
     async with reached(sshd, tmp_path / "1") as place, reached(sshd, tmp_path / "2") as other:
-        terminals = [await place.terminals.sh("echo ready; sleep 1000") for _ in range(3)]
+        terminals = [await place.terminals.sh("trap '' HUP; echo ready; sleep 1000") for _ in range(3)]
         execution = await place.execute("sleep", "1000")
         unharmed = await other.terminals.sh("echo ready; exec cat")
         for terminal in (*terminals, unharmed):
@@ -54,6 +54,9 @@ async def test_a_killed_connection_is_a_lost_link_with_its_reason(sshd: Sshd, tm
         again = await place.terminals.sh("echo again")
         assert (await again.wait()).code == 0
         assert again.output == b"again\r\n"
+        # A hang-up ends neither what has no terminal nor what does not listen to it.
+        left = [execution.leader or 0, *(terminal.pty.pid or 0 for terminal in terminals)]
+        await wait_until(lambda: not any(map(is_alive, left)), description="nothing is left of the lost ones")
 
 
 async def served_by(port: int, sshd: Sshd) -> int:

@@ -45,7 +45,7 @@ def far_place(request: pytest.FixtureRequest, directory: Path) -> Iterator[FarPl
             yield lambda own: _environment(SshBackend(server.profile(), Site("node-1", own / "ssh")))
     elif request.param == "kubernetes":
         cluster: KubeThread = request.getfixturevalue("kube")
-        yield lambda own: _environment(thread_backend(cluster, own))
+        yield lambda own: _environment(thread_backend(cluster, own, shared=True))
     else:
         daemon: ContainerDaemon = request.getfixturevalue({"docker": "dockerd"}.get(request.param, request.param))
         profile = ContainerProfile(name=daemon.kind, socket=daemon.url, image=IMAGE, cpus=2.0)

@@ -98,7 +98,8 @@ function program(session: Session): Fact[] {
     ["Ended because", session.end_reason],
     ["Size", `${session.cols} columns, ${session.rows} rows${session.size_policy ? `, ${session.size_policy}` : ""}`],
     ["Owner", session.user_id],
-    ["Backend", session.backend],
+    ["Backend", session.backend_reason ? `${session.backend} (${session.backend_reason})` : session.backend],
+    ["Told last", session.notice?.message ?? null],
     [
       "Labels",
       Object.entries(session.labels)

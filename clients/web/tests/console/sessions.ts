@@ -27,6 +27,8 @@ export function session(change: Partial<Session> = {}): Session {
     labels: {},
     user_id: "ann",
     backend: "local",
+    backend_reason: "the default",
+    notice: null,
     viewers: [],
     seq: 0,
     first: 0,
