@@ -64,6 +64,12 @@ else:
         with far_place(request, tmp_path_factory.mktemp("far")) as place:
             yield place
 
+    @pytest.fixture(scope="session", params=["dockerd", "podman"])
+    def daemon(request: pytest.FixtureRequest) -> ContainerDaemon:
+        """Run each of the two."""
+        found: ContainerDaemon = request.getfixturevalue(request.param)
+        return found
+
     @pytest.fixture(scope="session")
     def podman() -> Iterator[ContainerDaemon]:
         """Run a Podman service for all tests; none of them stops it."""
