@@ -186,6 +186,11 @@ _LACKS = {
 }
 
 
+def gives_of(place: Place) -> frozenset[str]:
+    """Return the names of what a session may ask of a place for itself."""
+    return _GIVES.get(place.kind, frozenset()) - {"needs_ssh"}
+
+
 def _named(use: Iterable[str], places: Iterable[Place], default: Place | None) -> Iterable[Place]:
     """Return the places that are meant, in the order of `use`; echoes only where one is named."""
     places = list(places)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import uuid
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import structlog
 
@@ -36,7 +37,7 @@ log = structlog.get_logger()
 
 
 class Launcher:
-    """Makes and starts sessions. Keeps none: whoever asked for one ends it, started or not."""
+    """Makes and starts sessions. Keeps none alive: whoever asked for one ends it, started or not."""
 
     def __init__(
         self,
@@ -53,6 +54,7 @@ class Launcher:
         self._storage = storage
         self._clock = clock
         self._counters = counters
+        self._notices: WeakKeyDictionary[Session, Notices] = WeakKeyDictionary()
 
     def backend_of(self, session: Session) -> Backend | None:
         """Return where a session runs; None: no such backend (any more)."""
@@ -146,7 +148,10 @@ class Launcher:
 
     def notices_of(self, session: Session) -> Notices:
         """Return what tells the viewers of a session how it is with its place."""
-        return Notices(session, asyncio.get_running_loop(), self._clock)
+        notices = self._notices.get(session)
+        if notices is None:
+            notices = self._notices[session] = Notices(session, asyncio.get_running_loop(), self._clock)
+        return notices
 
     async def end(self, backend: Backend, survivor: Survivor) -> None:
         """End a program that no session has."""
@@ -168,6 +173,7 @@ class Launcher:
         self._counters.pty_spawns[_shell_type(session)] += 1
         if not session.enter(State.RUNNING, "started"):
             raise SessionOver(session.session_id, session.end_reason)  # ended while it was being started
+        self.notices_of(session).tell_ready()
 
     async def _start(self, session: Session) -> None:
         place = self._places.get(session.backend)

@@ -70,6 +70,11 @@ class Place:
     known_shells: Sequence[str] = ()
     """Where it is not near: those that it had when it was asked last."""
 
+    def __post_init__(self) -> None:
+        """Take this machine for well: it is nowhere else."""
+        if self.is_near:
+            self.health.state = HealthState.OK
+
     @property
     def kind(self) -> str:
         """What sort of backend it is."""

@@ -15,8 +15,8 @@ from aiodocker.exceptions import DockerError
 
 from backends.base import AccessRefused
 from backends.containers.hijack import Hijack, Refused
-from backends.containers.secret import check_private
 from backends.containers.trouble import told, translate
+from backends.secret_file import read_secret
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -86,7 +86,7 @@ class Daemon:
         connection: Hijack | None = None
         try:
             async with asyncio.timeout(_START_SECONDS):
-                connection = await self._dial(receiver)
+                connection = await self._dial(receiver, is_paced=tty and self.is_podman)
                 path = f"/{docker.api_version}/exec/{exec_id}/start"
                 await connection.start("containers", path, {"Detach": False, "Tty": tty})
         except BaseException as error:
@@ -99,15 +99,17 @@ class Daemon:
             raise translate(error, self.address, "start a program") from None
         return connection
 
-    async def _dial(self, receiver: Receiver) -> Hijack:
+    async def _dial(self, receiver: Receiver, *, is_paced: bool) -> Hijack:
         loop = asyncio.get_running_loop()
         parts = urlsplit(self.address)
         async with asyncio.timeout(_CONNECT_SECONDS):
             if parts.scheme == "unix":
-                _, connection = await loop.create_unix_connection(lambda: Hijack(receiver), parts.path)
+                _, connection = await loop.create_unix_connection(
+                    lambda: Hijack(receiver, is_paced=is_paced), parts.path
+                )
             else:
                 _, connection = await loop.create_connection(
-                    lambda: Hijack(receiver), parts.hostname or "", parts.port or 0, ssl=self._tls
+                    lambda: Hijack(receiver, is_paced=is_paced), parts.hostname or "", parts.port or 0, ssl=self._tls
                 )
         return connection
 
@@ -140,7 +142,7 @@ class Daemon:
 
 
 def _tls_context(profile: ContainerProfile) -> ssl.SSLContext:
-    check_private(profile.tls_key_file, "tls_key_file")
+    read_secret(profile.tls_key_file)  # others must not
     try:
         context = ssl.create_default_context(cafile=profile.tls_ca_file)
         context.load_cert_chain(profile.tls_certificate_file, profile.tls_key_file)

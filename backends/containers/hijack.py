@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 INPUT_BYTES = 64 * 1024
 """Input on its way to the daemon's socket, at most."""
 
+_PACE_BYTES = 4096
+_PACE_SECONDS = 0.001
+"""Podman's conmon writes input to a terminal without reading its output meanwhile, so that a program that answers to
+all it reads comes to a halt for ever with it, if it is given much at once, or any more while its output is not read.
+"""
+
 _HEAD_BYTES = 64 * 1024
 _SWITCHED = {101, 200}
 
@@ -53,8 +59,11 @@ class Receiver(Protocol):
 class Hijack(asyncio.BufferedProtocol):
     """One connection. Made by asyncio, used once."""
 
-    def __init__(self, receiver: Receiver) -> None:
-        """Begin unconnected."""
+    def __init__(self, receiver: Receiver, *, is_paced: bool = False) -> None:
+        """Begin unconnected. `is_paced`: input is given in small pieces with a moment between them."""
+        self._is_paced = is_paced
+        self._pace: asyncio.TimerHandle | None = None
+        self._window = _PACE_BYTES
         self._receiver = receiver
         self._transport: asyncio.Transport | None = None
         self._memory = memoryview(bytearray(_HEAD_BYTES))
@@ -130,12 +139,32 @@ class Hijack(asyncio.BufferedProtocol):
             if transport is None or self._is_over or transport.is_closing() or self.has_ended_input:
                 return len(data)
             room = INPUT_BYTES - transport.get_write_buffer_size()
+            if self._is_paced:
+                room = min(room, self._window)
+                self._keep_pace()
             if room <= 0:
                 break
             piece = bytes(data[taken : taken + room])
             transport.write(piece)
             taken += len(piece)
+            if self._is_paced:
+                self._window -= len(piece)
         return taken
+
+    def _keep_pace(self) -> None:
+        if self._pace is None and not self._paused:
+            self._pace = asyncio.get_running_loop().call_later(_PACE_SECONDS, self._open_window)
+
+    def _stop_pace(self) -> None:
+        if self._pace is not None:
+            self._pace.cancel()
+            self._pace = None
+
+    def _open_window(self) -> None:
+        self._pace = None
+        was_shut, self._window = self._window <= 0, _PACE_BYTES
+        if was_shut and not self._is_full and self._is_open:
+            self._receiver.resume_writing()
 
     def insist(self, key: bytes) -> None:
         """Put a key behind the input that waits, though there is no room."""
@@ -145,7 +174,7 @@ class Hijack(asyncio.BufferedProtocol):
     @property
     def is_full(self) -> bool:
         """Whether no input is taken now."""
-        return self._is_full and not self._is_over
+        return (self._is_full or self._window <= 0) and not self._is_over
 
     def write_eof(self) -> bool:
         """End the input; False where the connection cannot (TLS)."""
@@ -161,12 +190,15 @@ class Hijack(asyncio.BufferedProtocol):
         if not self._paused and not self._is_over and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
+            self._stop_pace()
 
     def resume_reading(self) -> None:
         """Read again."""
         if self._paused and not self._is_over and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
+            if self._is_paced:
+                self._keep_pace()
 
     def close(self) -> None:
         """Close the connection at once; the receiver hears of the end. Harmless twice."""
@@ -179,6 +211,7 @@ class Hijack(asyncio.BufferedProtocol):
         if self._is_over:
             return
         self._is_over = True
+        self._stop_pace()
         if self._is_open:
             self._receiver.stream_ended()
 

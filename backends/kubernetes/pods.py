@@ -80,14 +80,14 @@ class Pods:
 
         Raises BackendError; then, and when this is cancelled, there is none.
         """
-        pod = await self._of_session(order.session_id) or await self._create(order, owner)
+        pod = await self.of_session(order.session_id) or await self._create(order, owner)
         try:
             return await self._wait(pod, order.tell)
         except BaseException:
             await self.delete_surely(conditions.name(pod))
             raise
 
-    async def _of_session(self, session_id: str) -> dict[str, Any] | None:
+    async def of_session(self, session_id: str) -> dict[str, Any] | None:
         """Return the pod that an earlier process has made for a session, if programs can run in it."""
         found = await self.select(f"{NODE_LABEL}={label(self._node_id)},{SESSION_LABEL}={label(session_id)}")
         container = self._profile.container

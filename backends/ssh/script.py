@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 # No backslash, newline or exclamation mark: shells that are not like sh treat them differently between quotes.
-# $1 nonce, $2 mark, $3 session, $4 directory, $5 names of variables, $6 "tty" or nothing; the rest is the program.
+# $1 nonce, $2 mark, $3 session, $4 directory, $5 names of variables, $6 "tty" or nothing, $7 a PATH or nothing (sshd
+# sets its own whatever it accepts); the rest is the program.
 _START = """
-_tn=$1 _tm=$2 _ts=$3 _td=$4 _tv=$5 _tt=$6; shift 6; unset CDPATH;
+_tn=$1 _tm=$2 _ts=$3 _td=$4 _tv=$5 _tt=$6 _tp=$7; shift 7; unset CDPATH;
+if [ "$_tp" ]; then PATH=$_tp; export PATH; fi;
 TERMINAL_PROCESS_TREE=$_tm; TERMINAL_SESSION_ID=$_ts; export TERMINAL_PROCESS_TREE TERMINAL_SESSION_ID;
 if [ "$_tt" ]; then
     COLORTERM=${COLORTERM-truecolor}; export COLORTERM;
@@ -123,6 +125,22 @@ if [ "$group" -gt 0 ] 2>/dev/null && kill -s "$name" -- "-$group"; then echo sen
 exit 0
 """
 
+# An interrupt that overtakes what was typed before it, if the key is one now.
+_INTERRUPT = """
+if [ -r /proc/self/stat ]; then
+    { read -r line < "/proc/$leader/stat"; } 2>/dev/null || { echo gone; exit 0; }
+    set -- ${line##*) }; group=$6
+else
+    group=$(ps -o tpgid= -p "$leader") || { echo gone; exit 0; }
+fi
+set -- $(ps -o tty= -p "$leader")
+modes=" $(stty -a < "/dev/$1" | tr '\n' ' ') "
+case $modes in *" -isig "*) echo key; exit 0;; esac
+case $modes in *" intr = ^C;"*) ;; *) echo key; exit 0;; esac
+if [ "$group" -gt 0 ] 2>/dev/null && kill -s INT -- "-$group"; then echo sent; else echo refused; fi
+exit 0
+"""
+
 _LOOK = """
 if [ -z "$SHELL" ]; then SHELL=/bin/sh; fi
 echo "shell $SHELL"
@@ -143,17 +161,26 @@ SHELL = "exec /bin/sh -s"
 
 
 def start_line(
-    argv: Sequence[str], *, nonce: str, mark: str, session: str, cwd: str, names: Iterable[str], tty: bool, shell: str
+    argv: Sequence[str],
+    *,
+    nonce: str,
+    mark: str,
+    session: str,
+    cwd: str,
+    names: Iterable[str],
+    tty: bool,
+    path: str,
+    shell: str,
 ) -> str:
     """Return the command by which a login shell starts a program.
 
     It first prints a line: `NONCE started PID MISSING-NAMES.`, `NONCE directory ERRNO.` or `NONCE command ERRNO.`
-    (`none`: no such command). `shell`: the path of the login shell.
+    (`none`: no such command). `shell`: the path of the login shell. `path`: the PATH, if one was asked for.
     """
     if cwd and not cwd.startswith("/"):
         cwd = f"./{cwd}"
     wanted = " ".join(name for name in names if _NAME.fullmatch(name))
-    words = ("/bin/sh", "-c", _START, "sh", nonce, mark, session, cwd, wanted, "tty" if tty else "", *argv)
+    words = ("/bin/sh", "-c", _START, "sh", nonce, mark, session, cwd, wanted, "tty" if tty else "", path, *argv)
     return "exec " + " ".join(quote(word, shell) for word in words)
 
 
@@ -176,6 +203,11 @@ def end_script(leader: int, mark: str, grace_seconds: float) -> str:
 def signal_script(leader: int, name: str) -> str:
     """Return the script that signals the foreground process group of a program's terminal."""
     return f"leader={leader} name={name}\n{_SIGNAL}"
+
+
+def interrupt_script(leader: int) -> str:
+    """Return the script that interrupts the foreground programs, or says `key`: the key is an ordinary byte now."""
+    return f"leader={leader}\n{_INTERRUPT}"
 
 
 def look_script() -> str:

@@ -135,11 +135,10 @@ class Api:
             await self._finish(operation, lambda: self._show(name, meet))
 
     async def stop(self, name: str) -> None:
-        """Stop a workstation and wait until it is stopped."""
+        """Have a workstation stopped, which takes its time; `look` shows how far it is."""
         client = await self._connected()
         with _explained(f"stop workstation {name}"):
-            operation = await client.stop_workstation(name=self._path(name), timeout=self._seconds)
-            await self._finish(operation)
+            await client.stop_workstation(name=self._path(name), timeout=self._seconds)
 
     async def token(self, name: str, *, port: int, seconds: float) -> Token:
         """Get a token for the tunnel to one port of the workstation."""

@@ -15,6 +15,7 @@ else:
     from backends.posix import PosixBackend
     from support.container_daemon import ContainerDaemon, running
     from support.dockerd import Dockerd
+    from support.elsewhere import ELSEWHERE, FarPlace, far_place
     from support.kube_thread import KubeThread, kube_thread
     from support.other_users import guarded_holder, need_root, open_directory
     from support.podman import Podman
@@ -56,6 +57,18 @@ else:
         """Run a Docker daemon for all tests; none of them stops it."""
         with running(Dockerd) as daemon:
             yield daemon
+
+    @pytest.fixture(scope="module", params=ELSEWHERE)
+    def far(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarPlace]:
+        """Give an environment of each backend that runs commands elsewhere, on its real server."""
+        with far_place(request, tmp_path_factory.mktemp("far")) as place:
+            yield place
+
+    @pytest.fixture(scope="session", params=["dockerd", "podman"])
+    def daemon(request: pytest.FixtureRequest) -> ContainerDaemon:
+        """Run each of the two."""
+        found: ContainerDaemon = request.getfixturevalue(request.param)
+        return found
 
     @pytest.fixture(scope="session")
     def podman() -> Iterator[ContainerDaemon]:

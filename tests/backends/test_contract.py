@@ -72,7 +72,7 @@ def _durable(directory: Path) -> Backend:
 
 
 def _container(daemon: ContainerDaemon) -> Backend:
-    profile = ContainerProfile(name=daemon.kind, socket=daemon.url, image=IMAGE)
+    profile = ContainerProfile(name=daemon.kind, socket=daemon.url, image=IMAGE, pull="never")
     return ContainerBackend(profile, Site("node-1", daemon.directory))
 
 
@@ -117,8 +117,8 @@ PLACES = [
             "ssh",
             pytest.param("ssh_durable", marks=pytest.mark.one_loop),
             "kubernetes",
-            "docker",
-            "podman",
+            pytest.param("docker", marks=pytest.mark.one_loop),
+            pytest.param("podman", marks=pytest.mark.one_loop),
         ]
     ),
 ]

@@ -105,8 +105,7 @@ class ContainerDaemon:
             return answer.status, data
 
     def import_image(self, tar: bytes, name: str = IMAGE) -> None:
-        repository, _, tag = name.rpartition(":")
-        path = f"/v1.40/images/create?fromSrc=-&repo={repository}&tag={tag}"
+        path = f"/v1.40/images/create?fromSrc=-&repo={name}"
         status, said = self.ask("POST", path, tar, **{"Content-Type": "application/x-tar"})
         assert status == 200, said
 

@@ -103,10 +103,16 @@ class Computer:
 
     def cut(self) -> None:
         """Cut every tunnel to it, without a farewell."""
-        for socket in self.sockets:
-            transport = socket._req.transport if socket._req else None
-            if transport is not None:
-                transport.abort()
+        for transport in self._transports():
+            transport.abort()
+
+    def freeze(self) -> None:
+        """Have all tunnels to it answer no more, and keep them open."""
+        for transport in self._transports():
+            transport.pause_reading()
+
+    def _transports(self) -> list[Any]:
+        return [socket._req.transport for socket in self.sockets if socket._req and socket._req.transport]
 
 
 @dataclass
@@ -444,6 +450,4 @@ async def _carry(socket: web.WebSocketResponse, reader: asyncio.StreamReader, wr
     finally:
         outward.cancel()
         await asyncio.wait([outward])
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
+        writer.transport.abort()
