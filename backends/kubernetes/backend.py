@@ -152,7 +152,7 @@ class KubernetesBackend:
 
     async def _owner(self) -> Mapping[str, Any] | None:
         """Return a reference to the pod that the service runs in, with which the pods of sessions are to go."""
-        if not (self._profile.in_cluster and self._profile.owned):
+        if not (self._profile.in_cluster and self._profile.owned) or self._profile.durable:
             return None
         name = socket.gethostname()
         try:
