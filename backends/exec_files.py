@@ -81,6 +81,7 @@ class ExecFiles:
 
     async def write(self, path: str, pieces: AsyncIterable[bytes], *, mode: int = 0o644) -> int:
         """Put these bytes in place of a file, by way of another one in its directory."""
+        _argument(path)
         if posixpath.basename(path.rstrip("/")) in ("", ".", ".."):
             raise FileError(path, *scripts.TROUBLES[scripts.WRONG_KIND])
         part = secrets.token_hex(8)

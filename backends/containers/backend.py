@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from aiodocker.exceptions import DockerError
 
-from backends.base import AccessRefused, BackendError, Capabilities, Notice, NotProvided, UserRefused
+from backends.base import AccessRefused, BackendError, Capabilities, Notice, NotProvided, Order, UserRefused
 from backends.containers.box import Box
 from backends.containers.daemon import Daemon
-from backends.containers.environment import ContainerEnvironment
+from backends.containers.environment import ContainerEnvironment, Lease
 from backends.containers.image import Images
 from backends.containers.look import look_inside
 from backends.containers.spec import (
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from aiodocker.containers import DockerContainer
 
-    from backends.base import Order, Survivor
+    from backends.base import Survivor
     from backends.containers.look import Inside
     from backends.containers.profile import ContainerProfile
     from backends.profile import Site
@@ -70,14 +70,20 @@ class ContainerBackend:
     @property
     def capabilities(self) -> Capabilities:
         """Without reattachment: an exec is over with its connection."""
-        return Capabilities(exec=True, signals=True)
+        return Capabilities(
+            exec=True,
+            files=True,
+            port_forwarding=True,
+            stats=True,
+            signals=True,
+            snapshot=bool(self._profile.snapshots),
+            pause=True,
+        )
 
     async def shells(self, user: str | None = None) -> Sequence[str]:
         """Return those of the profile's image; if it was not used yet, a container is made to look."""
         if user not in (None, self._profile.user):
             raise UserRefused(user or "", "all programs run as the profile's user")
-        from backends.base import Order  # noqa: PLC0415
-
         seen = self._seen.get(self._profile.image)
         if seen is None:
             environment = await self.open(Order("shells", lifetime_seconds=60))
@@ -116,14 +122,16 @@ class ContainerBackend:
         inside = await look_inside(box, shown["Config"].get("Env") or [], self._profile.user)
         if len(self._seen) < _IMAGES:
             self._seen[image] = inside
-        return ContainerEnvironment(
-            box,
-            inside,
+        lease = Lease(
             backend=self.name,
             session_id=order.session_id,
             user=self._profile.user,
+            share=share,
+            labels=config["Labels"],
+            snapshots=self._profile.snapshots,
             remove=lambda: self._remove(name),
         )
+        return ContainerEnvironment(lease, box, inside)
 
     async def _create(self, name: str, config: Mapping[str, Any]) -> DockerContainer:
         """Create a container, to the end also when cancelled: what was not finished could not be removed."""
@@ -180,6 +188,8 @@ class ContainerBackend:
             if name in self._ours:
                 continue
             is_over = labels.get(SESSION) not in living
+            if not labels.get(NODE):
+                continue  # somebody's container, from a snapshot
             if _has_expired(labels) or (self._is_ours(labels) and is_over):
                 await self._delete(container.id)
                 _log.info("removed a container that was left behind", container=name, session_id=labels.get(SESSION))

@@ -15,8 +15,8 @@ from aiodocker.exceptions import DockerError
 
 from backends.base import AccessRefused
 from backends.containers.hijack import Hijack, Refused
-from backends.containers.secret import check_private
 from backends.containers.trouble import told, translate
+from backends.secret_file import read_secret
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -142,7 +142,7 @@ class Daemon:
 
 
 def _tls_context(profile: ContainerProfile) -> ssl.SSLContext:
-    check_private(profile.tls_key_file, "tls_key_file")
+    read_secret(profile.tls_key_file)  # others must not
     try:
         context = ssl.create_default_context(cafile=profile.tls_ca_file)
         context.load_cert_chain(profile.tls_certificate_file, profile.tls_key_file)

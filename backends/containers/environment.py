@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -12,19 +14,25 @@ from backends.base import BackendError, DirectoryNotFound, ExitStatus, InvalidPr
 from backends.containers import scripts
 from backends.containers.box import Start
 from backends.containers.execution import ContainerExecution
+from backends.containers.forward import connect_from
 from backends.containers.pty import ContainerPty
+from backends.containers.snapshot import commit
+from backends.containers.trouble import told
+from backends.containers.usage import Usage
 from backends.environment import check_text, child_environment
+from backends.exec_files import ExecFiles
 from backends.executable import NOT_EXECUTABLE, NOT_FOUND, CannotExecute, printable
 from backends.failed_pty import tell_failure
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from backends.abilities import Command
+    from backends.abilities import Command, Connection, Stats
     from backends.base import Pty, Sink, Survivor
     from backends.containers.box import Box
     from backends.containers.look import Inside
     from backends.containers.preamble import Preamble
+    from backends.containers.spec import Share
 
 _MAX_SIZE = 0xFFFF  # struct winsize holds unsigned shorts
 _START_SECONDS = 30.0
@@ -34,29 +42,37 @@ _CLOSE_GRACE_SECONDS = 0.3
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True)
+class Lease:
+    """What is known of a session's container when it is made."""
+
+    backend: str
+    session_id: str
+    user: str
+    share: Share
+    labels: Mapping[str, str]
+    snapshots: str
+    """The repository for them; "": none are made."""
+    remove: Callable[[], Awaitable[None]]
+    """Removes the container; raises nothing."""
+
+
 class ContainerEnvironment:
     """The terminals and commands of one session, and its container, which goes when this is closed."""
 
-    def __init__(
-        self,
-        box: Box,
-        inside: Inside,
-        *,
-        backend: str,
-        session_id: str,
-        user: str,
-        remove: Callable[[], Awaitable[None]],
-    ) -> None:
-        """Take a container that runs; `remove` removes it, and raises nothing."""
-        self._backend = backend
-        self._session_id = session_id
+    def __init__(self, lease: Lease, box: Box, inside: Inside) -> None:
+        """Take a container that runs."""
+        self._lease = lease
+        self._backend = lease.backend
+        self._session_id = lease.session_id
+        self._user = lease.user
         self._box = box
         self._inside = inside
-        self._user = user
-        self._remove = remove
+        self._usage = Usage(box, lease.share)
         self._open: set[ContainerPty | ContainerExecution] = set()
         self._closing = asyncio.Lock()
         self._is_closed = False
+        self._is_paused = False
 
     async def spawn(self, program: Program, sink: Sink) -> Pty:
         """Start a program; see `Environment.spawn`. Raises NotProvided, too: the container is gone."""
@@ -129,6 +145,37 @@ class ContainerEnvironment:
             raise InvalidProgram("size", f"rows and cols are 1 to {_MAX_SIZE}")
         check_text("cwd", program.cwd or "")
 
+    def files(self) -> ExecFiles:
+        """Return what works on the container's files: by commands, because archives do not see what is on tmpfs."""
+        return ExecFiles(self)
+
+    async def connect(self, port: int, host: str = "localhost") -> Connection:
+        """Connect to a port as the container's programs do; see `Forwarder.connect`."""
+        return await connect_from(self, self._backend, host, port)
+
+    async def stats(self) -> Stats:
+        """Measure; see `Meter.stats`."""
+        return await self._usage.measure()
+
+    async def snapshot(self, name: str) -> str:
+        """Make an image of the container's file system, without what is mounted there."""
+        lease = self._lease
+        return await commit(self._box, lease.snapshots, name, lease.labels, backend=self._backend)
+
+    async def pause(self) -> None:
+        """Freeze all programs."""
+        if not self._is_paused:
+            with told(self._box.daemon.address, "pause the container"):
+                await self._box.container.pause()
+            self._is_paused = True
+
+    async def unpause(self) -> None:
+        """Let them go on."""
+        if self._is_paused:
+            with told(self._box.daemon.address, "unpause the container"):
+                await self._box.container.unpause()
+            self._is_paused = False
+
     async def adopt(self, survivor: Survivor, sink: Sink, position: int = 0) -> Pty:  # noqa: ARG002
         """Never called: there are no survivors."""
         raise AssertionError("an exec cannot be attached to again")
@@ -139,8 +186,11 @@ class ContainerEnvironment:
             if self._is_closed:
                 return
             self._is_closed = True
+            if self._is_paused:
+                with contextlib.suppress(BackendError):
+                    await self.unpause()
             await asyncio.gather(*(self._end(each) for each in list(self._open)))
-            await self._remove()
+            await self._lease.remove()
 
     async def _end(self, program: ContainerPty | ContainerExecution) -> None:
         try:

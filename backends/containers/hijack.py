@@ -20,7 +20,8 @@ INPUT_BYTES = 64 * 1024
 _PACE_BYTES = 4096
 _PACE_SECONDS = 0.001
 """Podman's conmon writes input to a terminal without reading its output meanwhile, so that a program that answers to
-all it reads comes to a halt for ever with it, if it is given much at once, or anything more while its output is not read."""
+all it reads comes to a halt for ever with it, if it is given much at once, or any more while its output is not read.
+"""
 
 _HEAD_BYTES = 64 * 1024
 _SWITCHED = {101, 200}
@@ -146,7 +147,8 @@ class Hijack(asyncio.BufferedProtocol):
             piece = bytes(data[taken : taken + room])
             transport.write(piece)
             taken += len(piece)
-            self._window -= len(piece)
+            if self._is_paced:
+                self._window -= len(piece)
         return taken
 
     def _keep_pace(self) -> None:

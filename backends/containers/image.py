@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from aiodocker.exceptions import DockerError
 
 from backends.base import Notice, NotProvided
-from backends.containers.secret import read_secret
 from backends.containers.trouble import NOT_FOUND, one_line, told
+from backends.secret_file import read_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -79,8 +79,8 @@ class Images:
         if "/" not in name:
             raise NotProvided(f"image {name!r} does not begin with the registry that the password is for")
         path = self._profile.registry_password_file
-        password = await asyncio.to_thread(read_secret, path, "registry_password_file")
-        return {"username": self._profile.registry_user, "password": password}
+        secret = await asyncio.to_thread(read_secret, path)
+        return {"username": self._profile.registry_user, "password": secret.decode("utf-8", "replace").rstrip("\r\n")}
 
 
 class _Progress:

@@ -135,7 +135,10 @@ class SshBackend:
     def _pool(self, user: str) -> SshPool:
         if user not in self._pools:
             self._pools[user] = SshPool(
-                self._find_way(user), timing=self._timing, max_connections=self._profile.max_connections
+                self._find_way(user),
+                timing=self._timing,
+                max_connections=self._profile.max_connections,
+                max_sessions=self._profile.max_sessions,
             )
         return self._pools[user]
 

@@ -58,11 +58,17 @@ else:
         with running(Dockerd) as daemon:
             yield daemon
 
-    @pytest.fixture(params=ELSEWHERE)
-    def far(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FarPlace]:
+    @pytest.fixture(scope="module", params=ELSEWHERE)
+    def far(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarPlace]:
         """Give an environment of each backend that runs commands elsewhere, on its real server."""
-        with far_place(request, tmp_path) as place:
+        with far_place(request, tmp_path_factory.mktemp("far")) as place:
             yield place
+
+    @pytest.fixture(scope="session", params=["dockerd", "podman"])
+    def daemon(request: pytest.FixtureRequest) -> ContainerDaemon:
+        """Run each of the two."""
+        found: ContainerDaemon = request.getfixturevalue(request.param)
+        return found
 
     @pytest.fixture(scope="session")
     def podman() -> Iterator[ContainerDaemon]:

@@ -121,8 +121,8 @@ PLACES = [
             "ssh",
             pytest.param("ssh_durable", marks=pytest.mark.one_loop),
             "kubernetes",
-            "docker",
-            "podman",
+            pytest.param("docker", marks=pytest.mark.one_loop),
+            pytest.param("podman", marks=pytest.mark.one_loop),
             pytest.param("workstations", marks=pytest.mark.one_loop),
         ]
     ),

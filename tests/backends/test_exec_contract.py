@@ -17,6 +17,7 @@ from support.wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from backends.abilities import Execution, Executor
     from support.elsewhere import FarPlace
@@ -164,9 +165,9 @@ async def test_a_command_may_be_cancelled_while_it_is_read(executor: Executor) -
                 await read_all(execution)
 
 
-async def test_elsewhere_all_of_it_is_kept(far: FarPlace) -> None:
+async def test_elsewhere_all_of_it_is_kept(far: FarPlace, tmp_path: Path) -> None:
     """All of the above, one after the other in one environment, which costs more to open than the tests."""
-    async with far() as environment:
+    async with far(tmp_path) as environment:
         for name, rule in globals().items():
             if name.startswith("test_") and list(inspect.signature(rule).parameters) == ["executor"]:
                 try:

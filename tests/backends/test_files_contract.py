@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,7 +58,11 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 async def read(place: Place, name: str, offset: int = 0) -> bytes:
-    return b"".join([piece async for piece in place.files.read(place / name, offset=offset)])
+    return await read_from(place, place / name, offset)
+
+
+async def read_from(place: Place, path: str, offset: int = 0) -> bytes:
+    return b"".join([piece async for piece in place.files.read(path, offset=offset)])
 
 
 async def write(place: Place, name: str, data: bytes = b"", mode: int = 0o644) -> int:
@@ -323,9 +328,9 @@ async def test_reading_may_be_broken_off(place: Place) -> None:
     assert await place.names() == ["big"]
 
 
-async def test_elsewhere_all_of_it_is_kept(far: FarPlace) -> None:
+async def test_elsewhere_all_of_it_is_kept(far: FarPlace, tmp_path: Path) -> None:
     """All of the above, at once and in one environment, which costs more to open than the tests."""
-    async with far() as environment:
+    async with far(tmp_path) as environment:
         rules = [rule for name, rule in globals().items() if name.startswith("test_") and "elsewhere" not in name]
         calls = [_keep(rule, environment, f"{DIRECTORY} {number}") for number, rule in enumerate(rules)]
         failures = [failure for failure in await asyncio.gather(*calls) if failure]
@@ -348,13 +353,13 @@ async def _keep(
 async def test_no_file_has_such_a_name(place: Place) -> None:
     for path in ("", "a\0b"):
         for call in (
-            place.files.stat(path),
-            place.files.list(path),
-            anext(aiter(place.files.read(path))),
-            place.files.write(path, trickle(b"x")),
-            place.files.make_directory(path),
-            place.files.remove(path, recursive=True),
-            place.files.rename(place.directory, path),
+            partial(place.files.stat, path),
+            partial(place.files.list, path),
+            partial(read_from, place, path),
+            partial(place.files.write, path, trickle(b"x")),
+            partial(place.files.make_directory, path),
+            partial(place.files.remove, path, recursive=True),
+            partial(place.files.rename, place.directory, path),
         ):
             with pytest.raises(InvalidProgram):
-                await call
+                await call()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from backends.abilities import Executor, FileKeeper
@@ -19,7 +20,6 @@ from support.terminals import opened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
 
     import pytest
 
@@ -33,22 +33,23 @@ class FarEnvironment(Environment, Executor, FileKeeper, Protocol):
     """What these can all do."""
 
 
-FarPlace = Callable[[], AbstractAsyncContextManager[FarEnvironment]]
+FarPlace = Callable[[Path], AbstractAsyncContextManager[FarEnvironment]]
+"""Opens an environment; the backend's own files are in the directory."""
 
 
 @contextmanager
 def far_place(request: pytest.FixtureRequest, directory: Path) -> Iterator[FarPlace]:
     """Start the server that the fixture's parameter names, unless it runs; give what opens an environment there."""
     if request.param == "ssh":
-        with serving_sshd(directory / "sshd", "MaxSessions 100") as server:
-            yield lambda: _environment(SshBackend(server.profile(), Site("node-1", directory / "ssh")))
+        with serving_sshd(directory, "MaxSessions 100") as server:
+            yield lambda own: _environment(SshBackend(server.profile(), Site("node-1", own / "ssh")))
     elif request.param == "kubernetes":
         cluster: KubeThread = request.getfixturevalue("kube")
-        yield lambda: _environment(thread_backend(cluster, directory, shared=True))
+        yield lambda own: _environment(thread_backend(cluster, own, shared=True))
     else:
         daemon: ContainerDaemon = request.getfixturevalue({"docker": "dockerd"}.get(request.param, request.param))
         profile = ContainerProfile(name=daemon.kind, socket=daemon.url, image=IMAGE, cpus=2.0)
-        yield lambda: _environment(ContainerBackend(profile, Site("node-1", daemon.directory)))
+        yield lambda own: _environment(ContainerBackend(profile, Site("node-1", own / daemon.kind)))
 
 
 @asynccontextmanager
