@@ -135,7 +135,9 @@ class RemoteLink:
             await self._finish_saying()
             self._is_closing = True
             self._task.cancel()
-            await asyncio.wait([self._task, *self._closings])
+            await asyncio.wait([self._task])
+            if self._closings:
+                await asyncio.wait(self._closings)
             if not self._task.cancelled():
                 self._task.result()
         self._give_up("closed here")
@@ -261,7 +263,8 @@ class RemoteLink:
             self._tell_cut(loop.time())
             self._news.given_up(self._reason)
         finally:
-            self._give_up(f"the link was given up: {self._reason}", refusal)
+            is_gone = isinstance(refusal, PlaceGone)
+            self._give_up(self._reason if is_gone else f"the link was given up: {self._reason}", refusal)
 
     def _tell_cut(self, since: float) -> None:
         """Tell people, if there are programs whose link is not there."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from terminal_service import __version__, app, logs, state
 from terminal_service.backends_app import StartError, close_backends, make_backends
-from terminal_service.backends_check import report
+from terminal_service.backends_check import copied_state, report
 from terminal_service.control import Refused
 from terminal_service.listeners import ListenError
 from terminal_service.settings import Settings, SettingsError
@@ -91,12 +91,10 @@ def _serve_by_workers(options: argparse.Namespace, settings: Settings, environme
 
 def _check_backends(options: argparse.Namespace, settings: Settings, environment: Mapping[str, str]) -> int:
     """Look at the backends that the file has; nothing else is touched, and a service may be running."""
-    if options.file is not None:
-        settings = dataclasses.replace(settings, backends_file=options.file.absolute())
-
+    file = settings.backends_file if options.file is None else options.file.absolute()
     logs.configure("CRITICAL", settings.log_format)  # what there is to say is in the table
 
-    async def check() -> bool:
+    async def check(settings: Settings) -> bool:
         places = make_backends(settings, environment, "check")
         try:
             table, are_well = await report(places)
@@ -105,9 +103,9 @@ def _check_backends(options: argparse.Namespace, settings: Settings, environment
         _say(table)
         return are_well
 
-    # The directory is made as a service makes it: what is kept of a host that was seen is kept there.
-    with state.open_lock(settings.state_dir), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return 0 if runner.run(check()) else EXIT_BAD_END
+    with copied_state(settings.state_dir) as state_dir, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        looking = dataclasses.replace(settings, backends_file=file, state_dir=state_dir)
+        return 0 if runner.run(check(looking)) else EXIT_BAD_END
 
 
 def _stop(options: argparse.Namespace, settings: Settings, environment: Mapping[str, str]) -> int:

@@ -58,6 +58,7 @@ async def test_a_session_runs_there_and_is_lost_with_the_link(tmp_path: Path) ->
             assert ended["message"]
         shown = await service.info(made["session_id"])
         assert (shown["state"], shown["end_reason"]) == ("lost", "link_lost")
+        assert shown["end_message"] == ended["message"]
         assert await service.create_session(backend="build1")
         backends = (await service.http.get("/api/v1/backends")).json()
         assert [each["name"] for each in backends] == ["local", "build1", "build2", "echo"]
@@ -74,6 +75,8 @@ async def test_a_durable_one_goes_on_after_cuts_and_after_the_service_was_killed
                 os.kill(pid, signal.SIGKILL)
             client.send_line("two")
             await client.wait_for_output(rb"two\r\ntwo\r\n")
+            checked = await service.start_command("run.py", "backends", "check")
+            assert await checked.wait() == 0
             await service.kill()
             await service.start()
         async with service.client(made["session_id"]) as client:

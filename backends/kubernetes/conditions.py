@@ -105,10 +105,11 @@ def ended(pod: Mapping[str, Any], container: str) -> str | None:
         return f"the time of pod {name(pod)} was over"
     if status.get("reason"):
         return f"pod {name(pod)} was ended ({status['reason']}: {_sentence(status.get('message'))})"
-    if "terminated" in state:
-        return _terminated(pod, state["terminated"])
-    if metadata.get("deletionTimestamp"):
+    over = state.get("terminated")
+    if metadata.get("deletionTimestamp") and (not over or over.get("reason") != OUT_OF_MEMORY):
         return f"pod {name(pod)} is being deleted"
+    if over:
+        return _terminated(pod, over)
     if status.get("phase") in ("Failed", "Succeeded"):
         return f"pod {name(pod)} has ended"
     return None

@@ -80,14 +80,14 @@ class Pods:
 
         Raises BackendError; then, and when this is cancelled, there is none.
         """
-        pod = await self._of_session(order.session_id) or await self._create(order, owner)
+        pod = await self.of_session(order.session_id) or await self._create(order, owner)
         try:
             return await self._wait(pod, order.tell)
         except BaseException:
             await self.delete_surely(conditions.name(pod))
             raise
 
-    async def _of_session(self, session_id: str) -> dict[str, Any] | None:
+    async def of_session(self, session_id: str) -> dict[str, Any] | None:
         """Return the pod that an earlier process has made for a session, if programs can run in it."""
         found = await self.select(f"{NODE_LABEL}={label(self._node_id)},{SESSION_LABEL}={label(session_id)}")
         container = self._profile.container
@@ -142,7 +142,7 @@ class Pods:
             version = waiting.pod["metadata"]["resourceVersion"]
             query = [("fieldSelector", f"metadata.name={waiting.name}")]
             try:
-                async with asyncio.timeout(waiting.patience()):
+                async with asyncio.timeout_at(waiting.deadline()) as limit:
                     async for event in self._api.watch(
                         self._path, f"watch pod {waiting.name}", query=query, version=version
                     ):
@@ -151,6 +151,7 @@ class Pods:
                         waiting.pod = event["object"]
                         if waiting.look():
                             return
+                        limit.reschedule(waiting.deadline())
                 continue
             except TimeoutError:
                 waiting.give_up()
@@ -249,16 +250,16 @@ class _Waiting:
             self._say(f"pod {self.name}: {how}")
         return False
 
-    def patience(self) -> float | None:
-        """Return how long it may stay as it is, in seconds."""
+    def deadline(self) -> float | None:
+        """Return until when it may stay as it is, on the loop's clock."""
         if self._unschedulable_since is None:
             return None
-        passed = asyncio.get_running_loop().time() - self._unschedulable_since
-        return max(0.0, self._profile.unschedulable_seconds - passed)
+        return self._unschedulable_since + self._profile.unschedulable_seconds
 
     def give_up(self) -> None:
         """Say that it has been unschedulable for too long, if it has."""
-        if self.patience() == 0:
+        deadline = self.deadline()
+        if deadline is not None and deadline <= asyncio.get_running_loop().time():
             raise NotProvided(f"pod {self.name} cannot become ready: {conditions.unschedulable(self.pod)}")
 
     def hear(self, events: Sequence[Mapping[str, Any]]) -> None:

@@ -17,7 +17,7 @@ from backends.ssh.pool import SshPool
 from backends.ssh.trust import RecordedKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from backends.base import Survivor
     from backends.profile import Site
@@ -29,11 +29,17 @@ class SshBackend:
     """One host, for all whom its operator lets in. Connections are shared by all sessions of a user there."""
 
     def __init__(
-        self, profile: SshProfile, site: Site, *, find_way: Callable[[str], Sequence[Hop]] | None = None
+        self,
+        profile: SshProfile,
+        site: Site,
+        *,
+        find_way: Callable[[str], Sequence[Hop]] | None = None,
+        fate: Callable[[], Awaitable[str | None]] | None = None,
     ) -> None:
         """Take the profile; nothing is read or connected yet.
 
-        `find_way` returns the hosts on the way for a user, for a backend that gets there in a way of its own.
+        For a backend that gets there in a way of its own: `find_way` returns the hosts on the way for a user, `fate`
+        why the host is gone for good (see `Target`).
         """
         # It says commands and variables, which may be secrets, to whoever listens to less than warnings.
         logging.getLogger("asyncssh").setLevel(logging.WARNING)
@@ -45,6 +51,7 @@ class SshBackend:
         self._site = site
         self._directory = site.directory
         self._find_way = find_way or self._hops
+        self._fate = fate
         self._pools: dict[str, SshPool] = {}
         self._targets: dict[str, Target] = {}
         self._timing = Timing(
@@ -122,13 +129,16 @@ class SshBackend:
     def _target(self, user: str) -> Target:
         if user not in self._targets:
             executor = SshEnvironment(self._pool(user), Order("link"))
-            self._targets[user] = Target(executor, self._profile, self._site)
+            self._targets[user] = Target(executor, self._profile, self._site, fate=self._fate)
         return self._targets[user]
 
     def _pool(self, user: str) -> SshPool:
         if user not in self._pools:
             self._pools[user] = SshPool(
-                self._find_way(user), timing=self._timing, max_connections=self._profile.max_connections
+                self._find_way(user),
+                timing=self._timing,
+                max_connections=self._profile.max_connections,
+                max_sessions=self._profile.max_sessions,
             )
         return self._pools[user]
 

@@ -174,7 +174,10 @@ async def connect(hops: Sequence[Hop], timing: Timing, tell: Callable[[Notice], 
     try:
         for hop in hops:
             tell(Notice("progress", f"connecting to {hop.place}", {"host": hop.host, "port": hop.port}))
-            connection, owner = await _reach(hop, connections[-1] if connections else None, timing)
+            before = connections[-1] if connections else None
+            connection, owner = await _reach(hop, before, timing)
+            if before is not None:
+                connection.set_tunnel(before)  # which ends with it
             connections.append(connection)
     except BaseException:
         for connection in reversed(connections):
@@ -191,11 +194,11 @@ async def _reach(
         async with asyncio.timeout(timing.connect):
             known = await asyncio.to_thread(hop.trust.known, hop.host, hop.port)
             secrets = await asyncio.to_thread(hop.credentials.read)
-            tunnel: object = before or ()
-            if hop.route is not None:
-                tunnel = Tunnel(await hop.route.open())
             owner = _Owner(hop, known)
-            return await _log_in(hop, owner, secrets, tunnel, timing), owner
+            if hop.route is None:
+                return await _log_in(hop, owner, secrets, before or (), timing), owner
+            async with Tunnel(await hop.route.open()) as tunnel:
+                return await _log_in(hop, owner, secrets, tunnel, timing), owner
     except TimeoutError:
         raise Unreachable(f"{hop.place} did not let us in within {timing.connect:g} s") from None
     except (asyncssh.Error, OSError, ValueError) as error:

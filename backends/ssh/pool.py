@@ -42,12 +42,20 @@ class SshPool:
     After a failed attempt to connect, further ones fail with its error for a while that doubles, with jitter.
     """
 
-    def __init__(self, hops: Sequence[Hop], *, timing: Timing = Timing(), max_connections: int = 16) -> None:  # noqa: B008 - frozen
-        """Begin without a connection."""
+    def __init__(
+        self,
+        hops: Sequence[Hop],
+        *,
+        timing: Timing = Timing(),  # noqa: B008 - frozen
+        max_connections: int = 16,
+        max_sessions: int = 0,
+    ) -> None:
+        """Begin without a connection. `max_sessions` on each, 0: as many as the host allows."""
         self.hop = hops[-1]
         self.timing = timing
         self._hops = hops
         self._max_connections = max_connections
+        self._max_sessions = max_sessions
         self._links: list[Link] = []
         self._connecting = asyncio.Lock()
         self._idle: dict[Link, asyncio.TimerHandle] = {}
@@ -71,7 +79,7 @@ class SshPool:
         return [link for link in self._links if link.is_open]
 
     async def host(self, tell: Callable[[Notice], None] = keep_quiet) -> Host:
-        """Return what is known of the host; looks once. Raises BackendError."""
+        """Return what is known of the host; looks once for each connection. Raises BackendError."""
         if self._host is None:
             self._host = Host.read(await self.run(look_script(), tell=tell), self.place)
         return self._host
@@ -103,10 +111,10 @@ class SshPool:
                     raise OutOfResources(f"{self.place} opens no session: {error.reason}") from None
                 if not link.sessions:  # the last one may not be quite gone there
                     await asyncio.sleep(_REFUSED_SECONDS)
-                link.limit = link.sessions or None
-            except OSError:
+                link.limit = link.sessions or self._max_sessions or None
+            except (asyncssh.Error, OSError) as error:
                 self.release(link)
-                raise Unreachable(link.why_lost()) from None
+                raise Unreachable(link.why_lost(error)) from None
             except BaseException:
                 self.release(link)
                 raise
@@ -122,9 +130,12 @@ class SshPool:
         link = await self._choose(tell, forward=True)
         try:
             return link, await self._guarded(make(link.connection), link, discard, forward=True)
-        except OSError:
+        except asyncssh.ChannelOpenError:
             self.release(link, forward=True)
-            raise Unreachable(link.why_lost()) from None
+            raise
+        except (asyncssh.Error, OSError) as error:
+            self.release(link, forward=True)
+            raise Unreachable(link.why_lost(error)) from None
         except BaseException:
             self.release(link, forward=True)
             raise
@@ -269,6 +280,8 @@ class SshPool:
             raise _again(error, pause) from None
         self._failure = None
         self._failures = 0
+        self._host = None  # it may be another one by now
+        link.limit = self._max_sessions or None
         self._links.append(link)
         return link
 

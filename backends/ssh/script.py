@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 # No backslash, newline or exclamation mark: shells that are not like sh treat them differently between quotes.
-# $1 nonce, $2 mark, $3 session, $4 directory, $5 names of variables, $6 "tty" or nothing; the rest is the program.
+# $1 nonce, $2 mark, $3 session, $4 directory, $5 names of variables, $6 "tty" or nothing, $7 a PATH or nothing (sshd
+# sets its own whatever it accepts); the rest is the program.
 _START = """
-_tn=$1 _tm=$2 _ts=$3 _td=$4 _tv=$5 _tt=$6; shift 6; unset CDPATH;
+_tn=$1 _tm=$2 _ts=$3 _td=$4 _tv=$5 _tt=$6 _tp=$7; shift 7; unset CDPATH;
+if [ "$_tp" ]; then PATH=$_tp; export PATH; fi;
 TERMINAL_PROCESS_TREE=$_tm; TERMINAL_SESSION_ID=$_ts; export TERMINAL_PROCESS_TREE TERMINAL_SESSION_ID;
 if [ "$_tt" ]; then
     COLORTERM=${COLORTERM-truecolor}; export COLORTERM;
@@ -159,17 +161,26 @@ SHELL = "exec /bin/sh -s"
 
 
 def start_line(
-    argv: Sequence[str], *, nonce: str, mark: str, session: str, cwd: str, names: Iterable[str], tty: bool, shell: str
+    argv: Sequence[str],
+    *,
+    nonce: str,
+    mark: str,
+    session: str,
+    cwd: str,
+    names: Iterable[str],
+    tty: bool,
+    path: str,
+    shell: str,
 ) -> str:
     """Return the command by which a login shell starts a program.
 
     It first prints a line: `NONCE started PID MISSING-NAMES.`, `NONCE directory ERRNO.` or `NONCE command ERRNO.`
-    (`none`: no such command). `shell`: the path of the login shell.
+    (`none`: no such command). `shell`: the path of the login shell. `path`: the PATH, if one was asked for.
     """
     if cwd and not cwd.startswith("/"):
         cwd = f"./{cwd}"
     wanted = " ".join(name for name in names if _NAME.fullmatch(name))
-    words = ("/bin/sh", "-c", _START, "sh", nonce, mark, session, cwd, wanted, "tty" if tty else "", *argv)
+    words = ("/bin/sh", "-c", _START, "sh", nonce, mark, session, cwd, wanted, "tty" if tty else "", path, *argv)
     return "exec " + " ".join(quote(word, shell) for word in words)
 
 

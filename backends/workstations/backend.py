@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from backends.base import AccessRefused, BackendError, InvalidProgram, NotProvided
+from backends.base import AccessRefused, BackendError, Capabilities, InvalidProgram, NotProvided, Unreachable
+from backends.durable import recalled
 from backends.profile import Site
 from backends.ssh.backend import SshBackend
 from backends.ssh.credentials import Credentials
@@ -84,11 +85,12 @@ class _Place:
 class WorkstationsBackend:
     """The workstations of one configuration; sessions of one owner share theirs."""
 
-    capabilities = SshBackend.capabilities
-
     def __init__(self, profile: WorkstationsProfile, site: Site) -> None:
         """Take the profile; nothing is read or connected yet."""
         self.name = profile.name or "workstations"
+        self.capabilities = Capabilities(
+            exec=True, files=True, port_forwarding=True, signals=True, reattach=profile.durable
+        )
         self._profile = profile
         self._site = site
         self._api = Api(profile)
@@ -107,7 +109,7 @@ class WorkstationsBackend:
     async def open(self, order: Order) -> WorkstationEnvironment:
         """Return an environment in the owner's workstation, which may have to be created and started first.
 
-        A session of an earlier process only comes back to the run of the workstation it was in.
+        A session of an earlier process comes back to where it was.
         """
         for name in _FIXED:
             if getattr(order, name) is not None:
@@ -115,21 +117,48 @@ class WorkstationsBackend:
                     name, f"the configuration {self._profile.config!r} of backend {self.name!r} decides"
                 )
         lease = await self._leases.get(order.session_id)
-        place = await self._place(lease.workstation if lease else self._name_for(order.owner), order.owner)
-        if lease is not None and (fate := await place.machine.fate(lease.run)):
-            await self._leases.drop(order.session_id)
-            raise NotProvided(fate)
+        if lease is not None:
+            return await self._come_back(lease, order)
+        place = await self._place(self._name_for(order.owner), order.owner)
         machine = place.machine
         await machine.enter(order.tell)
         left = functools.partial(self._leave, place, order)
         try:
             run = machine.run
             await self._leases.put(order.session_id, Lease(machine.name, order.owner, run))
-            over_ssh = await self._over_ssh(place).open(order)
+            over_ssh = await self._over_ssh(place, run).open(order)
         except BaseException:
             await left()
             raise
         return WorkstationEnvironment(over_ssh, fate=functools.partial(machine.fate, run), left=left)
+
+    async def _come_back(self, lease: Lease, order: Order) -> WorkstationEnvironment:
+        """Return the environment of a session of an earlier process, in the same run of its workstation only.
+
+        Where programs are durable it need not be within reach: the link is made when it is.
+        """
+        place = await self._place(lease.workstation, lease.owner)
+        left = functools.partial(self._leave, place, order)
+        place.machine.join(order.tell)
+        try:
+            await self._insist(place.machine, lease.run)
+            over_ssh = await self._over_ssh(place, lease.run).open(order)
+        except BaseException:
+            await left()
+            raise
+        return WorkstationEnvironment(over_ssh, fate=functools.partial(place.machine.fate, lease.run), left=left)
+
+    async def _insist(self, machine: Machine, run: float | None) -> None:
+        """Raise NotProvided if that run is over; where programs are durable it need not be known now."""
+        try:
+            fate = await machine.fate(run)
+        except Unreachable as error:
+            if not self._profile.durable:
+                raise
+            _log.warning("a session is taken up without a look at its workstation", reason=str(error))
+            return
+        if fate:
+            raise NotProvided(fate)
 
     async def check(self) -> None:
         """See whether the configuration can be read and allows SSH, and whether the one workstation exists."""
@@ -146,10 +175,9 @@ class WorkstationsBackend:
 
     async def recall(self, session_id: str) -> Survivor | None:
         """Return what runs on in the workstation a session was in."""
-        lease = await self._leases.get(session_id)
-        if lease is None:
+        if not self._profile.durable or await self._leases.get(session_id) is None:
             return None
-        return await self._over_ssh(await self._place(lease.workstation, lease.owner)).recall(session_id)
+        return recalled(session_id)
 
     async def sweep(self, living: Collection[str]) -> None:
         """Let go of workstations in which sessions were that live no more, as if these had just ended.
@@ -163,8 +191,8 @@ class WorkstationsBackend:
             seen = await self._api.look(name)
             if seen is None or seen.state != RUNNING:
                 continue
-            if self.capabilities.reattach:
-                await self._over_ssh(place).sweep(living)
+            if self._profile.durable:
+                await self._over_ssh(place, seen.started_at).sweep(living)
             if name not in wanted and not place.machine.is_used:
                 place.machine.let_go()
 
@@ -220,16 +248,15 @@ class WorkstationsBackend:
                 )
             return self._places[name]
 
-    def _over_ssh(self, place: _Place) -> SshBackend:
-        """Return SSH to a workstation; after a start it begins anew, with nothing in mind of the last run."""
-        run = place.machine.run
+    def _over_ssh(self, place: _Place, run: float | None) -> SshBackend:
+        """Return SSH to a run of a workstation; it begins anew, with nothing in mind of an earlier run."""
         if place.over_ssh is None or place.run != run:
             if place.over_ssh is not None:
                 place.old.append(place.over_ssh)
-            place.over_ssh, place.run = self._make_ssh(place.machine), run
+            place.over_ssh, place.run = self._make_ssh(place.machine, run), run
         return place.over_ssh
 
-    def _make_ssh(self, machine: Machine) -> SshBackend:
+    def _make_ssh(self, machine: Machine, run: float | None) -> SshBackend:
         profile = self._profile
         given = SshProfile(
             name=self.name,
@@ -249,6 +276,11 @@ class WorkstationsBackend:
             max_connections=profile.max_connections,
             term=profile.term,
             environment=profile.environment,
+            durable=profile.durable,
+            durable_python=profile.durable_python,
+            durable_directory=profile.durable_directory,
+            durable_buffer_bytes=profile.durable_buffer_bytes,
+            durable_give_up_seconds=profile.durable_give_up_seconds,
         )
         site = Site(self._site.node_id, self._site.directory / machine.name)
         trust: Trust = TunnelTrust() if profile.trust == "tunnel" else RecordedKeys.of(given, site.directory)
@@ -257,7 +289,10 @@ class WorkstationsBackend:
         def find_way(user: str) -> list[Hop]:
             return [Hop(machine.name, profile.port, user, Credentials.of(given), trust, route)]
 
-        return SshBackend(given, site, find_way=find_way)
+        async def fate() -> str | None:
+            return await machine.fate(run) or None
+
+        return SshBackend(given, site, find_way=find_way, fate=fate)
 
 
 def _context(ca_file: str) -> ssl.SSLContext:

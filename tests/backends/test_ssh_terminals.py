@@ -151,7 +151,7 @@ def running(words: str) -> list[int]:
 
 @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash", "/usr/bin/zsh", "/usr/bin/fish"])
 async def test_words_arrive_as_they_are_through_every_login_shell(shell: str, tmp_path: Path) -> None:
-    if shutil.which(shell) is None or os.geteuid() != 0:
+    if shutil.which(shell) is None or not can_mount():
         shell = "/bin/sh"  # a user's own login shell cannot be chosen
     words = [
         "plain",
@@ -178,8 +178,8 @@ async def test_words_arrive_as_they_are_through_every_login_shell(shell: str, tm
 
 
 async def test_what_login_scripts_say_is_output_and_hides_nothing(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to have a home of its own")
+    if not can_mount():
+        pytest.skip("needs root and mount namespaces, to have a home of its own")
     async with running_sshd(tmp_path / "sshd") as server:
         (tmp_path / "sshd" / "home" / ".bashrc").write_text("echo welcome; echo oops >&2\n")
         async with reached(server, tmp_path) as place:
@@ -195,7 +195,21 @@ async def test_directories_are_entered_from_home(terminals: Terminals) -> None:
     for cwd, shown in {"/usr": b"/usr\r\n", None: b"/home\r\n", ".": b"/home\r\n"}.items():
         terminal = await terminals.sh("pwd", cwd=cwd)
         await terminal.wait()
-        assert terminal.output.endswith(shown) or os.geteuid() != 0
+        assert terminal.output.endswith(shown) or not can_mount()
+
+
+async def test_a_path_is_taken_and_extended(terminals: Terminals, tmp_path: Path) -> None:
+    (tmp_path / "greet").write_text("#!/bin/sh\necho hello\n")
+    (tmp_path / "greet").chmod(0o755)
+    env = {"PATH": f"{tmp_path}:$PATH"}
+    terminal = await terminals.run("greet", env=env)
+    assert (await terminal.wait()).code == 0
+    shell = await terminals.run(shell="bash", env=env)
+    await shell.type(b"greet; ls /dev/null; exit 3\r")
+    assert (await shell.wait()).code == 3
+    for output in (terminal.output, shell.output):
+        assert b"hello\r\n" in output
+    assert b"\n/dev/null\r\n" in shell.output
 
 
 async def test_what_a_host_cannot_give_is_refused(place: SshPlace) -> None:

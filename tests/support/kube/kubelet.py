@@ -8,7 +8,7 @@ import signal
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from support.kube.container_log import ContainerLog
 from support.kube.containers import Command, NotStarted, Running, Sandbox
@@ -69,6 +69,7 @@ class Pod:
         self.directory: Path = cluster.directory / "pods" / self.uid
         self._begun = datetime.now(UTC)
         self._deleted = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._grace = 30.0
         self._failed: tuple[str, str] | None = None
         self._is_open = False
@@ -78,15 +79,23 @@ class Pod:
         async with asyncio.TaskGroup() as group:
             living = group.create_task(self._live(), name=f"pod {self.name}")
             await self._deleted.wait()
+            if not self._grace:
+                self._remove()
             if await self._end_processes(self._grace):
                 await asyncio.wait([living], timeout=1)  # it tells how they ended
             living.cancel()
         if self._is_open:
             await self._cluster.runtime.close_pod(self.uid)
-        self._cluster.store.remove("pods", self.namespace, self.name)
+        self._remove()
+
+    def _remove(self) -> None:
+        self._cluster.store.remove("pods", self.namespace, self.name, uid=self.uid)
 
     def delete(self, grace: float) -> None:
-        self._grace = min(grace, self._grace) if self._deleted.is_set() else grace
+        if self._deleted.is_set() and not grace:
+            self._hurried.set()
+            self._remove()
+        self._grace = grace
         self._deleted.set()
 
     def release(self) -> None:
@@ -302,7 +311,15 @@ class Pod:
         if running and grace > 0:
             for each in running:
                 await self._cluster.runtime.kill(each, signal.SIGTERM)
-            await asyncio.wait([each.exited for each in running], timeout=grace)
+            hurried = asyncio.create_task(self._hurried.wait(), name="pod hurried")
+            ended = asyncio.gather(*(asyncio.shield(each.exited) for each in running))
+            either: list[asyncio.Future[Any]] = [hurried, ended]
+            try:
+                await asyncio.wait(either, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for future in either:
+                    future.cancel()
+                await asyncio.gather(*either, return_exceptions=True)
         for each in running:
             await self._cluster.runtime.kill(each, signal.SIGKILL)
         if running:
@@ -342,9 +359,13 @@ class Pod:
         self._edit(edit)
 
     def _edit(self, edit: Callable[[Object], None]) -> None:
+        def edit_own(pod: Object) -> None:
+            if pod["metadata"]["uid"] == self.uid:
+                edit(pod)
+
         if not self._cluster.is_node_gone:
             with suppress(Refused):  # deleted meanwhile
-                self._cluster.store.change("pods", self.namespace, self.name, edit)
+                self._cluster.store.change("pods", self.namespace, self.name, edit_own)
 
     def _event(self, kind: str, reason: str, message: str, *, source: str = "kubelet") -> None:
         self._cluster.note_event(self._form, kind, reason, message, source=source)

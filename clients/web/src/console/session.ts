@@ -53,6 +53,8 @@ export interface Session {
   exit_code: number | null;
   signal: string | null;
   end_reason: string | null;
+  /** More on how it ended. */
+  end_message: string | null;
   storage: { durable: boolean; reason: string };
   keepalive: boolean;
   size_policy: SizePolicy | null;

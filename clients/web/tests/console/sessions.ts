@@ -35,6 +35,7 @@ export function session(change: Partial<Session> = {}): Session {
     exit_code: null,
     signal: null,
     end_reason: null,
+    end_message: null,
     storage: { durable: true, reason: "" },
     keepalive: true,
     size_policy: "smallest",
