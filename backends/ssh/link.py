@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import time
 from contextlib import asynccontextmanager
@@ -170,6 +171,8 @@ class _Owner(asyncssh.SSHClient):
 
 async def connect(hops: Sequence[Hop], timing: Timing, tell: Callable[[Notice], None]) -> Link:
     """Connect to the last host, by way of the others. Raises AccessRefused, Unreachable; then nothing is left."""
+    # It says commands and variables, which may be secrets, to whoever listens to less than warnings.
+    logging.getLogger("asyncssh").setLevel(logging.WARNING)
     connections: list[asyncssh.SSHClientConnection] = []
     try:
         for hop in hops:
@@ -281,8 +284,10 @@ def _explain(
 ) -> AccessRefused | Unreachable:
     """Return what a failure means to a user."""
     place = hop.place
-    if owner is not None and (owner.refused is not None or isinstance(error, asyncssh.HostKeyNotVerifiable)):
+    if owner is not None and owner.refused is not None:
         return AccessRefused(owner.complaint)
+    if isinstance(error, asyncssh.HostKeyNotVerifiable):  # revoked, or a certificate that is over or of another host
+        return AccessRefused(f"the host key of {place} is not believed ({error.reason}): the operator must look")
     if isinstance(error, asyncssh.PermissionDenied):
         return AccessRefused(f"{place} does not let user {hop.user!r} in with what this profile has")
     if isinstance(error, asyncssh.KeyExchangeFailed):
