@@ -19,7 +19,8 @@ from backends.workstations.machine import Machine
 from backends.workstations.tunnel import Dialer
 from support.certificate import ANOTHER
 from support.wait import wait_until
-from support.workstations import RUNNING, STARTING, STOPPED, STOPPING, Cloud, Fault, grpc_opened, make_key, retry_soon
+from support.workstation_computer import RUNNING, STARTING, STOPPED, STOPPING
+from support.workstations import Cloud, Fault, grpc_opened, make_key, retry_soon
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
