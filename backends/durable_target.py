@@ -74,7 +74,7 @@ class Target:
         return Reached(link, self._surroundings)
 
     async def is_there(self) -> bool:
-        """Tell whether a holder of ours lives there, without starting one. Raises BackendError."""
+        """Tell whether a holder of ours lives there, without starting one. Raises BackendError: or why none could."""
         if self._link is not None and self._link.is_up:
             return True
         try:

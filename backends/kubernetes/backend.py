@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 import structlog
 
 from backends.base import AccessRefused, BackendError, Capabilities, NotProvided
-from backends.durable import DurableTerminals, recalled, sweep_programs
-from backends.durable_target import Target as DurableTarget
 from backends.environment import check_text
 from backends.kubernetes import conditions
 from backends.kubernetes.api import Api
@@ -24,6 +23,10 @@ from backends.kubernetes.pods import Pods
 from backends.kubernetes.processes import Processes, service_mark, session_mark
 from backends.kubernetes.rights import Rights, find_rights
 from backends.kubernetes.wrapper import SHELLS
+
+if sys.platform != "win32":  # where no profile is durable
+    from backends.durable import DurableTerminals, recalled, sweep_programs
+    from backends.durable_target import Target as DurableTarget
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -58,7 +61,7 @@ class KubernetesBackend:
         self._pods = Pods(self._api, profile, site.node_id)
         self._durable: WeakSet[DurablePodEnvironment] = WeakSet()
         self._shared = SharedPod(self._existing, self._make_shared)
-        self._shared_target = DurableTarget(self._shared, profile, site)
+        self._shared_target = DurableTarget(self._shared, profile, site) if profile.durable else None
         self._shells: Sequence[str] = ()
         self._reported: tuple[list[str], list[str]] = [], []
 
@@ -96,7 +99,7 @@ class KubernetesBackend:
         self._shells = await self._find_shells(environment.processes)
         if isinstance(environment, DurablePodEnvironment):
             target = self._shared_target
-            if self._profile.template is not None:
+            if self._profile.template is not None or target is None:
                 target = DurableTarget(environment, self._profile, self._site, fate=environment.fate)
                 environment.own_target = target
                 self._durable.add(environment)
@@ -223,7 +226,7 @@ class KubernetesBackend:
                 _log.info("an orphaned pod is deleted", pod=name)
                 await self._pods.delete(name)
             return
-        if self._profile.durable:
+        if self._shared_target is not None:
             await sweep_programs(self._shared_target, living)
         processes = self._processes(await self._existing())
         kept = [session_mark(self._node_id, session_id) for session_id in (*living, LINK)]
@@ -239,6 +242,7 @@ class KubernetesBackend:
         """Close all connections; what holders have runs on."""
         for environment in list(self._durable):
             await environment.let_go()
-        await self._shared_target.close()
+        if self._shared_target is not None:
+            await self._shared_target.close()
         await self._shared.close()
         await self._api.close()
