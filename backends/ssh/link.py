@@ -212,27 +212,30 @@ async def _log_in(
     hop: Hop, owner: _Owner, secrets: Secrets, tunnel: object, timing: Timing
 ) -> asyncssh.SSHClientConnection:
     known = owner.known
-    try:
-        async with _agent_keys(secrets) as agent_keys:
-            connection: asyncssh.SSHClientConnection = await asyncssh.connect(
-                hop.host,
-                hop.port,
-                client_factory=lambda: owner,
-                tunnel=tunnel,
-                username=hop.user,
-                known_hosts=(list(known.keys), list(known.authorities), list(known.revoked)),
-                server_host_key_algs=known.algorithms,
-                connect_timeout=None,
-                login_timeout=0,
-                keepalive_interval=timing.keepalive,
-                keepalive_count_max=timing.keepalive_count,
-                encryption_algs=_CIPHERS,
-                compression_algs=("none",),
-                **_only([*secrets.keys, *agent_keys], secrets.password),
-            )
-    finally:
-        if owner.believed is not None:
+    async with _agent_keys(secrets) as agent_keys:
+        connection: asyncssh.SSHClientConnection = await asyncssh.connect(
+            hop.host,
+            hop.port,
+            client_factory=lambda: owner,
+            tunnel=tunnel,
+            username=hop.user,
+            known_hosts=(list(known.keys), list(known.authorities), list(known.revoked)),
+            server_host_key_algs=known.algorithms,
+            connect_timeout=None,
+            login_timeout=0,
+            keepalive_interval=timing.keepalive,
+            keepalive_count_max=timing.keepalive_count,
+            encryption_algs=_CIPHERS,
+            compression_algs=("none",),
+            **_only([*secrets.keys, *agent_keys], secrets.password),
+        )
+    if owner.believed is not None:
+        # Not before it has let us in: by then it has proved that the key is its own.
+        try:
             await asyncio.to_thread(hop.trust.keep, hop.host, hop.port, owner.believed)
+        except BaseException:
+            connection.abort()
+            raise
     return connection
 
 
