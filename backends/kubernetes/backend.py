@@ -10,7 +10,7 @@ from weakref import WeakSet
 
 import structlog
 
-from backends.base import AccessRefused, BackendError, Capabilities, NotProvided
+from backends.base import AccessRefused, BackendError, Capabilities, InvalidProgram, NotProvided
 from backends.environment import check_text
 from backends.kubernetes import conditions
 from backends.kubernetes.api import Api
@@ -81,6 +81,7 @@ class KubernetesBackend:
         """Make a pod for a session and wait until it is ready, or look for the one that is there."""
         check_text("session_id", order.session_id)
         if self._profile.template is None:
+            self._refuse_choice(order)
             return await self._environment(order, await self._existing())
         if self._profile.durable:
             pod = await self._pods.of_session(order.session_id)
@@ -93,10 +94,18 @@ class KubernetesBackend:
             await self._pods.delete_surely(conditions.name(pod))
             raise
 
+    def _refuse_choice(self, order: Order) -> None:
+        """Raise InvalidProgram if a session asks for something of a pod that is as it is."""
+        for field in ("image", "cpus", "memory_bytes", "gpus"):
+            if getattr(order, field) is not None:
+                raise InvalidProgram(field, f"backend {self.name!r} has sessions in a pod that is there, as it is")
+
     async def _environment(self, order: Order, pod: dict[str, Any]) -> KubernetesEnvironment:
         kind = DurablePodEnvironment if self._profile.durable else KubernetesEnvironment
         environment = self._make(kind, order.session_id, pod, self._release)
         self._shells = await self._find_shells(environment.processes)
+        if self._profile.template is not None:
+            environment.warn_before_end(pod, order.tell)
         if isinstance(environment, DurablePodEnvironment):
             target = self._shared_target
             if self._profile.template is not None or target is None:
@@ -155,7 +164,7 @@ class KubernetesBackend:
 
     async def _owner(self) -> Mapping[str, Any] | None:
         """Return a reference to the pod that the service runs in, with which the pods of sessions are to go."""
-        if not (self._profile.in_cluster and self._profile.owned):
+        if not (self._profile.in_cluster and self._profile.owned) or self._profile.durable:
             return None
         name = socket.gethostname()
         try:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import stat
 import sys
+import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 import structlog
+import yaml
 
 from backends.base import AccessRefused, Order, Unreachable
+from backends.kubernetes.profile import KubernetesProfile
+from backends.kubernetes.rights import Rights
 from support.kube.access import TERMINALS, Rule
 from support.kube.authority import authority
 from support.kube.kubeconfig import kubeconfig
@@ -20,12 +26,12 @@ from support.terminals import Terminals
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from backends.kubernetes.backend import KubernetesBackend
 
     Make = Callable[..., KubernetesBackend]
 
+PAGE = (Path(__file__).parents[2] / "docs" / "kubernetes.md").read_text(encoding="utf-8")
 PLUGIN = """#!{python}
 import json, pathlib, sys
 here = pathlib.Path(__file__).parent
@@ -160,14 +166,56 @@ async def test_a_name_that_is_not_known_is_told(make: Make, tmp_path: Path) -> N
         await make(kubeconfig=str(path)).open(Order("session-1"))
 
 
-async def test_the_rights_that_the_documentation_names_are_enough(
+def documented(language: str) -> str:
+    """Return the example in the documentation."""
+    return PAGE.split(f"```{language}\n", 1)[1].split("```", 1)[0]
+
+
+async def test_the_rights_that_the_documentation_names_are_enough_and_not_too_many(
     server: KubeServer, make: Make, tmp_path: Path
 ) -> None:
-    config = server.kubeconfig(tmp_path / "least", user="least", rules=TERMINALS)
-    backend = make(kubeconfig=str(config))
-    rights = await backend.rights()
-    assert not rights.missing
-    assert not rights.wanting
+    role = yaml.safe_load(documented("yaml"))
+    rules = [
+        Rule(rule["verbs"], rule["resources"], namespaces=["default"], groups=rule["apiGroups"])
+        for rule in role["rules"]
+    ]
+    backend = make(kubeconfig=str(server.kubeconfig(tmp_path / "least", user="least", rules=rules)))
+    assert await backend.rights() == Rights([], [], [])
+    environment = await backend.open(Order("session-1"))
+    assert b"works" in await prints(backend, environment)
+    await environment.close()
+
+
+def test_the_example_in_the_documentation_is_a_profile() -> None:
+    table = tomllib.loads(documented("toml"))["backends"]["cluster"]
+    profile = msgspec.convert(table, KubernetesProfile)
+    assert profile.template is not None
+    assert profile.template.volumes[0].claim == "shared-work"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, "kubeconfig: either it or in_cluster"),
+        ({"kubeconfig": "x", "in_cluster": True}, "kubeconfig: either it or in_cluster"),
+        ({"kubeconfig": "x"}, "exactly one of template, pod and selector"),
+        ({"kubeconfig": "x", "pod": "../../secrets"}, "pod: '../../secrets' is no name"),
+        ({"kubeconfig": "x", "pod": "a", "namespace": "A"}, "namespace: 'A' is no name"),
+        ({"kubeconfig": "x", "template": {"image": "i", "user_id": 0}}, "user_id: 0 is root"),
+        (
+            {"kubeconfig": "x", "template": {"image": "i", "limits": {"cpu": "much"}}},
+            "limits.cpu: 'much' is no quantity",
+        ),
+        ({"kubeconfig": "x", "template": {"image": "i", "volumes": [{"path": "work"}]}}, "volumes.path: is absolute"),
+        ({"kubeconfig": "x", "template": {"image": "i", "volumes": [{"path": "/a"}]}}, "exactly one of claim"),
+        ({"kubeconfig": "x", "template": {"image": "i", "pull_policy": "now"}}, "pull_policy: one of Always"),
+        ({"kubeconfig": "x", "template": {"image": "i", "host_network": True}}, "host_network"),
+    ],
+)
+def test_a_profile_that_cannot_be_is_refused_by_the_name_of_its_field(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as caught:
+        msgspec.convert({"kind": "kubernetes", **fields}, KubernetesProfile)
+    assert words in str(caught.value)
 
 
 async def test_missing_rights_are_named(server: KubeServer, make: Make, tmp_path: Path) -> None:
