@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(name="daemon")
 def daemon_fixture(dockerd: ContainerDaemon) -> ContainerDaemon:
-    """Podman 4.3 has passed each of these alone; in a row it comes to a halt now and then."""
+    """Run them with Docker only: with Podman 4.3 a row of them comes to a halt, for a reason that is not known."""
     return dockerd
 
 
