@@ -144,7 +144,10 @@ class Files(Protocol):
         ...
 
     async def write(self, path: str, pieces: AsyncIterable[bytes], *, mode: int = 0o644) -> int:
-        """Put these bytes in place of a file, at once when all are there; return how many. Its directory must exist."""
+        """Put these bytes in place of a file, at once when all are there; return how many. Its directory must exist.
+
+        Behind a link it is the file there, and the link stays.
+        """
         ...
 
     async def make_directory(self, path: str, *, parents: bool = False) -> None:
@@ -156,7 +159,7 @@ class Files(Protocol):
         ...
 
     async def rename(self, path: str, target: str) -> None:
-        """Move a file or directory; a file at the target is replaced."""
+        """Move a file or directory; a file at the target is replaced by a file, and a directory by nothing."""
         ...
 
 

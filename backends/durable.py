@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from backends.base import Order, Program, Pty, Sink
     from backends.durable_target import Target
 
-ADOPT_SECONDS = 5.0
-"""How long the first look for programs of an earlier process may take; then they are as ones whose link is cut."""
 _CLOSE_SECONDS = 1.0
 
 
@@ -50,13 +48,11 @@ class DurableTerminals:
     async def adopt(self, survivor: Survivor, sink: Sink, position: int = 0) -> Pty:
         """Take over a program of an earlier process; see `Environment.adopt`.
 
-        Where the place is out of reach this returns nevertheless: the terminal is then as one whose link is cut. A
-        program that is not there any more ends as `Lost.NODE`.
+        It takes as long as the place is out of reach. A program that is not there any more, or a place that is out of
+        reach for too long, is no error: that is how the terminal ends (`Lost`).
         """
         self._join()
-        pty = self._keep(self._target.link().expect(survivor.session_id, sink, position))
-        await pty.until_looked_for(self._target.first_seconds(ADOPT_SECONDS))
-        return pty
+        return self._keep(await self._target.link().find(survivor.session_id, sink, position))
 
     async def close(self) -> None:
         """End the terminals that are still open; harmless twice."""

@@ -12,10 +12,10 @@ from backends.base import BackendError, Unreachable
 from backends.boot_code import boot_command
 from backends.link_patience import LinkPatience
 from backends.remote_boot import Surroundings, boot
-from backends.remote_link import RemoteLink
+from backends.remote_link import PlaceGone, RemoteLink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
     from backends.abilities import Executor
@@ -45,9 +45,14 @@ class Target:
         site: Site,
         *,
         patience: LinkPatience = LinkPatience(),  # noqa: B008 - frozen
+        fate: Callable[[], Awaitable[str | None]] | None = None,
     ) -> None:
-        """Begin without a link. Of the patience the profile says when to give up."""
+        """Begin without a link. Of the patience the profile says when to give up.
+
+        `fate`, asked before a cut link is made again, says why the place is gone for good; None: it is not.
+        """
         self._executor = executor
+        self._fate = fate
         self._profile = profile
         self._directory = site.directory
         self._patience = replace(patience, give_up_seconds=profile.durable_give_up_seconds)
@@ -69,7 +74,7 @@ class Target:
         return Reached(link, self._surroundings)
 
     async def is_there(self) -> bool:
-        """Tell whether a holder of ours lives there, without starting one. Raises BackendError."""
+        """Tell whether a holder of ours lives there, without starting one. Raises BackendError: or why none could."""
         if self._link is not None and self._link.is_up:
             return True
         try:
@@ -83,7 +88,9 @@ class Target:
 
     def link(self) -> RemoteLink:
         """Return the link there is, or begin to make one."""
-        if self._link is None or self._link.lost.done():
+        if self._link is not None and self._link.lost.done():
+            self._drop()
+        if self._link is None:
             self._begun_at = asyncio.get_running_loop().time()
             self._link = RemoteLink(
                 self._open_stream,
@@ -94,10 +101,6 @@ class Target:
             )
             self._link.begin()
         return self._link
-
-    def first_seconds(self, seconds: float) -> float:
-        """Return how much is left of the first so many seconds of the link."""
-        return max(0.0, self._begun_at + seconds - asyncio.get_running_loop().time())
 
     @contextlib.contextmanager
     def used(self, listener: Callable[[Notice], None] | None = None) -> Iterator[None]:
@@ -162,7 +165,11 @@ class Target:
         """Have a bridge started. Raises OSError: to be tried again; BackendError: whoever waits is told at once."""
         link = self._link
         try:
+            if link is not None and link.was_reached:
+                await self._check_fate()
             booted = await boot(self._executor, await self._command(starts=True))
+        except PlaceGone:
+            raise
         except (BackendError, OSError) as error:
             waits = link is not None and not (link.was_reached or link.has_programs)
             seconds = asyncio.get_running_loop().time() - self._begun_at
@@ -176,6 +183,11 @@ class Target:
             raise AssertionError("it was to be started")
         self._surroundings = booted.surroundings
         return booted.stream
+
+    async def _check_fate(self) -> None:
+        reason = None if self._fate is None else await self._fate()
+        if reason is not None:
+            raise PlaceGone(reason)
 
     def _tell(self, notice: Notice) -> None:
         for listener in list(self._listeners):

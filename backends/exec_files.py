@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from backends import file_scripts as scripts
 from backends.abilities import Channel, Command, FileError, FileInfo, FileTrouble
-from backends.base import BackendError, ExitStatus, Unreachable
+from backends.base import BackendError, ExitStatus, InvalidProgram, Unreachable
 from backends.file_records import read_records
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ _MESSAGES = (
 
 
 class ExecFiles:
-    """`abilities.Files` by commands. A file that is written is only ever there whole; a link in its place is replaced.
+    """`abilities.Files` by commands. A file that is written is only ever there whole; behind a link, the link stays.
 
     Trees go through as tar archives: `pack` and `unpack`. `user`: whose rights count; None: as the executor has it.
     """
@@ -81,11 +81,11 @@ class ExecFiles:
 
     async def write(self, path: str, pieces: AsyncIterable[bytes], *, mode: int = 0o644) -> int:
         """Put these bytes in place of a file, by way of another one in its directory."""
-        directory, name = posixpath.split(path.rstrip("/"))
-        if name in ("", ".", ".."):
+        _argument(path)
+        if posixpath.basename(path.rstrip("/")) in ("", ".", ".."):
             raise FileError(path, *scripts.TROUBLES[scripts.WRONG_KIND])
-        part = posixpath.join(directory, f".{secrets.token_hex(8)}.part")
-        return await self._push(scripts.WRITE, path, pieces, _argument(part), f"{mode & 0o7777:04o}", part=part)
+        part = secrets.token_hex(8)
+        return await self._push(scripts.WRITE, path, pieces, part, f"{mode & 0o7777:04o}", part=part)
 
     async def make_directory(self, path: str, *, parents: bool = False) -> None:
         """Make a directory."""
@@ -142,7 +142,7 @@ class ExecFiles:
     async def _push(self, script: str, path: str, pieces: AsyncIterable[bytes], *arguments: str, part: str = "") -> int:
         """Run a script that takes frames; return how many bytes it was given in them.
 
-        `part`: what the script leaves behind if it is not let come to an end.
+        `part`: names what the script leaves behind if it is not let come to an end.
         """
         has_ended = False
         try:
@@ -153,16 +153,16 @@ class ExecFiles:
             _check(status, said, path)
         finally:
             if part and not has_ended:
-                await self._discard(part)
+                await self._discard(path, part)
         if sent is None:
             raise FileError(path, FileTrouble.FAILED, "the command there ended before it had everything")
         return sent
 
-    async def _discard(self, part: str) -> None:
+    async def _discard(self, path: str, part: str) -> None:
         # Where it cannot be reached now, its own shell has read the end of its input, and removes it itself.
         with suppress(BackendError, TimeoutError):
             async with asyncio.timeout(_DISCARD_SECONDS):
-                await self._run(scripts.DISCARD, part)
+                await self._run(scripts.DISCARD, path, part)
 
     @staticmethod
     def _records(path: str, printed: bytes) -> Sequence[FileInfo]:
@@ -241,7 +241,7 @@ def _argument(path: str) -> str:
     try:
         return scripts.argument(path)
     except ValueError as error:
-        raise FileError(path, FileTrouble.FAILED, str(error)) from error
+        raise InvalidProgram("path", str(error)) from error
 
 
 def _moved(info: FileInfo, path: str) -> FileInfo:

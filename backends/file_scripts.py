@@ -105,8 +105,12 @@ need "$p"
 if [ "$2" = 0 ]; then exec cat "$p"; else exec tail -c "+$(($2 + 1))" "$p"; fi
 """
 
-WRITE = f"""{_COMMON}{_FRAMES}
-decode "$2"; t=$decoded
+_PART = """
+if [ -h "$p" ] && behind=$(readlink -f "$p" && printf x); then p=${behind%?x}; fi # the link stays
+above "$p"; t=$above/.$2.part
+"""
+
+WRITE = f"""{_COMMON}{_FRAMES}{_PART}
 reach "$p"
 [ -d "$p" ] && stop {WRONG_KIND}
 may_change "$p"
@@ -117,8 +121,8 @@ frames 3>>"$t" && chmod "$3" "$t" && mv -f "$t" "$p" || stop {FAILED}
 trap - EXIT
 """
 
-DISCARD = f"""{_COMMON}
-rm -f "$p"
+DISCARD = f"""{_COMMON}{_PART}
+rm -f "$t"
 """
 
 MAKE_DIRECTORY = f"""{_COMMON}
@@ -153,7 +157,7 @@ of={OF_TARGET}
 reach "$t"
 plain=
 if [ -h "$t" ]; then plain=-T # or it would be moved to where the link leads
-elif [ -d "$t" ]; then stop {EXISTS}; fi
+elif [ -d "$t" ]; then [ -d "$p" ] && ! [ -h "$p" ] && stop {EXISTS}; stop {WRONG_KIND}; fi
 if [ -d "$p" ] && ! [ -h "$p" ] && exists "$t"; then stop {WRONG_KIND}; fi
 mv -f $plain "$p" "$t" && exit
 may_change "$t"

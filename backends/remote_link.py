@@ -5,6 +5,7 @@ Whoever uses it supplies `open_stream`, which runs `python3 holder.pyz DIRECTORY
 
     HolderError   a BackendError: no holder is to be had, or it refused; `error` has its words
     HolderGone    the link was given up, or the holder there was replaced by another one, while something was asked
+    PlaceGone     raised by `open_stream`: there is nothing any more to which a link could be had
 """
 
 from __future__ import annotations
@@ -12,13 +13,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
 from backends.base import BackendError, ExitStatus, Lost, Unreachable, keep_quiet
-from backends.environment import MARK
 from backends.held_child import Tag
 from backends.holder.frames import BadFrame
 from backends.holder_link import HolderError, Reply
@@ -26,12 +25,13 @@ from backends.link_news import LinkNews
 from backends.link_patience import LinkPatience
 from backends.remote_pty import RemotePty
 from backends.remote_remains import find_remains
-from backends.remote_requests import Requests, look_at
+from backends.remote_requests import Requests, look_at, spawn_fields
 from backends.remote_search import Search
-from backends.remote_wire import Cut, Wire
+from backends.remote_taken import Taken
+from backends.remote_wire import Cut, Wire, messages_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from backends.base import Notice, Sink
     from backends.holder.fork import Plan
@@ -39,13 +39,16 @@ if TYPE_CHECKING:
     from backends.remote_requests import Request
     from backends.remote_wire import Stream
 
-_GIVEN_UP = "the link was given up"
 _FAREWELL_SECONDS = 2.0
 """How long the end of a link waits for the holder to hear what it was told."""
 
 _REPLACED = "the holder there has ended, and with it all it had"
 
 _log = structlog.get_logger(__name__)
+
+
+class PlaceGone(BackendError):
+    """What the holder ran in was removed, evicted or stopped; the message is why."""
 
 
 class RemoteLink:
@@ -87,8 +90,7 @@ class RemoteLink:
         self.input_bytes = 0
         """How far input may be ahead of what is written there."""
         self._requests = Requests()
-        self._ptys: dict[int, RemotePty] = {}
-        self._marked: dict[int, RemotePty] = {}
+        self._taken = Taken()
         self._search = Search(self._requests, window=ring_bytes, connect=self._connect)
 
     async def start(self) -> None:
@@ -104,10 +106,10 @@ class RemoteLink:
         """Begin to reach the holder."""
         self._task = asyncio.get_running_loop().create_task(self._run(), name="remote link")
 
-    async def until_reached(self, seconds: float | None = None) -> None:
-        """Wait until the holder has been reached once, so long at most. Raises BackendError."""
+    async def until_reached(self) -> None:
+        """Wait until the holder has been reached once. Raises BackendError."""
         try:
-            async with asyncio.timeout(self.patience.connect_seconds if seconds is None else seconds):
+            async with asyncio.timeout(self.patience.connect_seconds):
                 await asyncio.shield(self._reached)
         except TimeoutError:
             raise Unreachable(f"no holder is reached in time: {self._reason}") from None
@@ -120,7 +122,7 @@ class RemoteLink:
     @property
     def has_programs(self) -> bool:
         """Whether anything is to be told of a program, or to one."""
-        return bool(self._ptys or self._search)
+        return bool(self._taken or self._search)
 
     @property
     def is_up(self) -> bool:
@@ -133,7 +135,9 @@ class RemoteLink:
             await self._finish_saying()
             self._is_closing = True
             self._task.cancel()
-            await asyncio.wait([self._task, *self._closings])
+            await asyncio.wait([self._task])
+            if self._closings:
+                await asyncio.wait(self._closings)
             if not self._task.cancelled():
                 self._task.result()
         self._give_up("closed here")
@@ -158,13 +162,9 @@ class RemoteLink:
             pty = RemotePty(self, reply.fields["key"], reply.fields["pid"], sink, tag)
             return self._connect(pty, {"accepted": 0, "first": 0, "signalled": 0})
 
-        fields = plan._asdict()
-        fields["descriptor_limit"] = fields.pop("descriptors")
-        more = {"ring": self._ring_bytes, "trim": trim, "token": secrets.token_hex(16), "mark": f"{MARK}={tag.mark}"}
-        spawned: RemotePty = await self._answer(
-            self._requests.ask("spawn", {**fields, **more}, tag.encode(), take=take, undo=self._end)
-        )
-        return spawned
+        fields = {**spawn_fields(plan, tag), "ring": self._ring_bytes, "trim": trim}
+        request = self._requests.ask("spawn", fields, tag.encode(), take=take, undo=self._end)
+        return cast("RemotePty", await self._answer(request))
 
     async def survivors(self) -> Sequence[Remains]:
         """Return what the holder there has. Raises HolderError."""
@@ -179,63 +179,61 @@ class RemoteLink:
             return self._connect(pty, reply.fields)
 
         fields = {"key": remains.key, "position": position, "window": self._ring_bytes}
-        adopted: RemotePty = await self._answer(self._requests.ask("attach", fields, take=take, undo=self._leave))
-        return adopted
+        request = self._requests.ask("attach", fields, take=take, undo=self._leave)
+        return cast("RemotePty", await self._answer(request))
 
-    def expect(self, session_id: str, sink: Sink, position: int) -> RemotePty:
-        """Go on with the program of a session as soon as the holder is reached; until then it is as if cut off.
+    async def find(self, session_id: str, sink: Sink, position: int) -> RemotePty:
+        """Go on with the program of a session, as soon as the holder is reached, from `position` of its output on.
 
         If it is not there any more, that is how it ends (`Lost.NODE`).
         """
         pty = RemotePty(self, 0, None, sink, Tag(session_id, "", ""))
         pty.position = position
         self._search.begin(pty)
+        try:
+            await pty.until_placed()
+        except asyncio.CancelledError:
+            if not self._search.end(pty):
+                self._leave(pty)  # it came at the same moment
+            raise
         return pty
 
     async def call(self, operation: str, payload: bytes = b"", **fields: Any) -> Reply:
         """Ask what may be asked twice, and wait. Raises HolderError."""
-        reply: Reply = await self._answer(self._requests.ask(operation, fields, payload))
-        return reply
+        return cast("Reply", await self._answer(self._requests.ask(operation, fields, payload)))
 
     # -- what programs say
 
     def mark(self, pty: RemotePty) -> None:
         """Have a program composed its frames when there is room."""
-        if pty.key in self._ptys and self._wire is not None:
-            self._marked[pty.key] = pty
+        if self._wire is not None:
+            self._taken.mark(pty)
             self._wire.wake()
 
     def has(self, key: int) -> bool:
         """Whether a program is one of this link's."""
-        return key in self._ptys
+        return key in self._taken
 
     def release(self, pty: RemotePty) -> None:
         """Have the holder forget a program that is over."""
-        if self._ptys.pop(pty.key, None) is not None:
-            self._marked.pop(pty.key, None)
+        if self._taken.forget(pty):
             self._requests.ask("release", {"key": pty.key})
 
     async def let_go(self, pty: RemotePty) -> None:
         """Have nothing more told of a program; returns when what was typed has arrived. Raises HolderError."""
-        if self._search.end(pty):
-            return
         try:
             if self._wire is not None:
                 self._wire.send_bytes(b"".join(pty.compose()))
             await self.call("detach", key=pty.key)
         finally:
-            self._forget(pty)
-
-    def _forget(self, pty: RemotePty) -> None:
-        self._ptys.pop(pty.key, None)
-        self._marked.pop(pty.key, None)
+            self._taken.forget(pty)
 
     def _leave(self, pty: RemotePty) -> None:
-        self._forget(pty)
+        self._taken.forget(pty)
         self._requests.ask("detach", {"key": pty.key})
 
     def _end(self, pty: RemotePty) -> None:
-        self._forget(pty)
+        self._taken.forget(pty)
         self._requests.ask("discard", {"key": pty.key})
 
     # -- the link
@@ -256,7 +254,6 @@ class RemoteLink:
                     self.cuts += 1
                     _log.info("the link to a remote holder is cut", reason=self._reason)
                 self._tell_cut(lost_at)
-                self._search.miss()
                 await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - so that not all come at once
                 pause = min(2 * pause, longest)
             if not self._is_closing:
@@ -266,7 +263,8 @@ class RemoteLink:
             self._tell_cut(loop.time())
             self._news.given_up(self._reason)
         finally:
-            self._give_up(f"{_GIVEN_UP}: {self._reason}", refusal)
+            is_gone = isinstance(refusal, PlaceGone)
+            self._give_up(self._reason if is_gone else f"the link was given up: {self._reason}", refusal)
 
     def _tell_cut(self, since: float) -> None:
         """Tell people, if there are programs whose link is not there."""
@@ -284,7 +282,7 @@ class RemoteLink:
             stream,
             hear=self._hear,
             turn=self._turn,
-            compose=self._compose,
+            compose=self._taken.compose,
             silence_seconds=self.patience.silence_seconds,
         )
         reason, refusal = "", None
@@ -293,9 +291,9 @@ class RemoteLink:
                 group.create_task(wire.run(), name="remote link: wire")
                 await self._greet(wire)
         except* (Cut, OSError, BadFrame) as cuts:
-            reason = "; ".join(_messages(cuts))
+            reason = "; ".join(messages_of(cuts))
         except* BackendError as refusals:
-            refusal = HolderError("; ".join(_messages(refusals)))
+            refusal = HolderError("; ".join(messages_of(refusals)))
         finally:
             self._wire = None
             self._owns.clear()
@@ -322,7 +320,7 @@ class RemoteLink:
             self._take_epoch(str(hello.fields["epoch"]))
             self.input_bytes = int(hello.fields["input_bytes"])
             await self._attach(wire)
-        for pty in self._ptys.values():  # before requests: `detach` is answered when the input has arrived
+        for pty in self._taken:  # before requests: `detach` is answered when the input has arrived
             wire.send_bytes(b"".join(pty.compose()))
         self._wire = wire
         self._requests.connect(wire)
@@ -330,20 +328,20 @@ class RemoteLink:
         if not self._reached.done():
             self._reached.set_result(None)
         self._news.back()
-        for pty in list(self._ptys.values()):
+        for pty in self._taken:
             pty.link_is_back()
 
     async def _attach(self, wire: Wire) -> None:
         """Go on with all programs; asked for all at once, for each answer takes a round trip."""
         asked = [
             (pty, self._requests.greet(wire, "attach", key=pty.key, position=pty.position, window=self._ring_bytes))
-            for pty in self._ptys.values()
+            for pty in self._taken
         ]
         for pty, answer in asked:
             try:
                 state = await answer
             except HolderError as error:
-                self._forget(pty)
+                self._taken.forget(pty)
                 pty.lose(ExitStatus(lost=Lost.NODE, message=str(error)))
             else:
                 pty.attached(state.fields)
@@ -351,11 +349,8 @@ class RemoteLink:
     def _take_epoch(self, epoch: str) -> None:
         """Notice that it is another holder than before: what that had is lost."""
         if self._epoch and self._epoch != epoch:
-            _log.error("a remote holder has ended", programs=len(self._ptys))
-            lost, self._ptys = self._ptys, {}
-            self._marked.clear()
-            for pty in lost.values():
-                pty.lose(ExitStatus(lost=Lost.NODE, message=_REPLACED))
+            _log.error("a remote holder has ended", programs=len(self._taken))
+            self._taken.lose(ExitStatus(lost=Lost.NODE, message=_REPLACED))
             self._requests.fail(_REPLACED, for_good=False)
         self._epoch = epoch
 
@@ -367,21 +362,15 @@ class RemoteLink:
         if not self._reached.done():
             self._reached.set_exception(refusal or HolderError(reason))
             look_at(self._reached)
-        ptys, self._ptys = self._ptys, {}
-        for pty in ptys.values():
-            pty.lose(ExitStatus(lost=Lost.LINK, message=reason))
-        self._search.give_up(reason)
+        status = ExitStatus(lost=Lost.PLACE if isinstance(refusal, PlaceGone) else Lost.LINK, message=reason)
+        self._taken.lose(status)
+        self._search.lose(status)
         self._requests.fail(reason, for_good=True)
 
     # -- frames
 
-    def _compose(self) -> Iterator[bytes]:
-        while self._marked:
-            pty = self._marked.pop(next(iter(self._marked)))
-            yield b"".join(pty.compose())
-
     def _turn(self) -> None:
-        for pty in list(self._ptys.values()):
+        for pty in self._taken:
             pty.drained()
 
     def _hear(self, header: dict[str, Any], payload: bytes) -> None:
@@ -391,7 +380,7 @@ class RemoteLink:
             self._hear_refusal(header["error"])
 
     def _hear_event(self, header: dict[str, Any], payload: bytes) -> None:
-        pty = self._ptys.get(header.get("key", 0))
+        pty = self._taken.get(header.get("key", 0))
         if header["event"] == "owner":
             self._owns.set()
         elif header["event"] == "superseded":
@@ -410,14 +399,6 @@ class RemoteLink:
         return await self._requests.wait(request, self.patience.call_seconds)
 
     def _connect(self, pty: RemotePty, state: dict[str, Any]) -> RemotePty:
-        self._ptys[pty.key] = pty
+        self._taken.add(pty)
         pty.attached(state)
         return pty
-
-
-def _messages(group: BaseExceptionGroup[BaseException]) -> Iterator[str]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _messages(error)
-        else:
-            yield str(error) or type(error).__name__

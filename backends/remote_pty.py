@@ -8,7 +8,6 @@ on the link, and again from the start after each cut.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 from collections import deque
 from dataclasses import replace
@@ -54,7 +53,7 @@ class RemotePty:
         self._input_bytes = link.input_bytes
         self._ended: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
         self._is_attached = False
-        self._first_looked = asyncio.Event()
+        self._placed = asyncio.Event()
         # Output.
         self._held: deque[bytes] = deque()
         self._held_bytes = 0
@@ -212,15 +211,9 @@ class RemotePty:
         """What the holder keeps with it."""
         return self._tag.encode()
 
-    async def until_looked_for(self, seconds: float) -> None:
-        """Wait, so long at most, until it was found, or is known to be nowhere or out of reach now."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._first_looked.wait()
-
-    def miss(self) -> None:
-        """Learn that it is out of reach now."""
-        self._first_looked.set()
+    async def until_placed(self) -> None:
+        """Wait until it is known which program it is, or that there is none."""
+        await self._placed.wait()
 
     def when_over(self, callback: Callable[[RemotePty], object]) -> None:
         """Have it called, soon, once nothing more is wanted of it."""
@@ -239,7 +232,7 @@ class RemotePty:
     def attached(self, state: dict[str, Any]) -> None:
         """Begin, or begin again, on a new connection: everything is said anew, `state` says what is known there."""
         self._is_attached = True
-        self._first_looked.set()
+        self._placed.set()
         self._sent = int(state["accepted"])
         self._acknowledged = int(state["first"])
         if self._typed < self._sent:  # of an earlier process, which this one takes over from
@@ -283,7 +276,7 @@ class RemotePty:
         """End without the holder: what has arrived is delivered, the rest nobody will see."""
         if self._ended.done():
             return
-        self._first_looked.set()
+        self._placed.set()
         self._exited = True
         self._deliver()
         self.drained()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import TYPE_CHECKING, Any
 
+from backends.environment import MARK
 from backends.holder.frames import BadFrame
 from backends.holder_link import HolderError, HolderGone, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from backends.held_child import Tag
+    from backends.holder.fork import Plan
     from backends.remote_wire import Wire
 
 
@@ -143,6 +147,13 @@ class Requests:
         except BadFrame as error:
             del self._kept[request.header["id"]]
             request.answer.set_exception(HolderError(str(error)))
+
+
+def spawn_fields(plan: Plan, tag: Tag) -> dict[str, Any]:
+    """Return how a plan is told; the token is that of this one start, however often it is asked for."""
+    fields = plan._asdict()
+    fields["descriptor_limit"] = fields.pop("descriptors")
+    return {**fields, "token": secrets.token_hex(16), "mark": f"{MARK}={tag.mark}"}
 
 
 def refusal(error: dict[str, Any]) -> HolderError:

@@ -40,11 +40,6 @@ class Search:
         request = self._requests.ask("list", {}, take=lambda reply: self._find(pty, reply))
         request.answer.add_done_callback(lambda answer: self._check(pty, answer))
 
-    def miss(self) -> None:
-        """Notice that those looked for are out of reach now."""
-        for pty in self._wanted:
-            pty.miss()
-
     def end(self, pty: RemotePty) -> bool:
         """Look for it no longer; tell whether it was looked for."""
         wanted = pty in self._wanted
@@ -56,7 +51,7 @@ class Search:
             return
         found = [remains for remains in find_remains(reply) if remains.tag.session_id == pty.session_id]
         if not found:
-            self._lose(pty, _NOT_THERE, Lost.NODE)
+            self._lose(pty, ExitStatus(lost=Lost.NODE, message=_NOT_THERE))
             return
         pty.place(found[-1])
         fields = {"key": pty.key, "position": pty.position, "window": self._window}
@@ -73,13 +68,13 @@ class Search:
         """Notice that what was asked will not be answered: the holder is another one, or has refused."""
         error = None if answer.cancelled() else answer.exception()
         if error is not None and pty in self._wanted:
-            self._lose(pty, str(error), Lost.NODE)
+            self._lose(pty, ExitStatus(lost=Lost.NODE, message=str(error)))
 
-    def give_up(self, reason: str) -> None:
-        """Look for none any more: the link is given up."""
+    def lose(self, status: ExitStatus) -> None:
+        """Look for none any more: all end so."""
         for pty in list(self._wanted):
-            self._lose(pty, reason, Lost.LINK)
+            self._lose(pty, status)
 
-    def _lose(self, pty: RemotePty, reason: str, lost: Lost) -> None:
+    def _lose(self, pty: RemotePty, status: ExitStatus) -> None:
         self._wanted.discard(pty)
-        pty.lose(ExitStatus(lost=lost, message=reason))
+        pty.lose(status)

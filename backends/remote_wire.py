@@ -140,3 +140,12 @@ class Wire:
                 await asyncio.sleep(self._silence_seconds / 2)
                 if not self._heard:
                     raise Cut(f"silent for {self._silence_seconds:g} s")
+
+
+def messages_of(group: BaseExceptionGroup[BaseException]) -> Iterator[str]:
+    """Yield what the errors in a group say."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from messages_of(error)
+        else:
+            yield str(error) or type(error).__name__

@@ -70,6 +70,7 @@ class Ground:
             self._backend = self._make(self.profile(), Site("bench", self.directory / "site"))
             self.environment = await self._backend.open(Order("bench", owner="bench"))
         except BackendError as error:
+            await self._backend.close()
             raise BenchError(str(error)) from error
 
     def _make(self, profile: Profile, site: Site) -> Backend:

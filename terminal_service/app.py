@@ -168,7 +168,9 @@ class _Service:
         if node is not None:
             sessions.draining.on_begin = lambda: node.announce(NodeState.DRAINING)
         self._control: Control | None = None
-        metrics = Metrics(sessions, copied=parts.persister.figures if parts else None, node=self._node)
+        metrics = Metrics(
+            sessions, copied=parts.persister.figures if parts else None, node=self._node, places=self._places
+        )
         applications = [
             make_application(
                 settings,

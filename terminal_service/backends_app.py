@@ -104,8 +104,13 @@ def _make_backend(profile: Profile, settings: Settings, environment: Mapping[str
         from backends.echo import EchoBackend
 
         return EchoBackend(name=profile.name)
-    make = _load(KINDS[str(type(profile).__struct_config__.tag)].backend)
-    return cast("Backend", make(profile, Site(node_id, settings.state_dir / "backends" / profile.name)))
+    site = Site(node_id, settings.state_dir / "backends" / profile.name)
+    try:
+        make = _load(KINDS[str(type(profile).__struct_config__.tag)].backend)
+        return cast("Backend", make(profile, site))
+    except (BackendError, ImportError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise StartError(f"BACKENDS_FILE {settings.backends_file}: [backends.{profile.name}]: {reason}") from error
 
 
 def _make_local(settings: Settings, environment: Mapping[str, str]) -> Backend:
@@ -131,13 +136,16 @@ async def close_backends(settings: Settings, places: Places, *, ends_all: bool) 
             await place.backend.stop()
     async with asyncio.TaskGroup() as tasks:
         for place in places:
-            tasks.create_task(guarded(_close(place), f"close backend {place.name}"), name=f"close {place.name}")
+            closing = _close(place, stops=ends_all and not place.is_near)
+            tasks.create_task(guarded(closing, f"close backend {place.name}"), name=f"close {place.name}")
 
 
-async def _close(place: Place) -> None:
+async def _close(place: Place, *, stops: bool) -> None:
     """Release what a backend has; one whose other side does not answer is left to the end of the process."""
     try:
         async with asyncio.timeout(CLOSE_SECONDS):
+            if stops:
+                await place.backend.stop()
             await place.backend.close()
     except (BackendError, TimeoutError) as error:
         log.warning("backend not closed in good order", backend=place.name, reason=str(error) or "it takes too long")

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import dataclasses
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from terminal_service import __version__, app
-from terminal_service.backends_app import StartError
+from terminal_service import __version__, app, logs, state
+from terminal_service.backends_app import StartError, close_backends, make_backends
+from terminal_service.backends_check import copied_state, report
 from terminal_service.control import Refused
 from terminal_service.listeners import ListenError
 from terminal_service.settings import Settings, SettingsError
-from terminal_service.state import StateError
 from terminal_service.stopping import drain, stop
 from terminal_service.worker import Worker
 from terminal_service.worker_places import check_nobody_is_left, places, wait_for_the_last
@@ -39,8 +40,8 @@ NEXT_STEPS = """
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; return the exit code.
 
-    0: stopped as told; 1: `stop` or `drain` could not, or a worker has not ended well; 2: a configuration that cannot
-    be used, or a place that is taken; 130: interrupted before there was anything to stop.
+    0: stopped as told; 1: `stop` or `drain` could not, a worker has not ended well, or a backend does not work; 2: a
+    configuration that cannot be used, or a place that is taken; 130: interrupted before there was anything to stop.
     """
     options = _parse(arguments)
     try:
@@ -48,8 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
         environment = dict(os.environ)  # noqa: TID251 - what shells may inherit is chosen from it by the backend
         if options.command == "drain":
             return drain(settings, seconds=options.seconds, say=_say)
+        if options.command == "backends":
+            return _check_backends(options, settings, environment)
         return _stop(options, settings, environment) if options.command else _serve(options, settings, environment)
-    except (SettingsError, StateError, ListenError, Refused, StartError) as error:
+    except (SettingsError, state.StateError, ListenError, Refused, StartError) as error:
         return _fail(str(error))
     except OSError as error:
         return _fail(f"cannot run: {error}")
@@ -84,6 +87,25 @@ def _serve_by_workers(options: argparse.Namespace, settings: Settings, environme
             _fail(str(error))
             return EXIT_BAD_END
     return 0
+
+
+def _check_backends(options: argparse.Namespace, settings: Settings, environment: Mapping[str, str]) -> int:
+    """Look at the backends that the file has; nothing else is touched, and a service may be running."""
+    file = settings.backends_file if options.file is None else options.file.absolute()
+    logs.configure("CRITICAL", settings.log_format)  # what there is to say is in the table
+
+    async def check(settings: Settings) -> bool:
+        places = make_backends(settings, environment, "check")
+        try:
+            table, are_well = await report(places)
+        finally:
+            await close_backends(settings, places, ends_all=False)
+        _say(table)
+        return are_well
+
+    with copied_state(settings.state_dir) as state_dir, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        looking = dataclasses.replace(settings, backends_file=file, state_dir=state_dir)
+        return 0 if runner.run(check(looking)) else EXIT_BAD_END
 
 
 def _stop(options: argparse.Namespace, settings: Settings, environment: Mapping[str, str]) -> int:
@@ -134,6 +156,17 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     draining.add_argument(
         "--seconds", type=float, metavar="SECONDS", help="how long to wait at most (default: DRAIN_SECONDS)"
     )
+    backends = commands.add_parser(
+        "backends", help="what there is to say of the places where sessions can run"
+    ).add_subparsers(dest="what", metavar="what", required=True)
+    checking = backends.add_parser(
+        "check",
+        help="read BACKENDS_FILE and look whether sessions could be opened at each place",
+        description="Read BACKENDS_FILE, print every backend with what it can do, and look whether it works. "
+        "Nothing is started or changed, and a service may be running.",
+        epilog="Exit codes: 0 all work; 1 some do not; 2 something in the file is wrong.",
+    )
+    checking.add_argument("--file", type=Path, metavar="FILE", help="another file than BACKENDS_FILE")
     return parser.parse_args(arguments)
 
 

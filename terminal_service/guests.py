@@ -8,7 +8,7 @@ import msgspec
 import structlog
 
 from terminal_service import node_wire as notes
-from terminal_service.errors import Restarting, ServiceError, SessionOver, UnknownSession
+from terminal_service.errors import Restarting, ServiceError, UnknownSession
 from terminal_service.remote_viewer import RemoteViewer
 from terminal_service.sizes import Size
 
@@ -59,7 +59,7 @@ class Guests:
         session = self._sessions.get(join.session_id)
         terminal = session.terminal
         if terminal is None:
-            raise SessionOver(session.session_id, session.end_reason or session.state.value)
+            raise session.has_no_output()
         if terminal.terminal_id != join.terminal_id:
             raise UnknownSession(session.session_id)
         viewer = RemoteViewer(terminal, join, now=self._clock.monotonic, tell=lambda note: self._tell(node, note))

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from nodes.base import MailFigures
     from terminal_service.audience import Audience
     from terminal_service.counters import Counters, Durations
+    from terminal_service.places import Place
     from terminal_service.session import Session
     from terminal_service.terminal import Terminal
 
@@ -137,11 +138,19 @@ class Joined(Protocol):
 class Metrics:
     """The metrics of one service, in a registry of their own."""
 
-    def __init__(self, sessions: Observed, *, copied: Copied | None = None, node: Joined | None = None) -> None:
-        """Begin to look at sessions and their counters; at what is copied to Redis, and at other nodes, if any are."""
+    def __init__(
+        self,
+        sessions: Observed,
+        *,
+        copied: Copied | None = None,
+        node: Joined | None = None,
+        places: Iterable[Place] = (),
+    ) -> None:
+        """Begin to look at sessions and their counters; at copies to Redis, other nodes and backends, if any are."""
         self._refusals: Counter[str] = Counter()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_ServiceCollector(sessions, self._refusals, node))
+        self._registry.register(_PlacesCollector(sessions, places))
         if copied is not None:
             self._registry.register(_RedisCollector(copied))
         if node is not None:
@@ -193,6 +202,31 @@ class _RedisCollector(Collector):
         meaning = "Batches Redis did not take; they are sent again."
         yield _labelled("redis_failures", meaning, ["error_type"], copied.failures)
         yield _labelled("redis_copies_ended", "Logs that are copied to Redis no more.", ["reason"], copied.ended)
+
+
+class _PlacesCollector(Collector):
+    def __init__(self, sessions: Observed, places: Iterable[Place]) -> None:
+        self._sessions = sessions
+        self._places = places
+
+    def collect(self) -> Iterator[Metric]:
+        counters = self._sessions.counters
+        up = GaugeMetricFamily(
+            PREFIX + "backend_up", "Whether sessions can be opened there, as seen last.", labels=["backend", "kind"]
+        )
+        living = Counter(session.backend for session in self._sessions.all() if session.is_living)
+        sessions = GaugeMetricFamily(
+            PREFIX + "backend_sessions", "Sessions there that have not ended.", labels=["backend"]
+        )
+        for place in self._places:
+            up.add_metric([place.name, place.kind], 0.0 if place.health.is_failing else 1.0)
+            sessions.add_metric([place.name], living[place.name])
+        yield up
+        yield sessions
+        meaning = "Looks at backends, by what was found."
+        yield _labelled("backend_checks", meaning, ["backend", "outcome"], counters.backend_checks)
+        meaning = "Sessions that a backend could not open."
+        yield _labelled("backend_failures", meaning, ["backend", "error_type"], counters.backend_failures)
 
 
 class _NodesCollector(Collector):

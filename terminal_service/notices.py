@@ -57,6 +57,11 @@ class Notices:
             return
         self._put(notice)
 
+    def tell_ready(self) -> None:
+        """Tell that what was prepared is ready, if anybody was told of its progress."""
+        if self._last is not None and self._last.kind == PROGRESS:
+            self.tell(Notice("ready", "the session runs"))
+
     def _drop_waiting(self) -> None:
         self._waiting = None
         if self._timer is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from terminal_service.choosing import Needs
-from terminal_service.errors import SessionOver
+from terminal_service.errors import ServiceError, SessionOver, Unavailable
 from terminal_service.sizes import Size, SizePolicy
 
 if TYPE_CHECKING:
@@ -95,6 +95,8 @@ class Session:
         self.backend = spec.backend or ""
         self.backend_reason = ""
         """Why it runs there."""
+        self.alternatives: list[tuple[str, str]] = []
+        """Where it goes if it cannot be opened there, and why."""
         self.shell = spec.shell or ""
         self._ttl_seconds = ttl_seconds
         self.ttl_watchers: set[Callable[[], None]] = set()
@@ -125,10 +127,16 @@ class Session:
         self.enter(State.PENDING, "requested")
 
     async def attach(self, outlet: Outlet, wish: Wish) -> Attachment:
-        """Attach a viewer; see `Terminal.attach`. Raises SessionOver too: there is no output."""
+        """Attach a viewer; see `Terminal.attach`. Raises SessionOver, or Unavailable, too: there is no output (yet)."""
         if self.terminal is None:
-            raise SessionOver(self.session_id, self.end_reason or self.state.value)
+            raise self.has_no_output()
         return self.terminal.attach(outlet, wish)
+
+    def has_no_output(self) -> ServiceError:
+        """Return what is told to whoever wants the terminal of a session that has none (yet)."""
+        if self.is_living:
+            return Unavailable("the session is still being prepared: there is nothing to attach to yet")
+        return SessionOver(self.session_id, self.end_reason or self.state.value)
 
     def send_away(self, code: int, reason: str) -> None:
         """Close the connection of every viewer."""

@@ -97,3 +97,19 @@ def test_the_cost_in_redis_is_measured_and_can_be_printed_again(tmp_path: Path) 
     again = bench("--markdown", str(path), "--into", str(document), program="bench.redis_cost")
     assert again.stdout == ended.stdout, again.stderr
     assert again.stdout in document.read_text()
+
+
+@pytest.mark.timeout(120)
+def test_backends_are_measured_beside_the_plain_tools(tmp_path: Path) -> None:
+    path = tmp_path / "backends.json"
+    ended = bench("--quick", "--only", "ssh", "--json", str(path), program="bench.backends")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    run = json.loads(path.read_text())
+    if "ssh" in run["skipped"]:
+        pytest.skip(run["skipped"]["ssh"])
+    ways = {f"ssh {way}" for way in ("tool", "backend", "service")} | {"ssh 4 tool", "ssh 4 backend"}
+    assert set(run["numbers"]) == ways
+    for metrics in run["numbers"].values():
+        assert {"bulk_mb_per_second"} | ECHO <= set(metrics)
+    again = bench("--markdown", str(path), program="bench.backends")
+    assert again.stdout == ended.stdout

@@ -16,6 +16,7 @@ import structlog
 
 from nodes.base import NodeState
 from nodes.errors import Away, NodesError
+from terminal_service.choosing import AUTO
 from terminal_service.errors import Restarting, Unavailable
 from transports import problems, refusals
 from transports.access import ONLY_HERE, knows
@@ -171,11 +172,12 @@ def _is_forwarded(scope: Scope) -> bool:
 
 
 def _backend(body: bytes) -> str | None:
-    """Return the backend that is asked for; this node's own routes say what is wrong with a body."""
+    """Return the backend that is asked for, None: any; this node's own routes say what is wrong with a body."""
     try:
-        return _read_wish(body).backend
+        backend = _read_wish(body).backend
     except (msgspec.DecodeError, RecursionError):
         return None
+    return None if backend == AUTO else backend
 
 
 async def _read(receive: Receive) -> tuple[bytes, Receive]:

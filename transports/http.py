@@ -27,6 +27,7 @@ from transports.failsafe import Failsafe
 from transports.forwarded import CALL, Answering
 from transports.forwarding import FORWARD_SECONDS, Forwarding
 from transports.heads import Refusal
+from transports.http_backends import BackendRoutes
 from transports.http_docs import DocsRoutes
 from transports.http_front import FrontRoutes
 from transports.http_health import HealthRoutes
@@ -79,6 +80,7 @@ def make_api(
         HealthRoutes(sessions, fleet, render_metrics),
         FrontRoutes(sessions, fleet, bundle, __version__),
         NodeRoutes(sessions, fleet),
+        BackendRoutes(sessions, fleet),
         DocsRoutes(),
     ):
         routes.add_to(api)

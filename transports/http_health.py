@@ -112,6 +112,7 @@ class HealthRoutes:
 def health_of(sessions: Sessions, fleet: Fleet) -> Health:
     """Return how the service is now."""
     checks = {"sessions": _check_sessions(sessions), "storage": _check_storage(sessions), "nodes": _check_nodes(fleet)}
+    checks["backends"] = _check_backends(sessions)
     can_serve = all(check.status != "failed" for check in checks.values())
     return Health(
         status="healthy" if can_serve else "unhealthy",
@@ -139,6 +140,15 @@ def _check_nodes(fleet: Fleet) -> Check:
     if fleet.registry.trouble is not None:  # what this node has is served all the same; why is in the log, not for all
         return Check(status="degraded", detail="other nodes cannot be seen at the moment")
     return Check(status="ok", detail=str(len(fleet.registry.nodes())))
+
+
+def _check_backends(sessions: Sessions) -> Check:
+    """Tell how many can be used; which cannot, and why, those are told who may use them."""
+    places = list(sessions.places)
+    failing = sum(place.health.is_failing for place in places)
+    if failing:
+        return Check(status="degraded", detail=f"{failing} of {len(places)} cannot be used at the moment")
+    return Check(status="ok", detail=str(len(places)))
 
 
 def _check_storage(sessions: Sessions) -> Check:

@@ -26,7 +26,10 @@ class BackendView(BaseModel):
 class Options(BaseModel):
     """What there is to choose from, and what is used where nothing is chosen. Seconds and bytes."""
 
-    backends: list[BackendView] = Field(description="The first is used where none is named.")
+    backends: list[BackendView] = Field(description="Those that you may use; `GET /api/v1/backends` says more of them.")
+    default_backend: str = Field(
+        description="What is used where none is named: the first, or `auto`; empty: you may use none."
+    )
     ttl_seconds: float
     max_ttl_seconds: float | None = Field(description="Null: as long as one likes.")
     size_policy: SizePolicyName
@@ -64,10 +67,12 @@ class OptionRoutes:
         shells = await self._sessions.shells(identity.user)
         for _, node in sorted(self._fleet.registry.nodes().items()):
             if node.state is NodeState.ACTIVE:
-                shells |= {backend: [] for backend in node.backends if backend not in shells}
+                elsewhere = set(node.backends) - set(self._sessions.places.names)
+                shells |= {backend: [] for backend in sorted(elsewhere) if backend not in shells}
         return Options.model_validate(
             {
                 "backends": [{"name": name, "shells": found} for name, found in shells.items()],
+                "default_backend": self._sessions.places.default_of(identity.user),
                 "ttl_seconds": settings.session_ttl_seconds,
                 "max_ttl_seconds": settings.session_max_lifetime_seconds or None,
                 "size_policy": settings.size_policy,

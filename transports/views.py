@@ -115,6 +115,7 @@ class SessionView(BaseModel):
     exit_code: int | None
     signal: str | None
     end_reason: str | None
+    end_message: str | None = Field(description="More on how it ended, for people; null: nothing.")
     storage: Storage
     keepalive: bool
     size_policy: str | None
@@ -198,6 +199,7 @@ def view_of(session: Session, node: str) -> SessionView:
         exit_code=ended.exit_code if ended else None,
         signal=ended.signal if ended else None,
         end_reason=session.end_reason or None,
+        end_message=(ended.message or None) if ended else None,
         storage=_storage(session),
         keepalive=session.spec.keepalive,
         size_policy=terminal.size_policy.value if terminal else None,

@@ -27,7 +27,6 @@ import time
 from typing import Any
 
 MARK = "terminal boot "
-TREE_MARK = "TERMINAL_PROCESS_TREE"
 _OLD_SECONDS = 30 * 24 * 3600
 _PIECE_BYTES = 64 * 1024
 _STICKY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
@@ -64,9 +63,8 @@ def main(arguments: list[str]) -> None:
         return
     directory = os.path.join(base, name)
     _say(ready=dict(describe(), directory=directory))
-    environment = {key: value for key, value in os.environ.items() if key != TREE_MARK}  # noqa: TID251
     python = sys.executable or "python3"
-    os.execvpe(python, [python, "-I", file, directory, "--stdio"], environment)  # noqa: S606 - this interpreter
+    os.execvp(python, [python, "-I", file, directory, "--stdio"])  # noqa: S606 - this interpreter
 
 
 def describe() -> dict[str, Any]:

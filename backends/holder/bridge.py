@@ -22,13 +22,17 @@ GREETING = b"\0terminal holder 1\n"
 
 EXIT_CUT, EXIT_NO_HOLDER, EXIT_HOLDER_GONE = 0, 1, 4
 
+_MARKS = ("TERMINAL_PROCESS_TREE", "TERMINAL_SESSION_ID")
+"""By these whoever runs the bridge ends what it has left running: the holder, which is to stay, has none of them."""
+
 _PIECE_BYTES = 64 * 1024
 
 
 def bridge(directory: str) -> int:
     """Copy until either side ends; return the exit code. Never returns if the owner's side ends first."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}  # noqa: TID251
+    own = os.environ.items()  # noqa: TID251
+    environment = {name: value for name, value in own if not name.startswith("PYTHON") and name not in _MARKS}
     try:
         channel = reach(directory, "--streams", environment=environment)
     except (NoHolder, NotOurs, OSError) as error:

@@ -9,8 +9,10 @@ import asyncio
 import json
 import random
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
+from weakref import WeakSet
 
 import aiohttp
 import structlog
@@ -47,14 +49,47 @@ _log = structlog.get_logger(__name__)
 Json = dict[str, Any]
 
 
+class _Sockets:
+    """All that are open, so that they can be closed: clients leave TLS connections to close themselves some time."""
+
+    def __init__(self) -> None:
+        self._open: WeakSet[socket.socket] = WeakSet()
+
+    def open(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        """Open one that queues little: what is typed, and what is to interrupt it, is not to wait in the kernel."""
+        opened = socket.socket(address[0], address[1], address[2])
+        opened.setblocking(False)  # noqa: FBT003 - the standard library's
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+        self._open.add(opened)
+        return opened
+
+    async def close(self) -> None:
+        """Cut what is open, and wait until it is closed."""
+        for opened in self._left():
+            with suppress(OSError):  # it has ended just now
+                opened.shutdown(socket.SHUT_RDWR)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                while self._left():  # noqa: ASYNC110 - nothing tells
+                    await asyncio.sleep(0.005)
+
+    def _left(self) -> list[socket.socket]:
+        return [opened for opened in self._open if opened.fileno() >= 0]
+
+
 class _Door:
     """What asks with one generation of credentials."""
 
-    def __init__(self, configuration: Configuration, generation: int) -> None:
+    def __init__(self, configuration: Configuration, generation: int, sockets: _Sockets) -> None:
         """Read the certificates."""
         self.generation = generation
         self.configuration = configuration
         self.client = ApiClient(configuration)
+        self._connector = aiohttp.TCPConnector(
+            limit=0, ssl=self.client.rest_client.ssl_context, socket_factory=sockets.open
+        )
+        configuration.client_session_kwargs = {"connector": self._connector}
         self.requests = 0
         """How many are under way."""
 
@@ -66,6 +101,11 @@ class _Door:
         """Return who the service says it is."""
         auth = (await self.configuration.auth_settings()).get("BearerToken")
         return {"Authorization": str(auth["value"])} if auth else {}
+
+    async def close(self) -> None:
+        """Close idle connections; there are no others."""
+        await self.client.close()
+        await self._connector.close()
 
     def route(self) -> Json:
         """Return how a connection is made, as aiohttp has it."""
@@ -92,6 +132,7 @@ class Api:
         self._credentials = credentials
         self._door: _Door | None = None
         self._old: list[_Door] = []
+        self._sockets = _Sockets()
         self._opened: aiohttp.ClientSession | None = None
 
     async def call(self, method: str, path: str, doing: str, *, query: Any = (), body: Any = None) -> Json:
@@ -218,40 +259,32 @@ class Api:
         if self._door is None or self._door.generation != self._credentials.generation:
             if self._door is not None:
                 self._old.append(self._door)
-            self._door = _Door(configuration, self._credentials.generation)
+            self._door = _Door(configuration, self._credentials.generation, self._sockets)
             idle = [door for door in self._old if not door.requests]
             self._old = [door for door in self._old if door.requests]
             for door in idle:
-                await door.client.close()
+                await door.close()
         return self._door
 
     async def close(self) -> None:
         """Close everything."""
         doors, self._door, self._old = [*self._old, *([self._door] if self._door else [])], None, []
         for door in doors:
-            await door.client.close()
+            await door.close()
         if self._opened is not None:
             await self._opened.close()
+        await self._sockets.close()
 
     @property
     def _session(self) -> aiohttp.ClientSession:
         """For what lasts: watches and WebSockets."""
         if self._opened is None:
             self._opened = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, socket_factory=_open_socket),
+                connector=aiohttp.TCPConnector(limit=0, socket_factory=self._sockets.open),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=_REQUEST_SECONDS),
                 trust_env=True,
             )
         return self._opened
-
-
-def _open_socket(address: aiohttp.AddrInfoType) -> socket.socket:
-    """Open a socket that queues little: what is typed, and what is to interrupt it, is not to wait in the kernel."""
-    opened = socket.socket(address[0], address[1], address[2])
-    opened.setblocking(False)  # noqa: FBT003 - the standard library's
-    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
-    return opened
 
 
 def _url(host: str, path: str, query: Any) -> str:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 import structlog
 
-from backends.base import AccessRefused, BackendError, Capabilities, NotProvided
+from backends.base import AccessRefused, BackendError, Capabilities, InvalidProgram, NotProvided
 from backends.environment import check_text
 from backends.kubernetes import conditions
 from backends.kubernetes.api import Api
 from backends.kubernetes.channels import Pulse, Target
 from backends.kubernetes.credentials import Credentials
+from backends.kubernetes.durable import LINK, DurablePodEnvironment, SharedPod
 from backends.kubernetes.environment import KubernetesEnvironment
 from backends.kubernetes.errors import ApiProblem, typed
 from backends.kubernetes.pods import Pods
@@ -21,12 +24,18 @@ from backends.kubernetes.processes import Processes, service_mark, session_mark
 from backends.kubernetes.rights import Rights, find_rights
 from backends.kubernetes.wrapper import SHELLS
 
+if sys.platform != "win32":  # where no profile is durable
+    from backends.durable import DurableTerminals, recalled, sweep_programs
+    from backends.durable_target import Target as DurableTarget
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
     from backends.base import Order, Survivor
     from backends.kubernetes.profile import KubernetesProfile
     from backends.profile import Site
+
+_Kind = TypeVar("_Kind", bound=KubernetesEnvironment)
 
 _END_SECONDS = 1.0
 _CLOSE_SECONDS = 15.0
@@ -40,13 +49,19 @@ class KubernetesBackend:
     def __init__(self, profile: KubernetesProfile, site: Site, *, pulse: Pulse = Pulse()) -> None:  # noqa: B008 - frozen
         """Connect to nothing yet."""
         self.name = profile.name or "kubernetes"
-        self.capabilities = Capabilities(exec=True, files=True, port_forwarding=True, stats=True, signals=True)
+        self.capabilities = Capabilities(
+            exec=True, files=True, port_forwarding=True, stats=True, signals=True, reattach=profile.durable
+        )
         self._profile = profile
+        self._site = site
         self._node_id = site.node_id
         self._pulse = pulse
         self._credentials = Credentials(profile)
         self._api = Api(self._credentials)
         self._pods = Pods(self._api, profile, site.node_id)
+        self._durable: WeakSet[DurablePodEnvironment] = WeakSet()
+        self._shared = SharedPod(self._existing, self._make_shared)
+        self._shared_target = DurableTarget(self._shared, profile, site) if profile.durable else None
         self._shells: Sequence[str] = ()
         self._reported: tuple[list[str], list[str]] = [], []
 
@@ -66,26 +81,58 @@ class KubernetesBackend:
         """Make a pod for a session and wait until it is ready, or look for the one that is there."""
         check_text("session_id", order.session_id)
         if self._profile.template is None:
-            return await self._environment(order.session_id, await self._existing())
+            self._refuse_choice(order)
+            return await self._environment(order, await self._existing())
+        if self._profile.durable:
+            pod = await self._pods.of_session(order.session_id)
+            if pod is not None:  # its programs run on: whatever goes wrong now, it stays
+                return await self._environment(order, pod)
         pod = await self._pods.provide(order, await self._owner())
         try:
-            return await self._environment(order.session_id, pod)
+            return await self._environment(order, pod)
         except BaseException:
             await self._pods.delete_surely(conditions.name(pod))
             raise
 
-    async def _environment(self, session_id: str, pod: dict[str, Any]) -> KubernetesEnvironment:
-        processes = self._processes(pod)
-        self._shells = await self._find_shells(processes)
-        return KubernetesEnvironment(
-            processes,
+    def _refuse_choice(self, order: Order) -> None:
+        """Raise InvalidProgram if a session asks for something of a pod that is as it is."""
+        for field in ("image", "cpus", "memory_bytes", "gpus"):
+            if getattr(order, field) is not None:
+                raise InvalidProgram(field, f"backend {self.name!r} has sessions in a pod that is there, as it is")
+
+    async def _environment(self, order: Order, pod: dict[str, Any]) -> KubernetesEnvironment:
+        kind = DurablePodEnvironment if self._profile.durable else KubernetesEnvironment
+        environment = self._make(kind, order.session_id, pod, self._release)
+        self._shells = await self._find_shells(environment.processes)
+        if self._profile.template is not None:
+            environment.warn_before_end(pod, order.tell)
+        if isinstance(environment, DurablePodEnvironment):
+            target = self._shared_target
+            if self._profile.template is not None or target is None:
+                target = DurableTarget(environment, self._profile, self._site, fate=environment.fate)
+                environment.own_target = target
+                self._durable.add(environment)
+            environment.terminals = DurableTerminals(target, order)
+        return environment
+
+    def _make(
+        self, kind: type[_Kind], session_id: str, pod: dict[str, Any], release: Callable[[Any], Awaitable[None]]
+    ) -> _Kind:
+        return kind(
+            self._processes(pod),
             self._pods,
             pod,
             session_id=session_id,
             node_id=self._node_id,
             shell=self._profile.shell,
-            release=self._release,
+            release=release,
         )
+
+    def _make_shared(self, pod: dict[str, Any]) -> KubernetesEnvironment:
+        async def keep(_: KubernetesEnvironment) -> None:
+            """Leave the pod as it is."""
+
+        return self._make(KubernetesEnvironment, LINK, pod, keep)
 
     def _processes(self, pod: Mapping[str, Any]) -> Processes:
         try:
@@ -117,7 +164,7 @@ class KubernetesBackend:
 
     async def _owner(self) -> Mapping[str, Any] | None:
         """Return a reference to the pod that the service runs in, with which the pods of sessions are to go."""
-        if not (self._profile.in_cluster and self._profile.owned):
+        if not (self._profile.in_cluster and self._profile.owned) or self._profile.durable:
             return None
         name = socket.gethostname()
         try:
@@ -174,12 +221,12 @@ class KubernetesBackend:
             await self._existing()
 
     async def survivors(self) -> Sequence[Survivor]:
-        """Return none: execs end with this process."""
+        """Return none: on this machine nothing runs on."""
         return []
 
-    async def recall(self, session_id: str) -> Survivor | None:  # noqa: ARG002 - the contract
-        """Return none."""
-        return None
+    async def recall(self, session_id: str) -> Survivor | None:
+        """Return what a holder in a pod has; none where execs end with this process."""
+        return recalled(session_id) if self._profile.durable else None
 
     async def sweep(self, living: Collection[str]) -> None:
         """Delete this node's pods of other sessions; in a pod that is shared, end their programs."""
@@ -188,16 +235,23 @@ class KubernetesBackend:
                 _log.info("an orphaned pod is deleted", pod=name)
                 await self._pods.delete(name)
             return
+        if self._shared_target is not None:
+            await sweep_programs(self._shared_target, living)
         processes = self._processes(await self._existing())
-        kept = [session_mark(self._node_id, session_id) for session_id in living]
+        kept = [session_mark(self._node_id, session_id) for session_id in (*living, LINK)]
         marks = await processes.marks(service_mark(self._node_id))
         for mark in {mark.rpartition("-")[0] + "-" for mark in marks} - set(kept):
             _log.info("programs of a session that is over are ended", pod=processes.target.pod, mark=mark)
             await processes.end(mark, _END_SECONDS)
 
     async def stop(self) -> None:
-        """Do nothing: programs end with this process, pods with their sessions."""
+        """Do nothing: programs end with this process or a holder by itself, pods with their sessions."""
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; what holders have runs on."""
+        for environment in list(self._durable):
+            await environment.let_go()
+        if self._shared_target is not None:
+            await self._shared_target.close()
+        await self._shared.close()
         await self._api.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -105,13 +106,22 @@ def ended(pod: Mapping[str, Any], container: str) -> str | None:
         return f"the time of pod {name(pod)} was over"
     if status.get("reason"):
         return f"pod {name(pod)} was ended ({status['reason']}: {_sentence(status.get('message'))})"
-    if "terminated" in state:
-        return _terminated(pod, state["terminated"])
-    if metadata.get("deletionTimestamp"):
+    over = state.get("terminated")
+    if metadata.get("deletionTimestamp") and (not over or over.get("reason") != OUT_OF_MEMORY):
         return f"pod {name(pod)} is being deleted"
+    if over:
+        return _terminated(pod, over)
     if status.get("phase") in ("Failed", "Succeeded"):
         return f"pod {name(pod)} has ended"
     return None
+
+
+def seconds_left(pod: Mapping[str, Any]) -> float | None:
+    """Return how long the cluster lets the pod live yet; None: for ever."""
+    seconds, started = pod["spec"].get("activeDeadlineSeconds"), pod.get("status", {}).get("startTime")
+    if seconds is None or started is None:
+        return None
+    return float(seconds - (dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(started)).total_seconds())
 
 
 def _terminated(pod: Mapping[str, Any], terminated: Mapping[str, Any]) -> str:

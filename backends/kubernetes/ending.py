@@ -58,13 +58,13 @@ class Ending:
             reason = "the cluster said that the program has ended, which it has not said itself: it is out of reach"
         elif outcome is not None:
             reason = f"the cluster lost the program: {outcome.message}"
-        return ExitStatus(lost=Lost.LINK, message=f"{reason}; what is left of the program is ended")
+        return ExitStatus(lost=Lost.LINK, message=reason)
 
     async def fate(self) -> str | None:
         """Say why the container is not what it was; None: it is. Waits a little for the cluster to notice."""
         try:
             async with asyncio.timeout(_FATE_SECONDS):
-                while (why := await self._look()) is None:  # noqa: ASYNC110 - the cluster is asked
+                while (why := await self.look()) is None:  # noqa: ASYNC110 - the cluster is asked
                     await asyncio.sleep(_LOOK_SECONDS)
                 return why
         except TimeoutError:
@@ -73,7 +73,8 @@ class Ending:
             _log.info("what became of a pod is not known", pod=self.processes.target.pod, reason=str(error))
             return None
 
-    async def _look(self) -> str | None:
+    async def look(self) -> str | None:
+        """Say why the container is not what it was; None: it is. Raises BackendError."""
         target = self.processes.target
         pod = await self._pods.get(target.pod)
         if pod is None or pod["metadata"]["uid"] != self._uid:

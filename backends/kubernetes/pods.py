@@ -12,7 +12,7 @@ import structlog
 
 from backends.base import BackendError, Notice, NotProvided, Unreachable
 from backends.kubernetes import conditions
-from backends.kubernetes.errors import CONFLICT, GONE, NOT_FOUND, ApiProblem, typed
+from backends.kubernetes.errors import CONFLICT, GONE, NOT_FOUND, UNAUTHORIZED, ApiProblem, typed
 from backends.kubernetes.manifest import NODE_LABEL, SESSION_ANNOTATION, SESSION_LABEL, label, pod_manifest
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from backends.kubernetes.channels import Target
     from backends.kubernetes.profile import KubernetesProfile
 
-_EVENT_SECONDS = 1.0
-"""Between two looks at a pod's events while it is waited for."""
-_WATCH_PAUSES = (0.5, 8.0)
+_EVENT_PAUSES = (0.1, 2.0)
+"""Between two looks at a pod's events while it is waited for, in seconds: the first, and the longest."""
+_WATCH_PAUSES = (0.2, 8.0)
 _TOLD_EVENTS = ("Pulling", "Pulled", "FailedMount", "FailedAttachVolume", "TriggeredScaleUp", "NotTriggerScaleUp")
 _DELETE_SECONDS = 30.0
 _LOG_BYTES = 1 << 20
@@ -80,14 +80,14 @@ class Pods:
 
         Raises BackendError; then, and when this is cancelled, there is none.
         """
-        pod = await self._of_session(order.session_id) or await self._create(order, owner)
+        pod = await self.of_session(order.session_id) or await self._create(order, owner)
         try:
             return await self._wait(pod, order.tell)
         except BaseException:
             await self.delete_surely(conditions.name(pod))
             raise
 
-    async def _of_session(self, session_id: str) -> dict[str, Any] | None:
+    async def of_session(self, session_id: str) -> dict[str, Any] | None:
         """Return the pod that an earlier process has made for a session, if programs can run in it."""
         found = await self.select(f"{NODE_LABEL}={label(self._node_id)},{SESSION_LABEL}={label(session_id)}")
         container = self._profile.container
@@ -142,7 +142,7 @@ class Pods:
             version = waiting.pod["metadata"]["resourceVersion"]
             query = [("fieldSelector", f"metadata.name={waiting.name}")]
             try:
-                async with asyncio.timeout(waiting.patience()):
+                async with asyncio.timeout_at(waiting.deadline) as deadline:
                     async for event in self._api.watch(
                         self._path, f"watch pod {waiting.name}", query=query, version=version
                     ):
@@ -151,13 +151,13 @@ class Pods:
                         waiting.pod = event["object"]
                         if waiting.look():
                             return
+                        deadline.reschedule(waiting.deadline)
                 continue
             except TimeoutError:
-                waiting.give_up()
-            except ApiProblem as problem:
-                if problem.status != GONE:
-                    raise typed(problem, f"watch pod {waiting.name}") from None
-            except Unreachable as error:
+                why = conditions.unschedulable(waiting.pod)
+                raise NotProvided(f"pod {waiting.name} cannot become ready: {why}") from None
+            except (ApiProblem, Unreachable) as error:
+                _check_passing(error, f"watch pod {waiting.name}")
                 _log.info("a watch has ended", pod=waiting.name, reason=str(error))
                 await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - not all at once
                 pause = min(2 * pause, longest)
@@ -171,10 +171,12 @@ class Pods:
         path = f"/api/v1/namespaces/{self._profile.namespace}/events"
         query = [("fieldSelector", f"involvedObject.name={waiting.name}")]
         with contextlib.suppress(BackendError, ApiProblem):
+            pause, longest = _EVENT_PAUSES
             while True:
                 answer = await self._api.call("GET", path, "list events", query=query)
                 waiting.hear(answer.get("items") or [])
-                await asyncio.sleep(_EVENT_SECONDS)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, longest)
 
     # -- the end
 
@@ -220,6 +222,14 @@ class Pods:
         ]
 
 
+def _check_passing(error: ApiProblem | Unreachable, doing: str) -> None:
+    """Raise what will not pass. A version may be too old, and a token: then another is taken."""
+    if isinstance(error, ApiProblem) and error.status not in (GONE, UNAUTHORIZED):
+        final = typed(error, doing)
+        if not isinstance(final, Unreachable):
+            raise final from None
+
+
 class _Waiting:
     """A pod that is to become ready."""
 
@@ -249,17 +259,12 @@ class _Waiting:
             self._say(f"pod {self.name}: {how}")
         return False
 
-    def patience(self) -> float | None:
-        """Return how long it may stay as it is, in seconds."""
+    @property
+    def deadline(self) -> float | None:
+        """Until when it may stay as it is, by the loop's clock."""
         if self._unschedulable_since is None:
             return None
-        passed = asyncio.get_running_loop().time() - self._unschedulable_since
-        return max(0.0, self._profile.unschedulable_seconds - passed)
-
-    def give_up(self) -> None:
-        """Say that it has been unschedulable for too long, if it has."""
-        if self.patience() == 0:
-            raise NotProvided(f"pod {self.name} cannot become ready: {conditions.unschedulable(self.pod)}")
+        return self._unschedulable_since + self._profile.unschedulable_seconds
 
     def hear(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Tell of events that are new."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from backends.profile import Profile
+from backends.durable_profile import DurableProfile, check_durable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -131,7 +131,7 @@ class PodTemplate(Part, frozen=True):
             _check_name("template", name)
 
 
-class KubernetesProfile(Profile, frozen=True, tag="kubernetes"):
+class KubernetesProfile(DurableProfile, frozen=True, tag="kubernetes"):
     """Sessions in pods: made for each session from a template, or one that is there already."""
 
     kubeconfig: str = ""
@@ -159,12 +159,13 @@ class KubernetesProfile(Profile, frozen=True, tag="kubernetes"):
     unschedulable_seconds: float = 60.0
     """How long a pod may wait for a node that fits: a cluster that grows by itself needs a while for a new one."""
     owned: bool = True
-    """In a cluster: have pods deleted with the pod of the service. Not for sessions that are to outlive it."""
+    """In a cluster: have pods deleted with the pod of the service, unless they are durable."""
     delete_grace_seconds: int = 5
     """How long a pod's main process may take to end when it is deleted."""
 
     def __post_init__(self) -> None:
         """Check what can be checked without a cluster."""
+        check_durable(self)
         if bool(self.kubeconfig) == self.in_cluster:
             raise ValueError("kubeconfig: either it or in_cluster")
         if self.context and self.in_cluster:

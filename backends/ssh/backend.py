@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import sys
 from typing import TYPE_CHECKING
 
 from backends.base import Capabilities, InvalidProgram, Order, UserRefused
-from backends.durable import DurableTerminals, durable_shells, recalled, sweep_programs
-from backends.durable_target import Target
 from backends.ssh.credentials import Credentials
 from backends.ssh.durable import DurableSshEnvironment
 from backends.ssh.environment import SshEnvironment
@@ -16,8 +14,12 @@ from backends.ssh.link import Hop, Timing
 from backends.ssh.pool import SshPool
 from backends.ssh.trust import RecordedKeys
 
+if sys.platform != "win32":  # where no profile is durable
+    from backends.durable import DurableTerminals, durable_shells, recalled, sweep_programs
+    from backends.durable_target import Target
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from backends.base import Survivor
     from backends.profile import Site
@@ -28,10 +30,19 @@ if TYPE_CHECKING:
 class SshBackend:
     """One host, for all whom its operator lets in. Connections are shared by all sessions of a user there."""
 
-    def __init__(self, profile: SshProfile, site: Site) -> None:
-        """Take the profile; nothing is read or connected yet."""
-        # It says commands and variables, which may be secrets, to whoever listens to less than warnings.
-        logging.getLogger("asyncssh").setLevel(logging.WARNING)
+    def __init__(
+        self,
+        profile: SshProfile,
+        site: Site,
+        *,
+        find_way: Callable[[str], Sequence[Hop]] | None = None,
+        fate: Callable[[], Awaitable[str | None]] | None = None,
+    ) -> None:
+        """Take the profile; nothing is read or connected yet.
+
+        For a backend that gets there in a way of its own: `find_way` returns the hosts on the way for a user, `fate`
+        why the host is gone for good (see `Target`).
+        """
         self.name = profile.name or "ssh"
         self.capabilities = Capabilities(
             exec=True, files=True, port_forwarding=True, signals=True, reattach=profile.durable
@@ -39,6 +50,8 @@ class SshBackend:
         self._profile = profile
         self._site = site
         self._directory = site.directory
+        self._find_way = find_way or self._hops
+        self._fate = fate
         self._pools: dict[str, SshPool] = {}
         self._targets: dict[str, Target] = {}
         self._timing = Timing(
@@ -71,11 +84,11 @@ class SshBackend:
         return SshEnvironment(pool, order, term=self._profile.term, allows=self._allows)
 
     async def check(self) -> None:
-        """Have a look run there."""
+        """Have a look run there; where sessions are durable, one by the Python there."""
         user = self._some_user()
         await self._pool(user).run("echo")
         if self._profile.durable:
-            await self._target(user).reach()
+            await self._target(user).is_there()
 
     async def survivors(self) -> Sequence[Survivor]:
         """Return none: on this machine nothing runs on."""
@@ -116,13 +129,16 @@ class SshBackend:
     def _target(self, user: str) -> Target:
         if user not in self._targets:
             executor = SshEnvironment(self._pool(user), Order("link"))
-            self._targets[user] = Target(executor, self._profile, self._site)
+            self._targets[user] = Target(executor, self._profile, self._site, fate=self._fate)
         return self._targets[user]
 
     def _pool(self, user: str) -> SshPool:
         if user not in self._pools:
             self._pools[user] = SshPool(
-                self._hops(user), timing=self._timing, max_connections=self._profile.max_connections
+                self._find_way(user),
+                timing=self._timing,
+                max_connections=self._profile.max_connections,
+                max_sessions=self._profile.max_sessions,
             )
         return self._pools[user]
 

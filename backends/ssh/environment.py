@@ -49,7 +49,7 @@ _Session = TypeVar("_Session", SshPty, SshExecution)
 _GRACE_SECONDS = 1.0
 
 _MAX_SIZE = 0xFFFF
-_OWN_NAMES = frozenset({"TERM", "TERMINAL_SESSION_ID", MARK})
+_OWN_NAMES = frozenset({"TERM", "TERMINAL_SESSION_ID", "PATH", MARK})
 """Set otherwise than by being asked for: with the terminal, and by the line that starts a program."""
 
 _MODES = {
@@ -78,7 +78,10 @@ _MODES = {
 }
 """As terminals on Linux begin (RFC 4254, 8; IUTF8: RFC 8160)."""
 
-_SHELL_ARGUMENTS: Mapping[str, Sequence[str]] = {"bash": ["--login"], "zsh": ["--login"], "pwsh": ["-NoLogo"]}
+_LOGIN = "--login"
+"""A profile may replace the PATH: not given where one was asked for."""
+
+_SHELL_ARGUMENTS: Mapping[str, Sequence[str]] = {"bash": [_LOGIN], "zsh": [_LOGIN], "pwsh": ["-NoLogo"]}
 """As on the service's own machine (backends/shells.py): those that read no profile otherwise."""
 
 
@@ -194,6 +197,7 @@ class SshEnvironment:
             cwd=start.cwd,
             names=[name for name in start.names if name not in _OWN_NAMES],
             tty=tty,
+            path=start.environment["PATH"] if "PATH" in start.names else "",
             shell=start.shell,
         )
         await self._open_session(session, line, {**terminal, "env": _encoded(sent)})
@@ -279,7 +283,8 @@ def _shell(program: Program, host: Host) -> list[str]:
     path = host.shells.get(name)
     if path is None:
         raise ShellNotFound(name, list(host.shells))
-    return [path, *_SHELL_ARGUMENTS.get(name, ())]
+    arguments = _SHELL_ARGUMENTS.get(name, ())
+    return [path, *(each for each in arguments if not (each == _LOGIN and "PATH" in program.env))]
 
 
 def _encoded(variables: Mapping[str, str]) -> dict[bytes, bytes]:

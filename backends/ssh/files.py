@@ -96,12 +96,14 @@ class SshFiles:
     async def make_directory(self, path: str, *, parents: bool = False) -> None:
         """Make a directory."""
         async with self._client(path) as client:
-            if parents:
-                await client.makedirs(path, exist_ok=True)
+            if parents and await client.isdir(path):
                 return
             if await client.lexists(path):
                 raise _error(path, FileTrouble.EXISTS)
-            await client.mkdir(path)
+            if parents:
+                await client.makedirs(path, exist_ok=True)
+            else:
+                await client.mkdir(path)
 
     async def remove(self, path: str, *, recursive: bool = False) -> None:
         """Remove what is at a path."""
@@ -109,7 +111,7 @@ class SshFiles:
             if not _is_directory(await client.lstat(path)):
                 await client.remove(path)
             elif recursive:
-                await client.rmtree(path)
+                await _remove_tree(client, path)
             elif [each for each in await client.listdir(path) if each not in (".", "..")]:
                 raise _error(path, FileTrouble.NOT_EMPTY)
             else:
@@ -120,9 +122,14 @@ class SshFiles:
         _check(target)
         async with self._client(path) as client:
             moved = await client.lstat(path)
+            if not await client.isdir(target.rstrip("/").rpartition("/")[0] or "."):
+                raise _error(target, FileTrouble.MISSING)
             with suppress(asyncssh.SFTPNoSuchFile):
-                if _is_directory(await client.lstat(target)) and not _is_directory(moved):
+                replaced = await client.lstat(target)
+                if _is_directory(replaced) != _is_directory(moved):
                     raise _error(target, FileTrouble.WRONG_KIND)
+                if _is_directory(replaced) and path != target:
+                    raise _error(target, FileTrouble.EXISTS)
             await client.posix_rename(path, target)
 
     @asynccontextmanager
@@ -168,6 +175,19 @@ async def _write_all(client: asyncssh.SFTPClient, path: str, pieces: AsyncIterab
         with suppress(asyncssh.SFTPOpUnsupported):
             await file.fsync()
     return size
+
+
+async def _remove_tree(client: asyncssh.SFTPClient, path: str) -> None:
+    """Remove a directory with all in it; asyncssh's own does not take names with a backslash."""
+    for entry in await client.readdir(path):
+        name = str(entry.filename)
+        if name in (".", ".."):
+            continue
+        if _is_directory(entry.attrs):
+            await _remove_tree(client, f"{path}/{name}")
+        else:
+            await client.remove(f"{path}/{name}")
+    await client.rmdir(path)
 
 
 async def _need(client: asyncssh.SFTPClient, path: str, *, directory: bool) -> None:

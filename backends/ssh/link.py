@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import time
 from contextlib import asynccontextmanager
@@ -170,11 +171,16 @@ class _Owner(asyncssh.SSHClient):
 
 async def connect(hops: Sequence[Hop], timing: Timing, tell: Callable[[Notice], None]) -> Link:
     """Connect to the last host, by way of the others. Raises AccessRefused, Unreachable; then nothing is left."""
+    # It says commands and variables, which may be secrets, to whoever listens to less than warnings.
+    logging.getLogger("asyncssh").setLevel(logging.WARNING)
     connections: list[asyncssh.SSHClientConnection] = []
     try:
         for hop in hops:
             tell(Notice("progress", f"connecting to {hop.place}", {"host": hop.host, "port": hop.port}))
-            connection, owner = await _reach(hop, connections[-1] if connections else None, timing)
+            before = connections[-1] if connections else None
+            connection, owner = await _reach(hop, before, timing)
+            if before is not None:
+                connection.set_tunnel(before)  # which ends with it
             connections.append(connection)
     except BaseException:
         for connection in reversed(connections):
@@ -191,11 +197,11 @@ async def _reach(
         async with asyncio.timeout(timing.connect):
             known = await asyncio.to_thread(hop.trust.known, hop.host, hop.port)
             secrets = await asyncio.to_thread(hop.credentials.read)
-            tunnel: object = before or ()
-            if hop.route is not None:
-                tunnel = Tunnel(await hop.route.open())
             owner = _Owner(hop, known)
-            return await _log_in(hop, owner, secrets, tunnel, timing), owner
+            if hop.route is None:
+                return await _log_in(hop, owner, secrets, before or (), timing), owner
+            async with Tunnel(await hop.route.open()) as tunnel:
+                return await _log_in(hop, owner, secrets, tunnel, timing), owner
     except TimeoutError:
         raise Unreachable(f"{hop.place} did not let us in within {timing.connect:g} s") from None
     except (asyncssh.Error, OSError, ValueError) as error:
@@ -206,27 +212,30 @@ async def _log_in(
     hop: Hop, owner: _Owner, secrets: Secrets, tunnel: object, timing: Timing
 ) -> asyncssh.SSHClientConnection:
     known = owner.known
-    try:
-        async with _agent_keys(secrets) as agent_keys:
-            connection: asyncssh.SSHClientConnection = await asyncssh.connect(
-                hop.host,
-                hop.port,
-                client_factory=lambda: owner,
-                tunnel=tunnel,
-                username=hop.user,
-                known_hosts=(list(known.keys), list(known.authorities), list(known.revoked)),
-                server_host_key_algs=known.algorithms,
-                connect_timeout=None,
-                login_timeout=0,
-                keepalive_interval=timing.keepalive,
-                keepalive_count_max=timing.keepalive_count,
-                encryption_algs=_CIPHERS,
-                compression_algs=("none",),
-                **_only([*secrets.keys, *agent_keys], secrets.password),
-            )
-    finally:
-        if owner.believed is not None:
+    async with _agent_keys(secrets) as agent_keys:
+        connection: asyncssh.SSHClientConnection = await asyncssh.connect(
+            hop.host,
+            hop.port,
+            client_factory=lambda: owner,
+            tunnel=tunnel,
+            username=hop.user,
+            known_hosts=(list(known.keys), list(known.authorities), list(known.revoked)),
+            server_host_key_algs=known.algorithms,
+            connect_timeout=None,
+            login_timeout=0,
+            keepalive_interval=timing.keepalive,
+            keepalive_count_max=timing.keepalive_count,
+            encryption_algs=_CIPHERS,
+            compression_algs=("none",),
+            **_only([*secrets.keys, *agent_keys], secrets.password),
+        )
+    if owner.believed is not None:
+        # Not before it has let us in: by then it has proved that the key is its own.
+        try:
             await asyncio.to_thread(hop.trust.keep, hop.host, hop.port, owner.believed)
+        except BaseException:
+            connection.abort()
+            raise
     return connection
 
 
@@ -278,8 +287,10 @@ def _explain(
 ) -> AccessRefused | Unreachable:
     """Return what a failure means to a user."""
     place = hop.place
-    if owner is not None and (owner.refused is not None or isinstance(error, asyncssh.HostKeyNotVerifiable)):
+    if owner is not None and owner.refused is not None:
         return AccessRefused(owner.complaint)
+    if isinstance(error, asyncssh.HostKeyNotVerifiable):  # revoked, or a certificate that is over or of another host
+        return AccessRefused(f"the host key of {place} is not believed ({error.reason}): the operator must look")
     if isinstance(error, asyncssh.PermissionDenied):
         return AccessRefused(f"{place} does not let user {hop.user!r} in with what this profile has")
     if isinstance(error, asyncssh.KeyExchangeFailed):

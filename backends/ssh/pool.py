@@ -15,6 +15,7 @@ from backends.base import AccessRefused, BackendError, OutOfResources, Unreachab
 from backends.ssh.host import Host
 from backends.ssh.link import Timing, connect
 from backends.ssh.script import SHELL, look_script
+from backends.ssh.strays import Strays
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
@@ -29,6 +30,7 @@ WINDOW_BYTES = 1 << 20
 
 _ANSWER_BYTES = 256 * 1024
 _RETRY_SECONDS = (0.5, 60.0)
+_CLOSE_SECONDS = 5.0
 _REFUSALS = 5
 _REFUSED_SECONDS = 0.05
 """How often, and how long after another, a host is asked for a session that refuses the only one."""
@@ -40,12 +42,20 @@ class SshPool:
     After a failed attempt to connect, further ones fail with its error for a while that doubles, with jitter.
     """
 
-    def __init__(self, hops: Sequence[Hop], *, timing: Timing = Timing(), max_connections: int = 16) -> None:  # noqa: B008 - frozen
-        """Begin without a connection."""
+    def __init__(
+        self,
+        hops: Sequence[Hop],
+        *,
+        timing: Timing = Timing(),  # noqa: B008 - frozen
+        max_connections: int = 16,
+        max_sessions: int = 0,
+    ) -> None:
+        """Begin without a connection. `max_sessions` on each, 0: as many as the host allows."""
         self.hop = hops[-1]
         self.timing = timing
         self._hops = hops
         self._max_connections = max_connections
+        self._max_sessions = max_sessions
         self._links: list[Link] = []
         self._connecting = asyncio.Lock()
         self._idle: dict[Link, asyncio.TimerHandle] = {}
@@ -55,6 +65,8 @@ class SshPool:
         self._next_try = 0.0
         self._host: Host | None = None
         self._closed = False
+        self._strays = Strays(self)
+        self._hunt: asyncio.Task[None] | None = None
 
     @property
     def place(self) -> str:
@@ -67,7 +79,7 @@ class SshPool:
         return [link for link in self._links if link.is_open]
 
     async def host(self, tell: Callable[[Notice], None] = keep_quiet) -> Host:
-        """Return what is known of the host; looks once. Raises BackendError."""
+        """Return what is known of the host; looks once for each connection. Raises BackendError."""
         if self._host is None:
             self._host = Host.read(await self.run(look_script(), tell=tell), self.place)
         return self._host
@@ -99,10 +111,10 @@ class SshPool:
                     raise OutOfResources(f"{self.place} opens no session: {error.reason}") from None
                 if not link.sessions:  # the last one may not be quite gone there
                     await asyncio.sleep(_REFUSED_SECONDS)
-                link.limit = link.sessions or None
-            except OSError:
+                link.limit = link.sessions or self._max_sessions or None
+            except (asyncssh.Error, OSError) as error:
                 self.release(link)
-                raise Unreachable(link.why_lost()) from None
+                raise Unreachable(link.why_lost(error)) from None
             except BaseException:
                 self.release(link)
                 raise
@@ -118,9 +130,12 @@ class SshPool:
         link = await self._choose(tell, forward=True)
         try:
             return link, await self._guarded(make(link.connection), link, discard, forward=True)
-        except OSError:
+        except asyncssh.ChannelOpenError:
             self.release(link, forward=True)
-            raise Unreachable(link.why_lost()) from None
+            raise
+        except (asyncssh.Error, OSError) as error:
+            self.release(link, forward=True)
+            raise Unreachable(link.why_lost(error)) from None
         except BaseException:
             self.release(link, forward=True)
             raise
@@ -155,6 +170,8 @@ class SshPool:
         except (asyncssh.Error, OSError) as error:
             raise Unreachable(f"the connection to {self.place} was lost: {error}") from None
         answer = said.partition(begin.encode() + b"\n")[2].partition(b"\n" + end.encode())
+        if not answer[1] and process.exit_status is None:
+            raise Unreachable(f"the connection to {self.place} was lost")
         if not answer[1]:
             saying = said[-200:].decode("utf-8", "replace").strip()
             raise AccessRefused(f"{self.place} does not run scripts of a POSIX shell for us; it says: {saying!r}")
@@ -183,8 +200,18 @@ class SshPool:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def end_later(self, leader: int, token: str) -> None:
+        """Have the processes of a program ended whose link is lost, as soon as the host is to be had again."""
+        if self._closed:
+            return
+        self._strays.add(leader, token)
+        if self._hunt is None or self._hunt.done():
+            self._hunt = self.start(self._strays.end_all(), "ssh: end what lost connections left running")
+
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, once what is to be ended on the host has ended, if that is soon."""
+        if self._tasks and self.links:
+            await asyncio.wait(self._tasks, timeout=_CLOSE_SECONDS)
         self._closed = True
         for task in list(self._tasks):
             task.cancel()
@@ -253,6 +280,8 @@ class SshPool:
             raise _again(error, pause) from None
         self._failure = None
         self._failures = 0
+        self._host = None  # it may be another one by now
+        link.limit = self._max_sessions or None
         self._links.append(link)
         return link
 

@@ -12,6 +12,15 @@ from backends.durable_profile import DurableProfile, check_durable
 MAX_HOPS = 8
 _MAX_PORT = 0xFFFF
 
+_RANGES = {
+    "connect_seconds": (0.1, 3600),
+    "keepalive_seconds": (0.1, 3600),
+    "keepalive_count": (1, 1000),
+    "idle_seconds": (0.1, 86_400),
+    "max_connections": (1, 1000),
+    "max_sessions": (0, 1000),
+}
+
 _HOST = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9._:%-]{0,254}")
 """Names, IPv4 and IPv6 addresses (with a zone); no blank, control character, quote, `@`, or `-` in front."""
 
@@ -85,7 +94,9 @@ class SshProfile(DurableProfile, tag="ssh", frozen=True, kw_only=True):
     idle_seconds: float = 60.0
     """A connection that nobody uses is closed after so long."""
     max_connections: int = 16
-    """For each user; one carries as many sessions as the host allows (sshd's MaxSessions, 10 unless set)."""
+    """For each user."""
+    max_sessions: int = 0
+    """On one connection. 0: as many as the host allows (sshd's MaxSessions, 10 unless set)."""
     term: str = "xterm-256color"
     """The kind of terminal that programs are told."""
     environment: tuple[str, ...] = ("*",)
@@ -105,12 +116,9 @@ class SshProfile(DurableProfile, tag="ssh", frozen=True, kw_only=True):
             check_user(f"user_of[{owner!r}]", user)
         if len(self.jump) > MAX_HOPS:
             raise ValueError(f"jump: more than {MAX_HOPS} hosts on the way")
-        for name in ("connect_seconds", "keepalive_seconds", "idle_seconds"):
-            if not 0 < getattr(self, name) <= 86_400:  # noqa: PLR2004 - a day
-                raise ValueError(f"{name}: more than 0 and at most 86400")
-        for name in ("keepalive_count", "max_connections"):
-            if not 1 <= getattr(self, name) <= 1000:  # noqa: PLR2004
-                raise ValueError(f"{name}: 1 to 1000")
+        for name, (least, most) in _RANGES.items():
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"{name}: {least:g} to {most:g}")
         check_durable(self)
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}", self.term):
             raise ValueError("term: the name of a kind of terminal")

@@ -10,7 +10,7 @@ import structlog
 
 from backends.base import BackendError, ExitStatus
 from backends.ssh.program import INPUT_BYTES, ProgramSession
-from backends.ssh.script import LAST_SECONDS, end_script, signal_script
+from backends.ssh.script import LAST_SECONDS, end_script, interrupt_script, signal_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _SIGNALS = 64
 """Signals that wait for the link, at most."""
+
+_INTERRUPT = b"\x03"
 
 _LEFTOVERS_SECONDS = 1.0
 """For each of HUP, TERM and KILL to what a program left running."""
@@ -46,6 +48,7 @@ class SshPty(ProgramSession):
         self._signals = 0
         self._closing = asyncio.Lock()
         self._is_swept = False
+        self._is_interrupting = False
         self._gone: asyncio.Future[ExitStatus] = self._loop.create_future()
         self._ended: asyncio.Future[ExitStatus] = self._loop.create_future()
 
@@ -58,6 +61,9 @@ class SshPty(ProgramSession):
         """Take what fits into the buffer in front of the host's window."""
         if self.status is not None or self._gone.done() or self.channel is None or self.channel.is_closing():
             return len(data)
+        if self._is_interrupting:  # the key may have to be typed first
+            self._wants_room = True
+            return 0
         taken = bytes(data[: max(0, INPUT_BYTES - self.channel.get_write_buffer_size())])
         self.channel.write(taken)
         self.written += len(taken)
@@ -68,8 +74,19 @@ class SshPty(ProgramSession):
         return len(taken)
 
     def interrupt(self) -> bool:
-        """Have the key written in its turn: what the terminal there is set to is not known here."""
-        return self.status is not None or self._gone.done()
+        """Have the foreground programs interrupted if the host takes no input, else have the key written.
+
+        What the terminal is set to only the host knows: if it turns out that the key is an ordinary byte there, it is
+        written in its turn. Input on its way is not discarded, as the key would do.
+        """
+        if not self._is_usable or self.channel is None:
+            return True
+        if not self.channel.get_write_buffer_size():
+            return False
+        if not self._is_interrupting:
+            self._is_interrupting = True
+            self.pool.start(self._interrupt(self.channel), "ssh: interrupt")
+        return True
 
     def resize(self, rows: int, cols: int) -> None:
         """Set the size."""
@@ -133,7 +150,7 @@ class SshPty(ProgramSession):
 
     def resume_writing(self) -> None:
         """Tell whoever was refused."""
-        if self._wants_room:
+        if self._wants_room and not self._is_interrupting:
             self._wants_room = False
             self._sink.resume_writing()
 
@@ -146,6 +163,7 @@ class SshPty(ProgramSession):
         if self._gone.done():
             return
         self._gone.set_result(status)
+        self._is_interrupting = False
         self.resume_writing()
         if self._is_swept or self.leader is None or status.lost is not None:
             self._finish()
@@ -174,7 +192,7 @@ class SshPty(ProgramSession):
         self._over(self)
 
     async def _end_tree(self, grace_seconds: float) -> None:
-        script = end_script(self.leader or 0, self.token, grace_seconds)
+        script = end_script(self.leader or -1, self.token, grace_seconds)
         try:
             lines = await self.pool.run(script, seconds=3 * grace_seconds + LAST_SECONDS)
         except BackendError as error:
@@ -198,7 +216,7 @@ class SshPty(ProgramSession):
 
     async def _send_signal(self, name: str) -> None:
         try:
-            said = await self.pool.run(signal_script(self.leader or 0, name))
+            said = await self.pool.run(signal_script(self.leader or -1, name))
             if said[-1:] != ["sent"]:
                 _log.warning("a signal reached nobody", pid=self.pid, signal=name, said=said[-1:])
         except BackendError as error:
@@ -207,3 +225,16 @@ class SshPty(ProgramSession):
                 self.channel.send_signal(name)
         finally:
             self._signals -= 1
+
+    async def _interrupt(self, channel: asyncssh.SSHClientChannel[bytes]) -> None:
+        said = "unknown"
+        try:
+            said = (await self.pool.run(interrupt_script(self.leader or -1)) or [said])[-1]
+        except BackendError as error:
+            _log.warning("an interrupt waits for the input before it", pid=self.pid, reason=str(error))
+        finally:
+            self._is_interrupting = False
+            if said != "sent" and self._is_usable and not channel.is_closing():
+                channel.write(_INTERRUPT)
+            if channel.get_write_buffer_size() < INPUT_BYTES:
+                self.resume_writing()

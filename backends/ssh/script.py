@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 # No backslash, newline or exclamation mark: shells that are not like sh treat them differently between quotes.
-# $1 nonce, $2 mark, $3 session, $4 directory, $5 names of variables, $6 "tty" or nothing; the rest is the program.
+# $1 nonce, $2 mark, $3 session, $4 directory, $5 names of variables, $6 "tty" or nothing, $7 a PATH or nothing (sshd
+# sets its own whatever it accepts); the rest is the program.
 _START = """
-_tn=$1 _tm=$2 _ts=$3 _td=$4 _tv=$5 _tt=$6; shift 6; unset CDPATH;
+_tn=$1 _tm=$2 _ts=$3 _td=$4 _tv=$5 _tt=$6 _tp=$7; shift 7; unset CDPATH;
+if [ "$_tp" ]; then PATH=$_tp; export PATH; fi;
 TERMINAL_PROCESS_TREE=$_tm; TERMINAL_SESSION_ID=$_ts; export TERMINAL_PROCESS_TREE TERMINAL_SESSION_ID;
 if [ "$_tt" ]; then
     COLORTERM=${COLORTERM-truecolor}; export COLORTERM;
@@ -50,49 +52,67 @@ echo "$_tn started $$$_tx."; exec "$@"
 """
 _START = re.sub(r"\s+", " ", _START).strip()
 
-# What is under /proc (Linux), or what ps tells. Zombies are not there any more.
+# What is under /proc (Linux), or what ps tells. Zombies are not there any more. Lines are not taken with `read`, which
+# asks for each byte.
 _MEMBERS = """
+newline='
+'
 zero=; if printf 'a\\0b' | grep -qz '^b' 2>/dev/null; then zero=-z; fi
 look() {
     all=; found=' '
     if [ -r /proc/self/stat ]; then
-        for entry in /proc/[0-9]*/stat; do
-            { read -r line < "$entry"; } 2>/dev/null || continue
-            each=${entry#/proc/}; each=${each%/stat}
+        lines=$(cat /proc/[0-9]*/stat 2>/dev/null)
+        set -f; IFS=$newline
+        for line in $lines; do
+            unset IFS
+            each=${line%% *}
             set -- ${line##*) }
             case $1 in Z|X) continue;; esac
             all="$all $each:$2"
             if [ "$4" = "$leader" ]; then found="$found$each "; fi
         done
+        unset IFS; set +f
+        all="$all "
         for entry in $(grep -ls $zero "^TERMINAL_PROCESS_TREE=$mark" /proc/[0-9]*/environ 2>/dev/null); do
             each=${entry#/proc/}; each=${each%/environ}
             case $all in *" $each:"*) ;; *) continue;; esac
             case $found in *" $each "*) ;; *) found="$found$each ";; esac
         done
     else
-        while read -r each parent group state rest; do
-            case $state in Z*) continue;; esac
-            all="$all $each:$parent"
-            if [ "$each" = "$leader" ] || [ "$group" = "$leader" ]; then found="$found$each "; fi
-        done <<END
-$(ps -A -o pid= -o ppid= -o pgid= -o state=)
-END
+        lines=$(ps -A -o pid= -o ppid= -o pgid= -o state=)
+        IFS=$newline
+        for line in $lines; do
+            unset IFS
+            set -- $line
+            case $4 in Z*) continue;; esac
+            all="$all $1:$2"
+            if [ "$1" = "$leader" ] || [ "$3" = "$leader" ]; then found="$found$1 "; fi
+        done
+        unset IFS
     fi
     grown=y
-    while [ "$grown" ]; do
+    while [ "$grown" ] && [ "$found" != ' ' ]; do
         grown=
         for pair in $all; do
-            each=${pair%:*}
-            case $found in *" $each "*) continue;; esac
-            case $found in *" ${pair#*:} "*) found="$found$each "; grown=y;; esac
+            case $found in *" ${pair#*:} "*) ;; *) continue;; esac
+            case $found in *" ${pair%:*} "*) ;; *) found="$found${pair%:*} "; grown=y;; esac
         done
     done
 }
 """
 
+# Graces are in hundredths of a second.
 _END = """
+now=0
+tick() {
+    if [ -r /proc/uptime ]; then
+        read -r now rest < /proc/uptime; now=1${now%.*}${now#*.}
+    else
+        now=$((now + 10))
+    fi
+}
 send() {
-    told=' '; turn=0
+    told=' '; turn=0; tick; until=$((now + $1))
     while :; do
         look
         if [ "$found" = ' ' ]; then echo ended; exit 0; fi
@@ -101,7 +121,8 @@ send() {
             told="$told$each "
             for name in $2; do kill -s "$name" "$each" 2>/dev/null; done
         done
-        if [ $turn -ge "$1" ]; then return; fi
+        tick
+        if [ $now -ge $until ]; then return; fi
         if [ $turn -lt 5 ]; then sleep 0.02 2>/dev/null || sleep 1; else sleep 0.1 2>/dev/null || sleep 1; fi
         turn=$((turn + 1))
     done
@@ -120,6 +141,22 @@ else
     group=$(ps -o tpgid= -p "$leader") || { echo gone; exit 0; }
 fi
 if [ "$group" -gt 0 ] 2>/dev/null && kill -s "$name" -- "-$group"; then echo sent; else echo refused; fi
+exit 0
+"""
+
+# An interrupt that overtakes what was typed before it, if the key is one now.
+_INTERRUPT = """
+if [ -r /proc/self/stat ]; then
+    { read -r line < "/proc/$leader/stat"; } 2>/dev/null || { echo gone; exit 0; }
+    set -- ${line##*) }; group=$6
+else
+    group=$(ps -o tpgid= -p "$leader") || { echo gone; exit 0; }
+fi
+set -- $(ps -o tty= -p "$leader")
+modes=" $(stty -a < "/dev/$1" | tr '\n' ' ') "
+case $modes in *" -isig "*) echo key; exit 0;; esac
+case $modes in *" intr = ^C;"*) ;; *) echo key; exit 0;; esac
+if [ "$group" -gt 0 ] 2>/dev/null && kill -s INT -- "-$group"; then echo sent; else echo refused; fi
 exit 0
 """
 
@@ -143,17 +180,26 @@ SHELL = "exec /bin/sh -s"
 
 
 def start_line(
-    argv: Sequence[str], *, nonce: str, mark: str, session: str, cwd: str, names: Iterable[str], tty: bool, shell: str
+    argv: Sequence[str],
+    *,
+    nonce: str,
+    mark: str,
+    session: str,
+    cwd: str,
+    names: Iterable[str],
+    tty: bool,
+    path: str,
+    shell: str,
 ) -> str:
     """Return the command by which a login shell starts a program.
 
     It first prints a line: `NONCE started PID MISSING-NAMES.`, `NONCE directory ERRNO.` or `NONCE command ERRNO.`
-    (`none`: no such command). `shell`: the path of the login shell.
+    (`none`: no such command). `shell`: the path of the login shell. `path`: the PATH, if one was asked for.
     """
     if cwd and not cwd.startswith("/"):
         cwd = f"./{cwd}"
     wanted = " ".join(name for name in names if _NAME.fullmatch(name))
-    words = ("/bin/sh", "-c", _START, "sh", nonce, mark, session, cwd, wanted, "tty" if tty else "", *argv)
+    words = ("/bin/sh", "-c", _START, "sh", nonce, mark, session, cwd, wanted, "tty" if tty else "", path, *argv)
     return "exec " + " ".join(quote(word, shell) for word in words)
 
 
@@ -169,7 +215,7 @@ def quote(word: str, shell: str = "") -> str:
 
 def end_script(leader: int, mark: str, grace_seconds: float) -> str:
     """Return the script that ends a program's session, what carries its mark, and all their descendants."""
-    grace, last = _turns(grace_seconds), _turns(max(grace_seconds, LAST_SECONDS))
+    grace, last = round(100 * grace_seconds), round(100 * max(grace_seconds, LAST_SECONDS))
     return f"leader={leader} mark={mark} grace={grace} last={last}\n{_MEMBERS}{_END}"
 
 
@@ -178,11 +224,11 @@ def signal_script(leader: int, name: str) -> str:
     return f"leader={leader} name={name}\n{_SIGNAL}"
 
 
+def interrupt_script(leader: int) -> str:
+    """Return the script that interrupts the foreground programs, or says `key`: the key is an ordinary byte now."""
+    return f"leader={leader}\n{_INTERRUPT}"
+
+
 def look_script() -> str:
     """Return the script that tells the login shell, the shells that are known, and some variables."""
     return _LOOK
-
-
-def _turns(seconds: float) -> int:
-    """Return after how many looks a grace is over: five are 0.02 s apart, the others 0.1 s."""
-    return round(min(seconds, 0.1) / 0.02) + round(max(0.0, seconds - 0.1) / 0.1)

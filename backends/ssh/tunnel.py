@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol
-
-import structlog
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from backends.abilities import Connection
-
-_log = structlog.get_logger(__name__)
 
 
 class Protocolled(Protocol):
@@ -32,11 +28,21 @@ class Protocolled(Protocol):
 
 
 class Tunnel:
-    """What asyncssh calls a tunnel: it makes the connection when asked for one."""
+    """What asyncssh calls a tunnel: it makes the connection when asked for one.
+
+    A context manager: a stream that was not asked for is closed.
+    """
 
     def __init__(self, stream: Connection) -> None:
         """Take over a stream; it is closed with the connection."""
-        self._stream = stream
+        self._stream: Connection | None = stream
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._stream is not None:
+            await self._stream.close()
 
     async def create_connection(
         self,
@@ -47,8 +53,11 @@ class Tunnel:
         orig_port: int = 0,  # noqa: ARG002
     ) -> tuple[StreamTransport, Protocolled]:
         """Return the stream as a transport, and what is on top of it."""
+        stream, self._stream = self._stream, None
+        if stream is None:
+            raise ConnectionError("this stream is in use")
         session = session_factory()
-        transport = StreamTransport(self._stream, session, (remote_host, remote_port))
+        transport = StreamTransport(stream, session, (remote_host, remote_port))
         session.connection_made(transport)
         transport.start()
         return transport, session
@@ -116,8 +125,10 @@ class StreamTransport:
             error = failed.exceptions[0] if isinstance(failed.exceptions[0], OSError) else None
         finally:
             self._closing = True
-            await self._stream.close()
-            self._session.connection_lost(error)
+            try:
+                await self._stream.close()
+            finally:  # also if closed once more meanwhile: somebody waits for this
+                self._session.connection_lost(error)
 
     async def _send(self) -> None:
         while True:

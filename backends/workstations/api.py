@@ -49,7 +49,7 @@ class Seen:
     host: str
     started_at: float | None
     """Wall-clock seconds; None: never, or not told."""
-    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
 
     @property
     def state_name(self) -> str:
@@ -135,11 +135,10 @@ class Api:
             await self._finish(operation, lambda: self._show(name, meet))
 
     async def stop(self, name: str) -> None:
-        """Stop a workstation and wait until it is stopped."""
+        """Have a workstation stopped, which takes its time; `look` shows how far it is."""
         client = await self._connected()
         with _explained(f"stop workstation {name}"):
-            operation = await client.stop_workstation(name=self._path(name), timeout=self._seconds)
-            await self._finish(operation)
+            await client.stop_workstation(name=self._path(name), timeout=self._seconds)
 
     async def token(self, name: str, *, port: int, seconds: float) -> Token:
         """Get a token for the tunnel to one port of the workstation."""
@@ -215,7 +214,7 @@ def _explained(doing: str) -> Iterator[None]:
 def _seen(workstation: workstations_v1.Workstation) -> Seen:
     message = workstations_v1.Workstation.pb(workstation)
     started_at = message.start_time.ToDatetime(tzinfo=UTC).timestamp() if message.HasField("start_time") else None
-    return Seen(message.state, message.host, started_at, dict(message.labels))
+    return Seen(message.state, message.host, started_at, dict(message.annotations))
 
 
 def _read(file: str) -> bytes | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+import json
 from typing import TYPE_CHECKING
 
 import google.auth
@@ -11,12 +11,12 @@ from google.auth import exceptions
 from google.oauth2 import service_account
 
 from backends.base import AccessRefused
+from backends.secret_file import read_secret
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
-_OTHERS = 0o077
 
 
 async def load_credentials(file: str) -> Credentials:
@@ -34,15 +34,12 @@ def _load(file: str) -> Credentials:
         except exceptions.GoogleAuthError as error:
             raise AccessRefused(f"there are no application default credentials here: {error}") from error
         return credentials
+    content = read_secret(file)
     try:
-        if Path(file).stat().st_mode & _OTHERS:
-            raise AccessRefused(f"credentials_file {file} can be read by others: chmod 600 it")
-        key: Credentials = service_account.Credentials.from_service_account_file(  # type: ignore[no-untyped-call]
-            file, scopes=_SCOPES
+        key: Credentials = service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call]
+            json.loads(content), scopes=_SCOPES
         )
-    except OSError as error:
-        raise AccessRefused(f"credentials_file {file} cannot be read: {error.strerror}") from error
-    except (ValueError, exceptions.GoogleAuthError) as error:
-        # Without the error's own words, which may quote what is in the file.
-        raise AccessRefused(f"credentials_file {file} is not the key of a service account") from error
+    except (ValueError, TypeError, AttributeError, exceptions.GoogleAuthError):
+        # Without the error, which may quote what is in the file.
+        raise AccessRefused(f"credentials_file {file} is not the key of a service account") from None
     return key

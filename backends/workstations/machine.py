@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,13 @@ import structlog
 from backends.base import AccessRefused, BackendError, Notice, NotProvided, Unreachable
 from backends.workstations.api import RUNNING, STARTING, STOPPED, STOPPING, pauses
 from backends.workstations.limits import Limits, span
-from backends.workstations.names import MADE_BY, OWNER, label
+from backends.workstations.names import MADE_BY, OWNER, label, readable
 from backends.workstations.tunnel import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backends.workstations.api import Api, Rules, Seen, Token
+    from backends.workstations.api import Api, Seen, Token
     from backends.workstations.profile import WorkstationsProfile
     from backends.workstations.tunnel import Dialer, Tunnel
 
@@ -29,7 +30,7 @@ _EARLY = 0.1
 """A token is renewed when less than this part of its time is left."""
 
 _LOOK_SECONDS = 30.0
-"""How often the limits are looked at, at least: the last traffic moves one of them."""
+"""How often the limits are looked at, at least: the last traffic moves one of them, and a start the other."""
 
 _log = structlog.get_logger(__name__)
 
@@ -42,7 +43,7 @@ class Machine:
     ) -> None:
         """Know it by name; nothing is asked yet."""
         self.name = name
-        self._owner = owner
+        self._owner = readable(owner)
         self._node_id = node_id
         self._api = api
         self._dialer = dialer
@@ -55,12 +56,18 @@ class Machine:
         self._limits: Limits | None = None
         self._sent_at = 0.0
         self._watching: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
         self._stopping: asyncio.Task[None] | None = None
 
     @property
     def is_used(self) -> bool:
         """Tell whether a session is in it."""
         return bool(self._tells)
+
+    def join(self, tell: Tell) -> None:
+        """Let a session back in that was there already, however the workstation is now; see `enter`."""
+        self._tells.append(tell)
+        self._watch_limits()
 
     async def enter(self, tell: Tell) -> None:
         """See that it runs, for one more session; `tell` hears of it until `leave`. Cancelled or failed: left again."""
@@ -141,15 +148,17 @@ class Machine:
 
     async def _start(self) -> None:
         """Create it if that is wanted, start it if need be, and wait until it runs."""
-        if await self._api.look(self.name) is None:
+        found = await self._api.look(self.name)
+        if found is None:
             await self._create()
+        elif not self._profile.workstation and found.annotations.get(OWNER, self._owner) != self._owner:
+            raise AccessRefused(f"workstation {self.name} is somebody else's, by its annotation {OWNER}")
         seen = await self._until_running()
         if self._limits is None or self._limits.started_at != seen.started_at:
-            rules = await self._rules()
+            limits = await self._know(seen)
             await self._until_sshd()
-            self._limits = Limits(self.name, rules, seen.started_at, self._profile.warn_before_seconds)
-        if self._watching is None:
-            self._watching = asyncio.get_running_loop().create_task(self._watch(), name="limits of a workstation")
+            self._limits = limits
+        self._watch_limits()
 
     async def _until_running(self) -> Seen:
         """Start it, once it is neither starting nor stopping already."""
@@ -187,14 +196,15 @@ class Machine:
         self._progress(f"workstation {self.name} is being created", state="creating")
         await self._api.create(self.name, labels={MADE_BY: label(self._node_id)}, annotations={OWNER: self._owner})
 
-    async def _rules(self) -> Rules:
+    async def _know(self, seen: Seen) -> Limits:
+        """Read what its configuration says. Raises NotProvided: it keeps SSH out."""
         rules = await self._api.rules()
         if not rules.takes_tcp:
             raise NotProvided(
                 f"the configuration {self._profile.config} disables TCP connections, without which there is no SSH; "
                 "the operator must allow them (disableTcpConnections)"
             )
-        return rules
+        return Limits(self.name, rules, seen.started_at, self._profile.warn_before_seconds)
 
     def _meet(self, seen: Seen) -> None:
         """Take note of it; tell if its state has changed on the way to running."""
@@ -209,19 +219,39 @@ class Machine:
         for tell in list(self._tells):
             tell(notice)
 
+    def _watch_limits(self) -> None:
+        self._news.set()
+        if self._watching is None:
+            self._watching = asyncio.get_running_loop().create_task(self._watch(), name="limits of a workstation")
+
     async def _watch(self) -> None:
         """Warn before Google stops it."""
         while True:
-            limits = self._limits
-            now = time.time()
+            self._news.clear()
             pause = _LOOK_SECONDS
+            limits = self._limits or await self._learn()
             if limits is not None:
+                now = time.time()
                 for notice in limits.due(now, self._last_sent()):
                     self._tell(notice)
                 next_at = limits.next_at(now, self._last_sent())
                 if next_at is not None:
                     pause = min(pause, next_at - now)
-            await asyncio.sleep(pause)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._news.wait()
+
+    async def _learn(self) -> Limits | None:
+        """Find out the limits of a run that sessions have come back to; None: not now."""
+        if self._starting.locked():
+            return None
+        try:
+            seen = await self.look()
+            if seen is not None and seen.state == RUNNING:
+                self._limits = await self._know(seen)
+        except BackendError as error:
+            _log.warning("limits of a workstation are not known", workstation=self.name, reason=str(error))
+        return self._limits
 
     def _last_sent(self) -> float:
         """Return when it last got bytes from here; forget tunnels that are closed."""
@@ -277,10 +307,10 @@ class Machine:
         except BackendError as error:
             _log.warning("workstation could not be stopped", workstation=self.name, reason=str(error))
         else:
-            _log.info("workstation stopped", workstation=self.name)
+            _log.info("workstation is being stopped", workstation=self.name)
 
     async def _cancel_stop(self) -> None:
-        """Have it run on, or wait until it is stopped if that has begun."""
+        """Have it run on, if it is not being stopped already."""
         stopping, self._stopping = self._stopping, None
         if stopping is not None:
             stopping.cancel()

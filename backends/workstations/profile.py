@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from backends.profile import Profile
+from backends.durable_profile import DurableProfile, check_durable
 from backends.workstations.names import ID
 
 _DAY_SECONDS = 86_400
@@ -19,7 +19,7 @@ _PREFIX = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _USER = re.compile(r"[A-Za-z0-9_.][^\s\x00-\x1f\x7f:/@]{0,254}")
 
 
-class WorkstationsProfile(Profile, tag="workstations", frozen=True, kw_only=True):
+class WorkstationsProfile(DurableProfile, tag="workstations", frozen=True, kw_only=True):
     """Workstations of one configuration: one for each owner of sessions, or one for all."""
 
     project: str
@@ -94,6 +94,7 @@ class WorkstationsProfile(Profile, tag="workstations", frozen=True, kw_only=True
         """Check the fields; ValueError names the wrong one."""
         self._check_names()
         self._check_times()
+        check_durable(self)
         if bool(self.host_keys) == bool(self.trust):
             raise ValueError('host_keys: give the host keys, or say trust = "tunnel" (and not both)')
         if not 1 <= self.port <= 0xFFFF:  # noqa: PLR2004 - as TCP has it

@@ -8,13 +8,14 @@ import pytest
 from support.terminals import Terminals, opened, plain_environment
 
 if sys.platform == "win32":
-    collect_ignore_glob = ["test_posix_*", "test_ssh_*"]
+    collect_ignore_glob = ["test_posix_*", "test_ssh_*", "test_workstations*"]
 else:
     from backends.forkers import HolderForker, OwnForker
     from backends.local_pty import Patience
     from backends.posix import PosixBackend
     from support.container_daemon import ContainerDaemon, running
     from support.dockerd import Dockerd
+    from support.elsewhere import ELSEWHERE, FarPlace, far_place
     from support.kube_thread import KubeThread, kube_thread
     from support.other_users import guarded_holder, need_root, open_directory
     from support.podman import Podman
@@ -56,6 +57,12 @@ else:
         """Run a Docker daemon for all tests; none of them stops it."""
         with running(Dockerd) as daemon:
             yield daemon
+
+    @pytest.fixture(scope="module", params=ELSEWHERE)
+    def far(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarPlace]:
+        """Give an environment of each backend that runs commands elsewhere, on its real server."""
+        with far_place(request, tmp_path_factory.mktemp("far")) as place:
+            yield place
 
     @pytest.fixture(scope="session", params=["dockerd", "podman"])
     def daemon(request: pytest.FixtureRequest) -> ContainerDaemon:

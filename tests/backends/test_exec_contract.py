@@ -3,42 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
-from backends.abilities import Channel, Command, Executor, require
+from backends.abilities import Channel, Command
 from backends.base import ExitStatus, Lost, Unreachable
 from support.local_executor import LocalExecutor
-from support.pods import thread_backend
-from support.terminals import opened
 from support.wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from backends.abilities import Execution
-    from support.kube_thread import KubeThread
+    from backends.abilities import Execution, Executor
+    from support.elsewhere import FarPlace
 
 pytestmark = pytest.mark.platform("linux")
 
 FLOOD_BYTES = 40 << 20
 
 
-@pytest.fixture(scope="module", params=["local", "kubernetes"])
-def cluster(request: pytest.FixtureRequest) -> KubeThread | None:
-    return request.getfixturevalue("kube") if request.param == "kubernetes" else None
-
-
 @pytest.fixture
-async def executor(cluster: KubeThread | None, tmp_path: Path) -> AsyncIterator[Executor]:
-    if cluster is not None:
-        async with opened(thread_backend(cluster, tmp_path)) as terminals:
-            yield require(terminals.backend, terminals.environment, Executor)  # type: ignore[type-abstract]
-        return
+async def executor() -> AsyncIterator[Executor]:
     executor = LocalExecutor()
     yield executor
     await executor.close()
@@ -74,9 +64,9 @@ async def run(executor: Executor, command: Command, given: bytes = b"") -> tuple
         return await execution.wait(), printed[Channel.STDOUT], printed[Channel.STDERR]
 
 
-@pytest.mark.parametrize("code", [0, 1, 7, 126, 127, 255])
-async def test_an_exit_code_is_told_exactly(executor: Executor, code: int) -> None:
-    assert (await run(executor, sh(f"exit {code}")))[0] == ExitStatus(code=code)
+async def test_an_exit_code_is_told_exactly(executor: Executor) -> None:
+    for code in (0, 1, 7, 126, 127, 255):
+        assert (await run(executor, sh(f"exit {code}")))[0] == ExitStatus(code=code)
 
 
 async def test_a_signal_is_no_success(executor: Executor) -> None:
@@ -107,11 +97,11 @@ async def test_a_command_that_is_no_program_ends_with_126(executor: Executor) ->
 async def test_arguments_directory_and_environment_arrive_as_they_are(executor: Executor) -> None:
     odd = ["", " ", "a b", "$HOME", "`id`", "'", '"', "\\", "-n", "*", "new\nline", "ü", ";&|<>"]
     command = Command(
-        ("/bin/sh", "-c", 'pwd; printf "%s\\0" "$VALUE" "$@"', "sh", *odd), cwd="/usr", env={"VALUE": "a 'b' $c\nd"}
+        ("/bin/sh", "-c", 'pwd; printf "%s\\0" "$VALUE" "$@"', "sh", *odd), cwd="/tmp", env={"VALUE": "a 'b' $c\nd"}
     )
     status, out, _ = await run(executor, command)
     assert status.code == 0
-    assert out.split(b"\n", 1)[0] == b"/usr"
+    assert out.split(b"\n", 1)[0] == b"/tmp"
     assert out.split(b"\n", 1)[1].decode().split("\0")[:-1] == ["a 'b' $c\nd", *odd]
 
 
@@ -173,6 +163,18 @@ async def test_a_command_may_be_cancelled_while_it_is_read(executor: Executor) -
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await read_all(execution)
+
+
+async def test_elsewhere_all_of_it_is_kept(far: FarPlace, tmp_path: Path) -> None:
+    """All of the above, one after the other in one environment, which costs more to open than the tests."""
+    async with far(tmp_path) as environment:
+        for name, rule in globals().items():
+            if name.startswith("test_") and list(inspect.signature(rule).parameters) == ["executor"]:
+                try:
+                    await rule(environment)
+                except Exception as error:
+                    error.add_note(f"in {name}")
+                    raise
 
 
 async def test_a_lost_link_is_never_an_exit() -> None:

@@ -9,8 +9,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from backends.base import ExitStatus, Lost, Order, Program
-from backends.durable import ADOPT_SECONDS
-from backends.link_patience import LinkPatience
 from support.durable_place import QUICK, DurableBackend, Way
 from support.holders import holder_pid
 from support.sink import CollectingSink
@@ -118,22 +116,22 @@ async def test_a_program_that_was_let_go_has_all_its_input_and_the_count_goes_on
         assert (before.output + after.output).endswith(b"ready\n0123456789abcdefghij")
 
 
-async def test_a_place_out_of_reach_holds_nobody_up_and_comes_back_later(tmp_path: Path) -> None:
+async def test_a_place_out_of_reach_is_waited_for_and_told(tmp_path: Path) -> None:
     way = make_way(tmp_path)
     async with successors(tmp_path, way) as (first, second):
-        before = await first.start("echo ready; read line; stty size; exit 5")
+        before = await first.start("echo ready; read line; exit 5")
         await before.sink.until(b"ready\r\n")
+        await before.type(b"12345")
+        await before.pty.detach()
         await first.backend.close()
         way.is_closed = True
-        async with asyncio.timeout(ADOPT_SECONDS):
-            after = await second.go_on(len(before.output))
-        assert after.pty.write(b"\n") == 0
-        after.pty.resize(33, 99)
-        assert second.told == ["link_lost"]
+        going_on = asyncio.create_task(second.go_on(len(before.output)))
+        await wait_until(lambda: second.told == ["link_lost"], description="the cut is told")
         way.is_closed = False
+        after = await going_on
+        assert after.pty.written == 5, "it is known before anything is typed"
         await after.type(b"\n")
         assert await after.wait() == ExitStatus(code=5)
-        assert after.output.endswith(b"33 99\r\n")
         assert second.told == ["link_lost", "link_back"]
 
 
@@ -168,20 +166,19 @@ async def test_a_place_that_is_never_reached_again_is_a_lost_link(tmp_path: Path
         await third.backend.close()
 
 
-async def test_one_that_is_closed_before_it_is_found_is_ended_once_it_is(tmp_path: Path) -> None:
+async def test_one_that_nobody_waits_for_any_longer_is_left_to_the_next(tmp_path: Path) -> None:
     way = make_way(tmp_path)
-    async with successors(tmp_path, way) as (first, _):
-        before = await first.start("echo ready; exec sleep 1000")
+    async with successors(tmp_path, way) as (first, second):
+        before = await first.start("echo ready; read line; exit 5")
         await before.sink.until(b"ready\r\n")
         await first.backend.close()
-        (directory,) = first.backend.holder_directories()
-        way.is_closed = True
-        third = Service(tmp_path, way, patience=LinkPatience(retry_seconds=(0.01, 0.1), close_seconds=0.2))
-        after = await third.go_on(len(before.output))
-        await after.pty.close(0.1)
-        assert (await after.wait()).lost is Lost.LINK
-        way.is_closed = False
-        pid = before.pty.pid or 0
-        await wait_until(lambda: not os.path.exists(f"/proc/{pid}"), description="it is ended there")  # noqa: PTH110
-        assert directory.exists()
-        await third.backend.close()
+        for turns in (0, 1, 5, 50, 500):
+            service = Service(tmp_path, way)
+            going_on = asyncio.create_task(service.go_on(len(before.output)))
+            await asyncio.sleep(turns / 1000)  # from before the way is asked for to after it is found
+            going_on.cancel()
+            await asyncio.wait([going_on])
+            await service.backend.close()
+        after = await second.go_on(len(before.output))
+        await after.type(b"\n")
+        assert await after.wait() == ExitStatus(code=5)

@@ -179,7 +179,7 @@ async def test_a_start_that_nobody_waits_for_leaves_nothing(link: RemoteLink, fa
 
 async def test_the_next_service_goes_on_where_the_last_one_was(far: Far) -> None:
     async with reached(far) as first:
-        terminal = await run(first, "stty -opost; seq 1 300000; read line; echo got $line; exit 6")
+        terminal = await run(first, "stty -opost -echo; seq 1 300000; read line; echo got $line; exit 6")
         await terminal.sink.until(b"\n1000\n")
         await first.close()  # the service dies; what it had on disk is what its sink had
         assert (await terminal.wait()).lost is Lost.LINK
@@ -195,7 +195,7 @@ async def test_the_next_service_goes_on_where_the_last_one_was(far: Far) -> None
                 assert await pty.wait() == ExitStatus(code=6)
             output = terminal.output + bytes(sink.output)
             expected = b"".join(b"%d\n" % number for number in range(1, 300001))
-            assert output.replace(b"hello\n", b"", 1) == expected + b"got hello\n"
+            assert output == expected + b"got hello\n"
 
 
 async def test_a_program_that_is_let_go_runs_on_with_all_its_input(far: Far) -> None:

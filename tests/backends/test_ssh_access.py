@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from backends.profile import Site
 from backends.ssh.backend import SshBackend
 from backends.ssh.profile import Hop, SshProfile
 from support.sshd import Sshd, make_key, public_of, reached, running_sshd, serving_sshd
+from support.terminals import is_alive
+from support.wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -205,6 +208,17 @@ async def test_a_host_that_is_not_on_record_is_refused(sshd: Sshd, tmp_path: Pat
     assert str(tmp_path / "site" / "known_hosts") in await refusal(sshd.profile(known_hosts=""), tmp_path)
 
 
+async def test_records_with_hashed_names_are_read_and_revoked_keys_refused(sshd: Sshd, tmp_path: Path) -> None:
+    record = tmp_path / "known_hosts"
+    record.write_text(f"[{sshd.host}]:{sshd.port} {sshd.public_key}\n")
+    await asyncio.to_thread(subprocess.run, ["ssh-keygen", "-q", "-H", "-f", str(record)], check=True)
+    assert sshd.host not in record.read_text()
+    await lets_in(sshd.profile(known_hosts=str(record)), tmp_path)
+    with record.open("a") as file:
+        file.write(f"@revoked * {sshd.public_key}\n")
+    assert "revoked" in await refusal(sshd.profile(known_hosts=str(record)), tmp_path)
+
+
 async def test_a_changed_host_key_is_refused_under_every_policy(sshd: Sshd, tmp_path: Path) -> None:
     for kind in ("ed25519", "ecdsa"):
         other = make_key(tmp_path / kind, kind=kind)
@@ -251,7 +265,16 @@ async def test_a_host_behind_others_is_reached_by_way_of_them(sshd: Sshd, tmp_pa
         async with backend_of(sshd.profile(jump=(hop, hop)), tmp_path) as backend:
             await backend.open(Order("session-1", tell=notices.append))
             await backend.check()
+            assert len(jump.sessions()) == 2
         assert [notice.fields["port"] for notice in notices] == [jump.port, jump.port, sshd.port]
+        await wait_until(lambda: not jump.sessions(), description="nobody is on the way any more")
+        async with backend_of(sshd.profile(jump=(hop,)), tmp_path) as backend:
+            await backend.check()
+            (pid,) = jump.sessions()
+            (end,) = sshd.sessions()
+            os.kill(end, signal.SIGKILL)
+            await wait_until(lambda: not jump.sessions(), description="the way there is given up too")
+        assert not is_alive(pid)
         wrong = Hop(**own, keys=(str(sshd.client_key),))
         assert f":{jump.port} does not let user" in await refusal(sshd.profile(jump=(hop, wrong)), tmp_path)
         async with backend_of(sshd.profile(jump=(hop,), port=1, host_keys=(sshd.public_key,)), tmp_path) as backend:

@@ -18,7 +18,7 @@ from backends.ssh.backend import SshBackend
 from support.chaos import ChaosProxy
 from support.sink import CollectingSink
 from support.sshd import Sshd, reached, running_sshd, serving_sshd
-from support.terminals import is_alive
+from support.terminals import Terminal, is_alive
 from support.wait import wait_until
 from support.weather import End, Fate, Plan
 
@@ -34,7 +34,7 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
 
 async def test_a_killed_connection_is_a_lost_link_with_its_reason(sshd: Sshd, tmp_path: Path) -> None:
     async with reached(sshd, tmp_path / "1") as place, reached(sshd, tmp_path / "2") as other:
-        terminals = [await place.terminals.sh("echo ready; sleep 1000") for _ in range(3)]
+        terminals = [await place.terminals.sh("trap '' HUP; echo ready; sleep 1000") for _ in range(3)]
         execution = await place.execute("sleep", "1000")
         unharmed = await other.terminals.sh("echo ready; exec cat")
         for terminal in (*terminals, unharmed):
@@ -54,6 +54,28 @@ async def test_a_killed_connection_is_a_lost_link_with_its_reason(sshd: Sshd, tm
         again = await place.terminals.sh("echo again")
         assert (await again.wait()).code == 0
         assert again.output == b"again\r\n"
+        # A hang-up ends neither what has no terminal nor what does not listen to it.
+        left = [execution.leader or 0, *(terminal.pty.pid or 0 for terminal in terminals)]
+        await wait_until(lambda: not any(map(is_alive, left)), description="nothing is left of the lost ones")
+
+
+async def test_a_connection_that_is_lost_while_programs_start_is_told_to_each(tmp_path: Path) -> None:
+    async with running_sshd(tmp_path / "sshd", "MaxSessions 100") as server, reached(server, tmp_path) as place:
+        for pause in (0.0, 0.01, 0.03, 0.06):
+            await place.execute("true")
+            starts = [asyncio.create_task(place.terminals.sh("sleep 1000")) for _ in range(8)]
+            starts += [asyncio.create_task(place.terminals.sh("exit 3")) for _ in range(8)]
+            await asyncio.sleep(pause)
+            for pid in server.sessions():
+                os.kill(pid, signal.SIGKILL)
+            for outcome in await asyncio.gather(*starts, return_exceptions=True):
+                if isinstance(outcome, Terminal):
+                    status = await outcome.wait()
+                    assert status.lost is Lost.LINK or status.code == 3
+                else:
+                    assert isinstance(outcome, BackendError), repr(outcome)
+                    assert "lost" in str(outcome)
+        await wait_until(lambda: all(link.sessions == 0 for link in place.pool.links), description="no channel is left")
 
 
 async def served_by(port: int, sshd: Sshd) -> int:

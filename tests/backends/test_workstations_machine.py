@@ -19,7 +19,8 @@ from backends.workstations.machine import Machine
 from backends.workstations.tunnel import Dialer
 from support.certificate import ANOTHER
 from support.wait import wait_until
-from support.workstations import RUNNING, STARTING, STOPPED, STOPPING, Cloud, Fault, grpc_opened, make_key, retry_soon
+from support.workstation_computer import RUNNING, STARTING, STOPPED, STOPPING
+from support.workstations import Cloud, Fault, grpc_opened, make_key, retry_soon
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -61,7 +62,7 @@ class Bench:
         self.profile = cloud.profile(**fields)
         self.api = Api(self.profile)
         context = ssl.create_default_context(cafile=self.profile.ca_file)
-        self.dialer = Dialer(context=context, ping_seconds=30, connect_seconds=5)
+        self.dialer = Dialer(context=context, ping_seconds=self.profile.ping_seconds, connect_seconds=5)
         self.machine = Machine(
             name, owner="ann@example.org", node_id="node-1", api=self.api, dialer=self.dialer, profile=self.profile
         )
@@ -109,6 +110,15 @@ async def test_it_is_created_for_its_owner_once(cloud: Cloud) -> None:
         assert cloud.calls.count("StartWorkstation") == 1
         assert cloud.computers["ws-1"].annotations == {"terminal-service-owner": "ann@example.org"}
         assert [notice.fields["state"] for notice in bench.told] == ["creating", "stopped", "starting"]
+
+
+async def test_what_belongs_to_another_owner_is_left_alone(cloud: Cloud) -> None:
+    computer = await cloud.add("ws-1")
+    computer.annotations["terminal-service-owner"] = "bob"
+    async with benched(cloud) as bench:
+        with pytest.raises(AccessRefused, match="ws-1 is somebody else's"):
+            await bench.machine.enter(bench.tell)
+    assert "StartWorkstation" not in cloud.calls
 
 
 async def test_two_sessions_at_once_start_it_once_and_hear_the_same(cloud: Cloud) -> None:
@@ -311,10 +321,20 @@ async def test_a_tunnel_that_is_not_read_takes_a_bounded_amount(cloud: Cloud) ->
         sent = 0
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2):
-                while sent < 64 << 20:
+                while sent < 256 << 20:
                     await tunnel.write(bytes(256 * 1024))
                     sent += 256 * 1024
-        assert sent < 32 << 20, "the echo fills the sockets, and then nothing is taken"
+        assert sent < 128 << 20, "the echo fills the sockets of the system, and then nothing is taken"
+        await tunnel.close()
+
+
+async def test_a_tunnel_without_a_sign_of_life_is_cut(cloud: Cloud) -> None:
+    async with benched(cloud, ping_seconds=0.2) as bench:
+        await bench.machine.enter(bench.tell)
+        tunnel = await bench.machine.connect(22)
+        cloud.computers["ws-1"].freeze()
+        with pytest.raises(ConnectionResetError, match="the tunnel was cut"):
+            await tunnel.read()
         await tunnel.close()
 
 
@@ -351,7 +371,7 @@ async def test_a_stop_that_was_put_off_is_not_forgotten_at_the_end(cloud: Cloud)
     async with benched(cloud, stop_after_seconds=600) as bench:
         await bench.machine.enter(bench.tell)
         await bench.machine.leave(bench.tell)
-    assert cloud.computers["ws-1"].state == STOPPED
+    await wait_until(lambda: cloud.computers["ws-1"].state == STOPPED, description="it is stopped")
 
 
 async def test_without_a_stop_policy_google_stops_it(cloud: Cloud) -> None:

@@ -63,7 +63,7 @@ async def test_viewers_are_told_in_order_with_the_output(directory: Path) -> Non
         await print_(session, b"two")
         order.tell(BACK)
         for viewer in (first, second, watch(session, client_id="late")):
-            assert told(viewer) == [("progress", 0), ("link_lost", 3), ("link_back", 6)]
+            assert told(viewer) == [("ready", 0), ("link_lost", 3), ("link_back", 6)]
             kinds = [type(m).__name__ for m in viewer.sent]
             assert kinds.index("ReplayEnd") > 0
         notice = view_of(session, "n").notice
@@ -90,7 +90,7 @@ async def test_the_same_is_told_once_and_what_is_wrong_with_it_is_bounded(direct
             order.tell(LOST)
         order.tell(Notice("warning", "a\x1b[31m\r\n" + "x" * 10_000, {"large": "y" * 10_000}))
         messages = [m for m in viewer.sent if isinstance(m, wire.Notice)]
-        assert [m.kind for m in messages] == ["progress", "link_lost", "warning"]
+        assert [m.kind for m in messages] == ["ready", "link_lost", "warning"]
         assert messages[-1].message.startswith("a [31m  xx")
         assert (len(messages[-1].message), messages[-1].fields) == (500, {})
         order.tell(Notice("warning", "odd", {"object": object()}))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
+from backends.base import Notice
 from support.house import terminal_of, watch
 from support.two_nodes import GUEST, HOST, two_nodes
 from support.wait import wait_until
 from terminal_service import wire
 from terminal_service.errors import InvalidRequest, LimitReached, Restarting, UnknownSession
 from terminal_service.followed_terminal import BACKLOG_BYTES
+from terminal_service.notices import Notices
 from terminal_service.shadow import Shadow
 from terminal_service.sizes import Size
 
@@ -45,6 +48,22 @@ async def test_what_a_far_viewer_types_is_written_once_and_acknowledged(tmp_path
         again = await nodes.watch(session, recover_from="last_sequence")
         assert again.last(wire.Attached).input_n == 3
         assert far.closed == (4409, "superseded by a newer connection of this client")
+
+
+async def test_what_the_place_says_is_told_at_every_node(tmp_path: Path) -> None:
+    async with two_nodes(tmp_path) as nodes:
+        session = await nodes.host.create()
+        far = await nodes.watch(session)
+        notices = Notices(session, asyncio.get_running_loop(), nodes.host.time.clock)
+        notices.tell(Notice("link_lost", "the connection is lost", {"attempts": [1, {"more": None}]}))
+        await wait_until(lambda: far.of(wire.Notice), description="it is told")
+        told = far.last(wire.Notice)
+        assert (told.kind, told.message, told.seq) == ("link_lost", "the connection is lost", 0)
+        assert told.fields == {"attempts": [1, {"more": None}]}
+        terminal_of(session).write(b"typed")
+        await shown(far, b"typed")
+        late = await nodes.watch(session, recover_from=5, client_id="late")
+        await wait_until(lambda: late.of(wire.Notice), description="whoever comes later is told too")
 
 
 async def test_an_input_out_of_order_is_refused_where_it_was_typed(tmp_path: Path) -> None:

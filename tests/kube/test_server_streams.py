@@ -220,6 +220,24 @@ async def test_a_restarted_containerd_says_success_of_a_living_program(
         assert await asked.status() == SUCCESS
 
 
+async def test_attach_reports_success_whatever_the_exit_code_is(
+    server: KubeServer, client: aiohttp.ClientSession
+) -> None:
+    await server.run_pod("box", "sh", "-c", "read line; echo $line; exit 4", stdin=True)
+    query = {"stdin": "true", "stdout": "true"}
+    async with client.ws_connect("pods/box/attach", params=query, protocols=(V5, V4)) as socket:
+        attached = Exec(socket)
+        await attached.send(0, b"hello\n")
+        assert await attached.status() == SUCCESS
+        assert attached.output[1] == b"hello\n"
+
+    def ended() -> Any:
+        status = server.cluster.store.get("pods", "default", "box")["status"]["containerStatuses"][0]
+        return (status["lastState"] or status["state"]).get("terminated")
+
+    assert (await wait_until(ended, description="the end in the status"))["exitCode"] == 4
+
+
 async def test_a_restarted_api_server_cuts_streams_and_pods_live(
     server: KubeServer, client: aiohttp.ClientSession, pod: str
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from support.kube.server import kube_server
+from support.wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -17,6 +18,21 @@ if TYPE_CHECKING:
     from support.kube.server import KubeServer
 
 _Answer = TypeVar("_Answer")
+
+
+SHARED = "shared"
+
+
+def shared_pod() -> dict[str, Any]:
+    """Return a pod that tests share which look at nothing but programs in it."""
+    sleeping = ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 100 & wait; done"]
+    container = {"name": "main", "image": "busybox:1", "command": sleeping}
+    spec = {"containers": [container], "securityContext": {"runAsUser": 1000}}
+    return {"metadata": {"name": SHARED}, "spec": spec}
+
+
+def _runs(server: KubeServer) -> bool:
+    return bool(server.cluster.store.get("pods", "default", SHARED)["status"]["phase"] == "Running")
 
 
 class KubeThread:
@@ -48,6 +64,8 @@ def kube_thread(directory: Path) -> Iterator[KubeThread]:
     async def serve() -> None:
         try:
             async with kube_server(directory) as server:
+                server.cluster.create_pod("default", shared_pod())
+                await wait_until(lambda: _runs(server), description="the shared pod runs")
                 started.append(KubeThread(server.kubeconfig(directory / "kubeconfig"), server, loop))
                 ready.set()
                 await stop.wait()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from backends.kubernetes.backend import KubernetesBackend
 from backends.kubernetes.profile import KubernetesProfile, PodTemplate
 from backends.profile import Site
+from support.kube_thread import SHARED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,8 +31,10 @@ def pod_backend(server: KubeServer, directory: Path, **fields: Any) -> Kubernete
     return KubernetesBackend(profile, Site(node, directory / "kubernetes"), **more)
 
 
-def thread_backend(cluster: KubeThread, directory: Path, **fields: Any) -> KubernetesBackend:
+def thread_backend(cluster: KubeThread, directory: Path, *, shared: bool = False, **fields: Any) -> KubernetesBackend:
     """Return a backend on a cluster that many tests use."""
     image = "busybox:1" if cluster.server else "busybox:stable"
     fields = {"template": template(image), "kubeconfig": str(cluster.kubeconfig), **fields}
+    if shared and cluster.server:
+        fields |= {"template": None, "pod": SHARED}
     return KubernetesBackend(KubernetesProfile(name="kubernetes", **fields), Site("node-1", directory / "kubernetes"))

@@ -139,6 +139,7 @@ async def test_what_a_new_session_can_be_is_told_beforehand() -> None:
         options = (await service.http.get("/api/v1/options")).json()
         assert options == {
             "backends": [{"name": "echo", "shells": ["echo"]}, {"name": "other", "shells": ["echo"]}],
+            "default_backend": "echo",
             "ttl_seconds": 3600.0,
             "max_ttl_seconds": 604800.0,
             "size_policy": "smallest",

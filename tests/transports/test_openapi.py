@@ -110,6 +110,7 @@ OPERATIONS = {
     ("GET", "/metrics"),
     ("GET", "/api/v1/options"),
     ("GET", "/api/v1/nodes"),
+    ("GET", "/api/v1/backends"),
     *(("GET", prefix + "/health" + rest) for prefix in ("", "/api/v1") for rest in ("", "/live", "/ready")),
 }
 

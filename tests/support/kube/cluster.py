@@ -91,7 +91,7 @@ class Cluster:
             del self.pods[pod.namespace, pod.name]
         if not task.cancelled() and (error := task.exception()):
             self.failures.append(error)
-            self.store.remove("pods", pod.namespace, pod.name)
+            self.store.remove("pods", pod.namespace, pod.name, uid=pod.uid)
 
     def delete_pod(self, namespace: str, name: str, grace: int | None) -> Object:
         """Begin the end of a pod; return its last state so far."""

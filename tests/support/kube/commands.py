@@ -66,14 +66,17 @@ class Commands:
 
     async def run(self, request: web.Request, asked: Asked) -> web.StreamResponse:
         """Serve a stream; raise Refused."""
+        life = self._cluster.life(asked.namespace, asked.name, request.query.get("container", ""))
+        pod = self._cluster.store.get("pods", asked.namespace, asked.name)
+        phase = pod["status"]["phase"]
+        if phase in ("Succeeded", "Failed") and asked.sub != "portforward":
+            raise bad_request(f"cannot exec into a container in a completed pod; current phase is {phase}")
+        if not pod["spec"].get("nodeName"):
+            raise bad_request(f"pod {asked.name} does not have a host assigned")
         if request.headers.get("Upgrade", "").lower() != "websocket":
             raise bad_request("Upgrade request required: only WebSockets are served here")
-        life = self._cluster.life(asked.namespace, asked.name, request.query.get("container", ""))
         if asked.sub == "portforward":
             return await self._forward(request, asked)
-        phase = self._cluster.store.get("pods", asked.namespace, asked.name)["status"]["phase"]
-        if phase in ("Succeeded", "Failed"):
-            raise bad_request(f"cannot exec into a container in a completed pod; current phase is {phase}")
         socket = await self._shake_hands(request, (V4,) if self.v4_only else (V5, V4))
         if socket is None:
             return web.Response(status=403)

@@ -69,6 +69,11 @@ class Faults:
         """Cut the connections of the next requests instead of answering them."""
         self._faults.append(Fault(verbs, resource, times, abort=True))
 
+    @property
+    def left(self) -> list[Fault]:
+        """Those that nobody has met."""
+        return [*self._faults]
+
     def clear(self) -> None:
         self._faults.clear()
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import signal
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from support.kube.container_log import ContainerLog
-from support.kube.containers import Command, NotStarted, Running, Sandbox
-from support.kube.images import PATH, Image, image_of
+from support.kube.containers import Command, NotStarted, Running, Sandbox, User
+from support.kube.images import GROUPS, PATH, Image, image_of
 from support.kube.pod_form import container_status, set_condition, terminated, waiting
 from support.kube.statuses import Refused
 from support.kube.store import Object, stamp
@@ -69,6 +70,7 @@ class Pod:
         self.directory: Path = cluster.directory / "pods" / self.uid
         self._begun = datetime.now(UTC)
         self._deleted = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._grace = 30.0
         self._failed: tuple[str, str] | None = None
         self._is_open = False
@@ -78,15 +80,23 @@ class Pod:
         async with asyncio.TaskGroup() as group:
             living = group.create_task(self._live(), name=f"pod {self.name}")
             await self._deleted.wait()
+            if not self._grace:
+                self._remove()
             if await self._end_processes(self._grace):
                 await asyncio.wait([living], timeout=1)  # it tells how they ended
             living.cancel()
         if self._is_open:
             await self._cluster.runtime.close_pod(self.uid)
-        self._cluster.store.remove("pods", self.namespace, self.name)
+        self._remove()
+
+    def _remove(self) -> None:
+        self._cluster.store.remove("pods", self.namespace, self.name, uid=self.uid)
 
     def delete(self, grace: float) -> None:
-        self._grace = min(grace, self._grace) if self._deleted.is_set() else grace
+        if self._deleted.is_set() and not grace:
+            self._hurried.set()
+            self._remove()
+        self._grace = grace
         self._deleted.set()
 
     def release(self) -> None:
@@ -255,17 +265,22 @@ class Pod:
         life.state = terminated(code, reason, started, identity=life.identity)
         self._publish()
 
-    def _user_of(self, life: Life, image: Image) -> tuple[int, int]:
+    def _user_of(self, life: Life, image: Image) -> User:
         merged = self._form["spec"]["securityContext"] | (life.form.get("securityContext") or {})
         uid = merged.get("runAsUser", image.user[0])
-        gid = merged.get("runAsGroup", image.user[1])
         if merged.get("runAsNonRoot") and not uid:
             raise Held("CreateContainerConfigError", "container has runAsNonRoot and image will run as root")
-        return uid, gid
+        return User(
+            uid=uid,
+            gid=merged.get("runAsGroup", GROUPS.get(uid, 0)),
+            groups=[merged["fsGroup"]] if "fsGroup" in merged else [],
+            drops="ALL" in (merged.get("capabilities") or {}).get("drop", ()),
+            no_new_privileges=merged.get("allowPrivilegeEscalation") is False,
+        )
 
-    def _command(self, life: Life, image: Image, user: tuple[int, int]) -> Command:
+    def _command(self, life: Life, image: Image, user: User) -> Command:
         form = life.form
-        env = {"PATH": PATH, "HOSTNAME": self.name, "HOME": "/root" if not user[0] else "/home/user"}
+        env = {"PATH": PATH, "HOSTNAME": self.name, "HOME": "/home/user" if user.uid else "/root"}
         env |= dict(image.environment)
         if form.get("tty"):
             env["TERM"] = "xterm"
@@ -292,7 +307,9 @@ class Pod:
             else:
                 place = self.directory / "volumes" / each["name"]
             place.mkdir(parents=True, exist_ok=True)
-            place.chmod(0o2777 if group else 0o777)
+            place.chmod(0o2775 if group else 0o777)
+            if group:
+                os.chown(place, 0, group)
             found.append((str(place), each["mountPath"].rstrip("/"), bool(each.get("readOnly"))))
         return found
 
@@ -302,7 +319,15 @@ class Pod:
         if running and grace > 0:
             for each in running:
                 await self._cluster.runtime.kill(each, signal.SIGTERM)
-            await asyncio.wait([each.exited for each in running], timeout=grace)
+            hurried = asyncio.create_task(self._hurried.wait(), name="pod hurried")
+            ended = asyncio.gather(*(asyncio.shield(each.exited) for each in running))
+            either: list[asyncio.Future[Any]] = [hurried, ended]
+            try:
+                await asyncio.wait(either, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for future in either:
+                    future.cancel()
+                await asyncio.gather(*either, return_exceptions=True)
         for each in running:
             await self._cluster.runtime.kill(each, signal.SIGKILL)
         if running:
@@ -342,9 +367,13 @@ class Pod:
         self._edit(edit)
 
     def _edit(self, edit: Callable[[Object], None]) -> None:
+        def edit_own(pod: Object) -> None:
+            if pod["metadata"]["uid"] == self.uid:
+                edit(pod)
+
         if not self._cluster.is_node_gone:
             with suppress(Refused):  # deleted meanwhile
-                self._cluster.store.change("pods", self.namespace, self.name, edit)
+                self._cluster.store.change("pods", self.namespace, self.name, edit_own)
 
     def _event(self, kind: str, reason: str, message: str, *, source: str = "kubelet") -> None:
         self._cluster.note_event(self._form, kind, reason, message, source=source)

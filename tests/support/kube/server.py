@@ -110,6 +110,13 @@ class KubeServer:
         certificate = authority().issue(user) if with_certificate else None
         return kubeconfig(path, self.url, token=token, namespace=namespace, certificate=certificate)
 
+    def account(self, directory: Path, user: str = "system:serviceaccount:default:terminals") -> Path:
+        """Write what a pod finds of its service account: a new token and the authority's certificate."""
+        (directory / "token").write_text(self.access.add(user))
+        (directory / "ca.crt").write_bytes(authority().pem)
+        (directory / "namespace").write_text("default")
+        return directory
+
     async def run_pod(
         self, name: str = "box", *command: str, image: str = "busybox", namespace: str = "default", **container: Any
     ) -> str:

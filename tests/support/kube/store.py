@@ -150,9 +150,11 @@ class Store:
         edit(after)
         return before if after == before else self.replace(resource, after)
 
-    def remove(self, resource: str, namespace: str, name: str) -> None:
-        before = self._objects[resource].pop((namespace, name), None)
-        if before is not None:
+    def remove(self, resource: str, namespace: str, name: str, *, uid: str = "") -> None:
+        """Remove what is there of a name, if it is still that one."""
+        before = self._objects[resource].get((namespace, name))
+        if before is not None and uid in ("", before["metadata"]["uid"]):
+            del self._objects[resource][namespace, name]
             self._note(resource, before, None)
 
     def _put(self, resource: str, key: tuple[str, str], made: Object) -> None:

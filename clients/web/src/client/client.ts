@@ -258,6 +258,9 @@ export class Client implements TerminalClient {
       case "draining":
         emitter.emit("draining", { deadline: message.deadline === null ? null : message.deadline * 1000 });
         break;
+      case "notice":
+        emitter.emit("notice", readNotice(message));
+        break;
       case "heartbeat":
         this.#positions.hear(message.seq);
         emitter.emit("heartbeat", readHeartbeat(message));
@@ -377,6 +380,10 @@ function readResize({ rows, cols, seq, client_id: clientId }: ServerMessages["re
 
 function readHeartbeat({ expires_at: expires, viewers }: ServerMessages["heartbeat"]): Events["heartbeat"] {
   return { expiresAt: expires === null ? null : expires * 1000, viewers };
+}
+
+function readNotice({ kind, message, seq, timestamp, fields }: ServerMessages["notice"]): Events["notice"] {
+  return { kind, message, seq, at: timestamp * 1000, fields: fields ?? {} };
 }
 
 function fitSize(size: number): number {

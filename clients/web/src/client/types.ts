@@ -67,6 +67,7 @@ export interface Events {
   storage: { durable: boolean; reason: string };
   /** The node that has the session ends at this time at the latest (milliseconds since 1970); null: not any more. */
   draining: { deadline: number | null };
+  notice: Notice;
   flow: { paused: boolean; bytes: number };
   /** `pendingBytes` typed and not yet acknowledged; `droppedBytes` given up or refused just now: they are lost. */
   input: { pendingBytes: number; droppedBytes: number };
@@ -78,6 +79,18 @@ export interface Events {
    * not kept), `input_uncertain` (the service no longer knows whether what was in flight was typed; not sent again).
    */
   error: { code: string; message: string };
+}
+
+/** What the place where the session runs says of itself, where it stands in the output. */
+export interface Notice {
+  /** `progress` `ready` (while it is prepared) · `link_lost` `link_back` `link_given_up` · `ending_soon` · `warning` · others may come. */
+  kind: string;
+  /** For people. */
+  message: string;
+  seq: number;
+  /** Milliseconds since 1970. */
+  at: number;
+  fields: Record<string, unknown>;
 }
 
 /** The quality of the link: last and smoothed round trip, how far the screen is behind the log. */

@@ -27,6 +27,7 @@ export interface ServerMessages {
   flow_resume: { bytes: number };
   storage: { durable: boolean; reason: string };
   draining: { deadline: number | null };
+  notice: { kind: string; message: string; seq: number; timestamp: number; fields?: Record<string, unknown> };
   session_ended: { reason: string; exit_code: number | null; signal: string | null; message?: string };
   error: { code: string; error: string; expected?: number };
 }
@@ -160,6 +161,7 @@ const FIELDS: { [Type in keyof ServerMessages]: Record<keyof ServerMessages[Type
   flow_resume: { bytes: isCount },
   storage: { durable: isTruth, reason: isText },
   draining: { deadline: orNull(isNumber) },
+  notice: { kind: isText, message: isText, seq: isCount, timestamp: isNumber, fields: orNone(isFields) },
   session_ended: { reason: isText, exit_code: orNull(isNumber), signal: orNull(isText), message: orNone(isText) },
   error: { code: isText, error: isText, expected: orNone(isCount) },
 };

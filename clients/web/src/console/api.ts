@@ -2,7 +2,17 @@
 import type { Role, SignalName } from "../client/types.ts";
 import { Credentials, type KeyStorage, tabStorage } from "./credentials.ts";
 import { ApiProblem, problemOf, Unreachable } from "./problem.ts";
-import type { Front, Health, KeptAlive, NewSession, Session, SessionChanges, SessionState, Ticket } from "./session.ts";
+import type {
+  Backend,
+  Front,
+  Health,
+  KeptAlive,
+  NewSession,
+  Session,
+  SessionChanges,
+  SessionState,
+  Ticket,
+} from "./session.ts";
 
 const SESSIONS = "api/v1/sessions";
 const PAGE_SESSIONS = 500;
@@ -163,6 +173,11 @@ export class Api extends EventTarget {
   /** How the service is; one that cannot serve (503) is an answer too. */
   async health(asking: Asking = {}): Promise<Health> {
     return readJson(await this.#send("api/v1/health", { ...asking, also: [503] }));
+  }
+
+  /** Where sessions can run, the default first; it is known without looking. */
+  async backends(asking: Asking = {}): Promise<Backend[]> {
+    return readJson(await this.#send("api/v1/backends", asking));
   }
 
   /** What this service is. */

@@ -19,10 +19,11 @@ import { formStyles } from "./form_styles.ts";
 import { formatSize, formatWhen, spellDuration } from "./format.ts";
 import { sentence } from "./notes.ts";
 import { pageStorage } from "./preferences.ts";
-import { ApiProblem, explain } from "./problem.ts";
-import type { NewSession } from "./session.ts";
+import { ApiProblem, explain, Unreachable } from "./problem.ts";
+import type { Backend, NewSession } from "./session.ts";
 import { sign } from "./signs.ts";
 import {
+  AUTO,
   commandOf,
   isSecretName,
   LIFETIMES,
@@ -42,6 +43,15 @@ const ADVANCED = ["cwd", "env", "labels", "size_policy", "retention_bytes", "bac
 const FIELDS = ["shell", "command", "name", "rows", "cols", "ttl_seconds", ...ADVANCED] as const;
 const USUAL: Choice = ["", "The service’s default"];
 
+/** Return what there is to choose from, the service's default first. */
+function choicesOf(backends: readonly Backend[]): Choice[] {
+  const named = backends.map(({ name, description, health }): Choice => {
+    const more = [description, health.state === "failing" ? "cannot be used now" : ""].filter(Boolean).join("; ");
+    return [name, more ? `${name}: ${more}` : name];
+  });
+  return [USUAL, ...(named.length > 1 ? [[AUTO, "Chosen by the service"] as Choice] : []), ...named];
+}
+
 /** Fires `session-created` {sessionId}, which bubbles out of shadow roots. */
 export class CreateSession extends LitElement {
   static override properties = {
@@ -59,8 +69,8 @@ export class CreateSession extends LitElement {
   declare api: Api | null;
   /** The size of a terminal that fits the window, in characters; null: it is guessed. */
   declare fit: { rows: number; cols: number } | null;
-  /** Names of places where a session can run, the default one first. */
-  declare backends: readonly string[];
+  /** Places where a session can run, the default one first; known once the service has told. */
+  declare backends: readonly Choice[];
   declare private wishes: Wishes;
   declare private errors: Readonly<Record<string, string>>;
   /** What is wrong with none of the fields. */
@@ -75,7 +85,7 @@ export class CreateSession extends LitElement {
     super();
     this.api = null;
     this.fit = null;
-    this.backends = ["local"];
+    this.backends = [USUAL];
     this.wishes = NO_WISHES;
     this.errors = {};
     this.trouble = "";
@@ -91,6 +101,18 @@ export class CreateSession extends LitElement {
     this.trouble = "";
     await this.updateComplete;
     this.#dialog?.showModal();
+    await this.#learnBackends();
+  }
+
+  /** Ask where sessions can run; where that is not to be learned, the default remains. */
+  async #learnBackends(): Promise<void> {
+    try {
+      this.backends = choicesOf((await this.api?.backends()) ?? []);
+    } catch (error) {
+      if (!(error instanceof ApiProblem || error instanceof Unreachable)) throw error;
+      this.backends = [USUAL];
+    }
+    if (!this.backends.some(([name]) => name === this.wishes.backend)) this.#wish({ backend: "" }); // it is gone
   }
 
   /** Close it; a request under way is given up, though the session may have begun. */
@@ -248,7 +270,7 @@ export class CreateSession extends LitElement {
       change: (retention) => this.#wish({ retention }),
     })}
     ${selectField(this.#look("backend", "Where it runs"), wishes.backend, {
-      choices: this.backends.map((name, place): Choice => [place ? name : "", name]),
+      choices: this.backends,
       change: (backend) => this.#wish({ backend }),
     })}`;
   }

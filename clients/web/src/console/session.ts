@@ -42,6 +42,10 @@ export interface Session {
   labels: Record<string, string>;
   user_id: string;
   backend: string;
+  /** Why it runs there. */
+  backend_reason: string;
+  /** What the place where it runs has said last. */
+  notice: { kind: string; message: string; timestamp: number } | null;
   viewers: SessionViewer[];
   /** Position after the last byte of output, and the oldest one kept; null if there is no output to be read. */
   seq: number | null;
@@ -49,6 +53,8 @@ export interface Session {
   exit_code: number | null;
   signal: string | null;
   end_reason: string | null;
+  /** More on how it ended. */
+  end_message: string | null;
   storage: { durable: boolean; reason: string };
   keepalive: boolean;
   size_policy: SizePolicy | null;
@@ -72,6 +78,15 @@ export interface NewSession {
   keepalive?: boolean;
   size_policy?: SizePolicy;
   retention_bytes?: number;
+}
+
+/** Somewhere to run a session. */
+export interface Backend {
+  name: string;
+  kind: string | null;
+  description: string;
+  health: { state: "ok" | "failing" | "unknown"; reason: string };
+  is_default: boolean;
 }
 
 /** A merge patch (RFC 7396): what is missing stays, null goes back to the default. */

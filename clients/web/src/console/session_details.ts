@@ -95,10 +95,11 @@ function program(session: Session): Fact[] {
     ["Program", html`<code>${programOf(session)}</code>`],
     ["Process", session.pid === null ? null : String(session.pid)],
     ["Exit", session.signal ?? (session.exit_code === null ? null : String(session.exit_code))],
-    ["Ended because", session.end_reason],
+    ["Ended because", [session.end_reason, session.end_message].filter(Boolean).join(": ") || null],
     ["Size", `${session.cols} columns, ${session.rows} rows${session.size_policy ? `, ${session.size_policy}` : ""}`],
     ["Owner", session.user_id],
-    ["Backend", session.backend],
+    ["Backend", session.backend_reason ? `${session.backend} (${session.backend_reason})` : session.backend],
+    ["Told last", session.notice?.message ?? null],
     [
       "Labels",
       Object.entries(session.labels)

@@ -9,6 +9,8 @@ export const POLICIES: Readonly<Record<SizePolicy, string>> = {
   owner: "The owner’s",
   fixed: "Fixed: as it was created",
 };
+/** The name of a backend that is none: the service chooses. */
+export const AUTO = "auto";
 /** In seconds. */
 export const LIFETIMES = [900, 3600, 8 * 3600, 86_400, 7 * 86_400] as const;
 /** In bytes. */

@@ -7,6 +7,9 @@ import { binaryBytes, Outgoing } from "./outgoing.ts";
 import type { Screen } from "./screen.ts";
 import type { View } from "./view.ts";
 
+/** Kinds of notices by which what was said before holds no longer. */
+const OVER = new Set(["ready", "link_back"]);
+
 /** What an attachment tells the element. */
 export interface Listener {
   /** Something in the view changed. */
@@ -70,6 +73,7 @@ export class Attachment {
     hear("replayEnd", () => feed.afterwards(() => this.#replayed()));
     hear("gap", (gap) => this.#gap(gap));
     hear("resize", ({ rows, cols, clientId }) => feed.afterwards(() => this.#resize({ rows, cols }, clientId)));
+    hear("notice", (notice) => feed.afterwards(() => this.#notice(notice)));
     hear("ended", (ended) => feed.afterwards(() => this.#ended(ended)));
     this.#hearFacts();
   }
@@ -145,6 +149,12 @@ export class Attachment {
     this.#view.size = { rows: size.rows, cols: size.cols };
     if (by !== null) this.#view.sizeBy = by;
     this.#listener.resized();
+  }
+
+  #notice(notice: Events["notice"]): void {
+    this.#view.notice = OVER.has(notice.kind) ? null : notice;
+    this.#listener.changed();
+    this.#listener.emit("terminal-notice", notice);
   }
 
   #ended(ended: Events["ended"]): void {

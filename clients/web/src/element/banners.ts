@@ -20,7 +20,7 @@ export function banners(view: View, actions: BannerActions, now: number, dismiss
     ${lost(view, actions, now)} ${refused(view, actions)} ${closable("ended", (close) => ended(view, close))}
     ${dropped(view)} ${copying(view, actions)} ${pasting(view, actions)}
     ${closable("draining", (close) => draining(view, close))} ${closable("storage", (close) => storage(view, close))}
-    ${passing(view)}
+    ${closable(`notice ${view.notice?.message}`, (close) => notice(view, close))} ${passing(view)}
   `;
 }
 
@@ -95,6 +95,18 @@ function draining(view: View, close: unknown) {
   const time = new Date(view.draining).toLocaleString([], { dateStyle: "short", timeStyle: "short" });
   return html`<div class="banner warning" part="banner banner-draining">
     <span role="status">The server of this session is being shut down, at ${time} at the latest.</span>${close}
+  </div>`;
+}
+
+// In the words of the service: it knows the place.
+function notice(view: View, close: unknown) {
+  if (view.notice === null || view.ended !== null || view.state === "waiting" || view.state === "connecting") {
+    return nothing;
+  }
+  const { kind, message } = view.notice;
+  const tone = kind === "progress" ? "patient" : "warning";
+  return html`<div class="banner ${tone}" part="banner banner-notice">
+    <span role="status">${message}</span>${close}
   </div>`;
 }
 

@@ -40,6 +40,7 @@ const IDENTITY = ["src", "session", "access", "history"] as const;
  * @fires terminal-state {state, attempt, retryInMs, code, reason} - of the connection
  * @fires terminal-title {title} - what the program calls itself: one line, at most 256 characters, nothing invisible
  * @fires terminal-viewers {viewers, responder} - who is here, and whose emulator answers the program's questions
+ * @fires terminal-notice {kind, message, seq, at, fields} - the place where it runs says something of itself
  * @fires terminal-resize {rows, cols, letterboxed} - the session's size; letterboxed: it is not what fits here
  * @fires terminal-gap {first, last, lostBytes, reason} - output that will never come: trimmed, skipped or torn
  * @fires terminal-ended {reason, exitCode, signal, message} - the program ended; its last output is on the screen
@@ -59,7 +60,7 @@ const IDENTITY = ["src", "session", "access", "history"] as const;
  * @csspart session - everything
  * @csspart frame - what the emulator stands in; `screen` - the emulator's place
  * @csspart statusbar - below; `presence` in it - who is here
- * @csspart banner - all banners, each also `banner-` and lost, refused, ended, dropped, clipboard, paste, storage, draining or gap
+ * @csspart banner - all banners, each also `banner-` and lost, refused, ended, dropped, clipboard, paste, storage, draining, notice or gap
  * @csspart note - the size, where another viewer decides it
  * @csspart gap - the label where output is missing
  * @csspart find - the bar for finding; `tip` - where a link leads; `dialog` - questions (`paste-dialog`, `link-dialog`)

@@ -26,6 +26,8 @@ export interface View {
   storage: Events["storage"] | null;
   /** When the node that has the session ends, in milliseconds since 1970. */
   draining: number | null;
+  /** What the place where it runs has said, as long as that holds. */
+  notice: Events["notice"] | null;
   title: string;
   letterboxed: boolean;
   /** The last gap, told for a while. */
@@ -57,6 +59,7 @@ export function newView(): View {
     ended: null,
     storage: null,
     draining: null,
+    notice: null,
     title: "",
     letterboxed: false,
     passing: null,

@@ -284,6 +284,9 @@ describe("what is only told", () => {
       .say({ type: "storage", durable: false, reason: "full" })
       .say({ type: "draining", deadline: 1_700_000_000.5 })
       .say({ type: "draining", deadline: null })
+      .say({ type: "notice", kind: "link_lost", message: "lost", seq: 7, timestamp: 1_700_000_000.5 })
+      .say({ type: "notice", kind: "odd", message: "", seq: 7, timestamp: 1, fields: { a: [1] } })
+      .say({ type: "of a later service", seq: 7 })
       .say({ type: "error", code: "invalid_message", error: "rows: no" });
     expect(told.resize).toEqual([{ rows: 50, cols: 200, seq: 7, clientId: null }]);
     expect(told.heartbeat).toEqual([{ expiresAt: 1_700_000_000_500, viewers: 2 }]);
@@ -294,6 +297,10 @@ describe("what is only told", () => {
     ]);
     expect(told.storage).toEqual([{ durable: false, reason: "full" }]);
     expect(told.draining).toEqual([{ deadline: 1_700_000_000_500 }, { deadline: null }]);
+    expect(told.notice).toEqual([
+      { kind: "link_lost", message: "lost", seq: 7, at: 1_700_000_000_500, fields: {} },
+      { kind: "odd", message: "", seq: 7, at: 1000, fields: { a: [1] } },
+    ]);
     expect(told.error).toEqual([{ code: "invalid_message", message: "rows: no" }]);
   });
 

@@ -84,6 +84,17 @@ describe("banners", () => {
     expect(shown({ ...told, state: "ended", ended })).not.toContain("is being shut down");
   });
 
+  it("say what the place of the session says, in its words, until it is closed", () => {
+    const notice = { kind: "link_lost", message: "connection to build1 lost, trying again", seq: 0, at: 0, fields: {} };
+    const told = { state: "open", notice } as const;
+    expect(shown(told)).toContain("connection to build1 lost, trying again");
+    press("Close");
+    expect(done).toEqual([`notice ${notice.message}`]);
+    expect(shown(told, done)).toBe("");
+    expect(shown({ ...told, notice: { ...notice, message: "given up" } }, done)).toContain("given up");
+    expect(shown({ ...told, state: "waiting" })).not.toContain("build1");
+  });
+
   it("say what was not taken", () => {
     expect(shown({ droppedBytes: 2000 })).toContain("2.0 KB were not taken");
   });

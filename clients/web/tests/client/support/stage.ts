@@ -16,6 +16,7 @@ const NAMES = [
   "heartbeat",
   "storage",
   "draining",
+  "notice",
   "flow",
   "input",
   "link",
