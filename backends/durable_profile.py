@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import sys
 
 from backends.profile import Profile
 
@@ -26,6 +27,8 @@ class DurableProfile(Profile, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 def check_durable(profile: DurableProfile) -> None:
     """Raise ValueError naming the field that is wrong."""
+    if profile.durable and sys.platform == "win32":
+        raise ValueError("durable: a service on Windows cannot offer it")
     lowest, highest = _BUFFER_LIMITS
     if not lowest <= profile.durable_buffer_bytes <= highest:
         raise ValueError(f"durable_buffer_bytes: {profile.durable_buffer_bytes} is not in {lowest} to {highest}")

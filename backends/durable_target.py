@@ -74,7 +74,7 @@ class Target:
         return Reached(link, self._surroundings)
 
     async def is_there(self) -> bool:
-        """Tell whether a holder of ours lives there, without starting one. Raises BackendError."""
+        """Tell whether a holder of ours lives there, without starting one. Raises BackendError: or why none could."""
         if self._link is not None and self._link.is_up:
             return True
         try:
@@ -88,7 +88,9 @@ class Target:
 
     def link(self) -> RemoteLink:
         """Return the link there is, or begin to make one."""
-        if self._link is None or self._link.lost.done():
+        if self._link is not None and self._link.lost.done():
+            self._drop()
+        if self._link is None:
             self._begun_at = asyncio.get_running_loop().time()
             self._link = RemoteLink(
                 self._open_stream,

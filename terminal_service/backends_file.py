@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-import yaml
 
 from backends.base import Capabilities
 from terminal_service.choosing import ANY, AUTO, DEFAULT, DEFAULT_RULES, Rule
@@ -74,9 +73,8 @@ def _parse(path: Path) -> dict[str, Any]:
     if len(content) > LIMIT_BYTES:
         raise BackendsFileError(f"is larger than {LIMIT_BYTES} bytes")
     try:
-        is_yaml = path.suffix.lower() in {".yaml", ".yml"}
-        tables = yaml.safe_load(content) if is_yaml else tomllib.loads(content.decode())
-    except (ValueError, yaml.YAMLError, RecursionError) as error:  # a UnicodeDecodeError too
+        tables = _parse_yaml(content) if path.suffix.lower() in {".yaml", ".yml"} else tomllib.loads(content.decode())
+    except (ValueError, RecursionError) as error:  # a UnicodeDecodeError too
         raise BackendsFileError(" ".join(str(error).split())) from error
     if tables is None:
         return {}
@@ -86,6 +84,16 @@ def _parse(path: Path) -> dict[str, Any]:
     if unknown:
         raise BackendsFileError(f"{min(unknown)!r} is not known; there are [backends.NAME], [[rules]] and default")
     return tables
+
+
+def _parse_yaml(content: bytes) -> Any:
+    """Return what is in it. Raises ValueError."""
+    import yaml  # noqa: PLC0415 - for those who write YAML
+
+    try:
+        return yaml.safe_load(content)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
 
 
 def _read_profiles(tables: object, kinds: Sequence[str], find: Callable[[str], type[Profile]]) -> Sequence[Profile]:

@@ -24,7 +24,7 @@ FIRST_RETRY_SECONDS = 5.0
 LONGEST_RETRY_SECONDS = 300.0
 SWEEP_SECONDS = 300.0
 SWEEP_LIMIT_SECONDS = 120.0
-ASKED_FOR_SHELLS = frozenset({"ssh"})
+ASKED_FOR_SHELLS = frozenset({"ssh", "workstations", "kubernetes"})
 """Kinds where a look at the shells starts nothing that costs."""
 
 log = structlog.get_logger()

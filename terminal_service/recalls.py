@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from backends.base import BackendError, Notice, Unreachable
+from terminal_service.beginnings import MISTAKE
 from terminal_service.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -83,6 +84,10 @@ class Recalls:
             self._tasks.pop(session, None)
             log.error("session cannot go on", session_id=session.session_id, reason=str(error))  # noqa: TRY400 - no bug of ours to trace
             await self._lose(session, session.end_reason or f"could not go on after a restart: {error}")
+        except Exception:
+            self._tasks.pop(session, None)
+            log.exception("session cannot go on", session_id=session.session_id)
+            await self._lose(session, session.end_reason or f"could not go on after a restart: {MISTAKE}")
         else:
             self._tasks.pop(session, None)
             self._go_on(session)

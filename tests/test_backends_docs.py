@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING
 
@@ -9,15 +10,17 @@ import pytest
 
 from backends.profile import EchoProfile
 from support.backend_fields import FILE, text
-from terminal_service.backends_app import KINDS, find_profile
+from terminal_service.backends_app import KINDS, close_backends, find_profile, make_backends
 from terminal_service.backends_file import read_backends_file
 from terminal_service.choosing import DEFAULT_RULES, Rule, When
+from terminal_service.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from terminal_service.backends_file import BackendsFile
 
+EXAMPLE = FILE.parents[1] / "deploy" / "backends.example.toml"
 PAGE = (FILE.parent / "backends.md").read_text(encoding="utf-8")
 
 
@@ -40,8 +43,7 @@ def test_the_examples_are_read(tmp_path: Path, language: str) -> None:
 
 
 def test_the_example_file_has_every_kind(tmp_path: Path) -> None:
-    example = FILE.parents[1] / "deploy" / "backends.example.toml"
-    file = read(tmp_path / "example.toml", example.read_text(encoding="utf-8"))
+    file = read(tmp_path / "example.toml", EXAMPLE.read_text(encoding="utf-8"))
     assert {type(profile) for profile in file.profiles} == {find_profile(kind) for kind in KINDS} - {EchoProfile}
 
 
@@ -56,3 +58,11 @@ def row_of(rule: Rule) -> tuple[str, str, str]:
     use = " ".join(f"`{name}`" for name in rule.use)
     having = f" (with {', '.join(f'`{name}`' for name in rule.having)})" if rule.having else ""
     return when, use + having, rule.because
+
+
+async def test_a_service_can_be_started_with_the_example(tmp_path: Path) -> None:
+    settings = Settings(backends_file=EXAMPLE, state_dir=tmp_path, holder="off")
+    places = await asyncio.to_thread(make_backends, settings, {}, "node")
+    assert list(places.names) == ["local", "build1", "workstation", "gke", "sandbox", "echo"]
+    assert [place.backend.name for place in places] == list(places.names)
+    await close_backends(settings, places, ends_all=False)

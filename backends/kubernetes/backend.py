@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 import structlog
 
-from backends.base import AccessRefused, BackendError, Capabilities, NotProvided
-from backends.durable import DurableTerminals, recalled, sweep_programs
-from backends.durable_target import Target as DurableTarget
+from backends.base import AccessRefused, BackendError, Capabilities, InvalidProgram, NotProvided
 from backends.environment import check_text
 from backends.kubernetes import conditions
 from backends.kubernetes.api import Api
@@ -24,6 +23,10 @@ from backends.kubernetes.pods import Pods
 from backends.kubernetes.processes import Processes, service_mark, session_mark
 from backends.kubernetes.rights import Rights, find_rights
 from backends.kubernetes.wrapper import SHELLS
+
+if sys.platform != "win32":  # where no profile is durable
+    from backends.durable import DurableTerminals, recalled, sweep_programs
+    from backends.durable_target import Target as DurableTarget
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -58,7 +61,7 @@ class KubernetesBackend:
         self._pods = Pods(self._api, profile, site.node_id)
         self._durable: WeakSet[DurablePodEnvironment] = WeakSet()
         self._shared = SharedPod(self._existing, self._make_shared)
-        self._shared_target = DurableTarget(self._shared, profile, site)
+        self._shared_target = DurableTarget(self._shared, profile, site) if profile.durable else None
         self._shells: Sequence[str] = ()
         self._reported: tuple[list[str], list[str]] = [], []
 
@@ -78,6 +81,7 @@ class KubernetesBackend:
         """Make a pod for a session and wait until it is ready, or look for the one that is there."""
         check_text("session_id", order.session_id)
         if self._profile.template is None:
+            self._refuse_choice(order)
             return await self._environment(order, await self._existing())
         if self._profile.durable:
             pod = await self._pods.of_session(order.session_id)
@@ -90,13 +94,21 @@ class KubernetesBackend:
             await self._pods.delete_surely(conditions.name(pod))
             raise
 
+    def _refuse_choice(self, order: Order) -> None:
+        """Raise InvalidProgram if a session asks for something of a pod that is as it is."""
+        for field in ("image", "cpus", "memory_bytes", "gpus"):
+            if getattr(order, field) is not None:
+                raise InvalidProgram(field, f"backend {self.name!r} has sessions in a pod that is there, as it is")
+
     async def _environment(self, order: Order, pod: dict[str, Any]) -> KubernetesEnvironment:
         kind = DurablePodEnvironment if self._profile.durable else KubernetesEnvironment
         environment = self._make(kind, order.session_id, pod, self._release)
         self._shells = await self._find_shells(environment.processes)
+        if self._profile.template is not None:
+            environment.warn_before_end(pod, order.tell)
         if isinstance(environment, DurablePodEnvironment):
             target = self._shared_target
-            if self._profile.template is not None:
+            if self._profile.template is not None or target is None:
                 target = DurableTarget(environment, self._profile, self._site, fate=environment.fate)
                 environment.own_target = target
                 self._durable.add(environment)
@@ -152,7 +164,7 @@ class KubernetesBackend:
 
     async def _owner(self) -> Mapping[str, Any] | None:
         """Return a reference to the pod that the service runs in, with which the pods of sessions are to go."""
-        if not (self._profile.in_cluster and self._profile.owned):
+        if not (self._profile.in_cluster and self._profile.owned) or self._profile.durable:
             return None
         name = socket.gethostname()
         try:
@@ -223,7 +235,7 @@ class KubernetesBackend:
                 _log.info("an orphaned pod is deleted", pod=name)
                 await self._pods.delete(name)
             return
-        if self._profile.durable:
+        if self._shared_target is not None:
             await sweep_programs(self._shared_target, living)
         processes = self._processes(await self._existing())
         kept = [session_mark(self._node_id, session_id) for session_id in (*living, LINK)]
@@ -239,6 +251,7 @@ class KubernetesBackend:
         """Close all connections; what holders have runs on."""
         for environment in list(self._durable):
             await environment.let_go()
-        await self._shared_target.close()
+        if self._shared_target is not None:
+            await self._shared_target.close()
         await self._shared.close()
         await self._api.close()

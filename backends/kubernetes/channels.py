@@ -139,7 +139,7 @@ class Channels:
         Behind every so many bytes goes a ping. Its answer says that the other end has read so far, and it reads no
         further than it can write; without that, megabytes would be on their way to a program that reads nothing.
         """
-        while self._sent - self._read > _WINDOW_BYTES:
+        while self.is_stuck:
             self._room.clear()
             await self._room.wait()
         await self.send(Stream.STDIN, data)
@@ -147,6 +147,11 @@ class Channels:
         if self._sent - self._asked >= _WINDOW_BYTES // 4:
             self._asked = self._sent
             await self._ping(b"%d" % self._sent)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether input waits for a program that does not read."""
+        return self._sent - self._read > _WINDOW_BYTES
 
     def _hear_pong(self, data: bytes) -> None:
         if data.isdigit():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -113,6 +114,14 @@ def ended(pod: Mapping[str, Any], container: str) -> str | None:
     if status.get("phase") in ("Failed", "Succeeded"):
         return f"pod {name(pod)} has ended"
     return None
+
+
+def seconds_left(pod: Mapping[str, Any]) -> float | None:
+    """Return how long the cluster lets the pod live yet; None: for ever."""
+    seconds, started = pod["spec"].get("activeDeadlineSeconds"), pod.get("status", {}).get("startTime")
+    if seconds is None or started is None:
+        return None
+    return float(seconds - (dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(started)).total_seconds())
 
 
 def _terminated(pod: Mapping[str, Any], terminated: Mapping[str, Any]) -> str:

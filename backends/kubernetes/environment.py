@@ -7,10 +7,11 @@ import secrets
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from backends.base import InvalidProgram, NotSupported, Program, UserRefused
+from backends.base import InvalidProgram, Notice, NotSupported, Program, UserRefused
 from backends.exec_files import ExecFiles
 from backends.executable import CannotExecute
 from backends.failed_pty import tell_failure
+from backends.kubernetes import conditions
 from backends.kubernetes.ending import Ending
 from backends.kubernetes.exec_pty import ExecPty
 from backends.kubernetes.execution import FailedExecution, PodExecution
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _MAX_SIZE = 0xFFFF
 _LEFTOVER_SECONDS = 1.0
+_WARNING_SECONDS = 300.0
 
 
 class KubernetesEnvironment:
@@ -57,7 +59,22 @@ class KubernetesEnvironment:
         self._open: set[ExecPty] = set()
         self._executions: WeakSet[PodExecution] = WeakSet()
         self._closing = asyncio.Lock()
-        self._is_closed = False
+        self._is_released = False
+        self._warning: asyncio.TimerHandle | None = None
+
+    def warn_before_end(self, pod: dict[str, Any], tell: Callable[[Notice], None]) -> None:
+        """Have it told a while before the cluster ends the pod."""
+        seconds = conditions.seconds_left(pod)
+        if seconds is None:
+            return
+
+        def warn() -> None:
+            left = min(seconds, _WARNING_SECONDS)
+            fields = {"pod": conditions.name(pod), "seconds": round(left)}
+            tell(Notice("ending_soon", f"the cluster ends pod {conditions.name(pod)} in {left:.0f} s", fields))
+
+        loop = asyncio.get_running_loop()
+        self._warning = loop.call_later(max(0.0, seconds - _WARNING_SECONDS), warn)
 
     # -- terminals
 
@@ -155,9 +172,10 @@ class KubernetesEnvironment:
     async def close(self) -> None:
         """End the terminals, and what they have left; then give the pod back."""
         async with self._closing:
-            if self._is_closed:
+            if self._is_released:
                 return
-            self._is_closed = True
+            if self._warning is not None:
+                self._warning.cancel()
             async with asyncio.TaskGroup() as closing:
                 for pty in list(self._open):
                     closing.create_task(pty.close(_LEFTOVER_SECONDS))
@@ -165,3 +183,4 @@ class KubernetesEnvironment:
                     closing.create_task(execution.close())
             await self._ending.close()
             await self._release(self)
+            self._is_released = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -12,7 +12,7 @@ from backends.kubernetes.channels import Cut, Outcome, Stream
 from backends.kubernetes.processes import signal_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from backends.base import ExitStatus, Sink
     from backends.kubernetes.ending import Ending
@@ -86,8 +86,24 @@ class ExecPty:
         return taken
 
     def interrupt(self) -> bool:
-        """Do nothing: only the terminal knows what the key does now. It is written in its turn."""
+        """Have it done ahead of input that nobody reads; else let the key be written in its turn.
+
+        Input that waits is not discarded then, as the key itself would do.
+        """
+        if not self._over and self._channels.is_stuck:
+            self._beside(self._interrupt(), "interrupt")
+            return True
         return self._over
+
+    async def _interrupt(self) -> None:
+        try:
+            is_done = await self._ending.processes.interrupt(self._mark)
+        except BackendError as error:
+            _log.warning("a terminal was not interrupted", mark=self._mark, reason=str(error))
+            is_done = False
+        if not is_done and not self._over:  # an ordinary byte now
+            self._input += b"\x03"
+            self._wanted.set()
 
     def resize(self, rows: int, cols: int) -> None:
         """Set the size."""
@@ -99,9 +115,12 @@ class ExecPty:
         """Signal the programs in the foreground, soon; ValueError: there is no such signal."""
         name = signal_name(signum)
         if not self._over:
-            aside = self._loop.create_task(self._signal(name), name=f"signal {name} to {self._mark}")
-            self._asides.add(aside)
-            aside.add_done_callback(self._asides.discard)
+            self._beside(self._signal(name), f"signal {name}")
+
+    def _beside(self, doing: Coroutine[Any, Any, None], what: str) -> None:
+        aside = self._loop.create_task(doing, name=f"{what} for {self._mark}")
+        self._asides.add(aside)
+        aside.add_done_callback(self._asides.discard)
 
     async def _signal(self, name: str) -> None:
         try:

@@ -12,7 +12,7 @@ import structlog
 
 from backends.base import BackendError, Notice, NotProvided, Unreachable
 from backends.kubernetes import conditions
-from backends.kubernetes.errors import CONFLICT, GONE, NOT_FOUND, ApiProblem, typed
+from backends.kubernetes.errors import CONFLICT, GONE, NOT_FOUND, UNAUTHORIZED, ApiProblem, typed
 from backends.kubernetes.manifest import NODE_LABEL, SESSION_ANNOTATION, SESSION_LABEL, label, pod_manifest
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from backends.kubernetes.channels import Target
     from backends.kubernetes.profile import KubernetesProfile
 
-_EVENT_SECONDS = 1.0
-"""Between two looks at a pod's events while it is waited for."""
-_WATCH_PAUSES = (0.5, 8.0)
+_EVENT_PAUSES = (0.1, 2.0)
+"""Between two looks at a pod's events while it is waited for, in seconds: the first, and the longest."""
+_WATCH_PAUSES = (0.2, 8.0)
 _TOLD_EVENTS = ("Pulling", "Pulled", "FailedMount", "FailedAttachVolume", "TriggeredScaleUp", "NotTriggerScaleUp")
 _DELETE_SECONDS = 30.0
 _LOG_BYTES = 1 << 20
@@ -142,7 +142,7 @@ class Pods:
             version = waiting.pod["metadata"]["resourceVersion"]
             query = [("fieldSelector", f"metadata.name={waiting.name}")]
             try:
-                async with asyncio.timeout_at(waiting.deadline()) as limit:
+                async with asyncio.timeout_at(waiting.deadline) as deadline:
                     async for event in self._api.watch(
                         self._path, f"watch pod {waiting.name}", query=query, version=version
                     ):
@@ -151,14 +151,13 @@ class Pods:
                         waiting.pod = event["object"]
                         if waiting.look():
                             return
-                        limit.reschedule(waiting.deadline())
+                        deadline.reschedule(waiting.deadline)
                 continue
             except TimeoutError:
-                waiting.give_up()
-            except ApiProblem as problem:
-                if problem.status != GONE:
-                    raise typed(problem, f"watch pod {waiting.name}") from None
-            except Unreachable as error:
+                why = conditions.unschedulable(waiting.pod)
+                raise NotProvided(f"pod {waiting.name} cannot become ready: {why}") from None
+            except (ApiProblem, Unreachable) as error:
+                _check_passing(error, f"watch pod {waiting.name}")
                 _log.info("a watch has ended", pod=waiting.name, reason=str(error))
                 await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - not all at once
                 pause = min(2 * pause, longest)
@@ -172,10 +171,12 @@ class Pods:
         path = f"/api/v1/namespaces/{self._profile.namespace}/events"
         query = [("fieldSelector", f"involvedObject.name={waiting.name}")]
         with contextlib.suppress(BackendError, ApiProblem):
+            pause, longest = _EVENT_PAUSES
             while True:
                 answer = await self._api.call("GET", path, "list events", query=query)
                 waiting.hear(answer.get("items") or [])
-                await asyncio.sleep(_EVENT_SECONDS)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, longest)
 
     # -- the end
 
@@ -221,6 +222,14 @@ class Pods:
         ]
 
 
+def _check_passing(error: ApiProblem | Unreachable, doing: str) -> None:
+    """Raise what will not pass. A version may be too old, and a token: then another is taken."""
+    if isinstance(error, ApiProblem) and error.status not in (GONE, UNAUTHORIZED):
+        final = typed(error, doing)
+        if not isinstance(final, Unreachable):
+            raise final from None
+
+
 class _Waiting:
     """A pod that is to become ready."""
 
@@ -250,17 +259,12 @@ class _Waiting:
             self._say(f"pod {self.name}: {how}")
         return False
 
+    @property
     def deadline(self) -> float | None:
-        """Return until when it may stay as it is, on the loop's clock."""
+        """Until when it may stay as it is, by the loop's clock."""
         if self._unschedulable_since is None:
             return None
         return self._unschedulable_since + self._profile.unschedulable_seconds
-
-    def give_up(self) -> None:
-        """Say that it has been unschedulable for too long, if it has."""
-        deadline = self.deadline()
-        if deadline is not None and deadline <= asyncio.get_running_loop().time():
-            raise NotProvided(f"pod {self.name} cannot become ready: {conditions.unschedulable(self.pod)}")
 
     def hear(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Tell of events that are new."""

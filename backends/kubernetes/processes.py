@@ -7,7 +7,7 @@ import hashlib
 import signal
 from typing import TYPE_CHECKING
 
-from backends.base import BackendError, Unreachable
+from backends.base import NotProvided, Unreachable
 from backends.kubernetes.channels import Cut, Outcome, Pulse, Stream, open_exec
 from backends.kubernetes.errors import ApiProblem, typed
 
@@ -62,6 +62,16 @@ done; done
 """
 )
 
+_INTERRUPT = (
+    _FIND
+    + r"""
+find; for w in $W; do
+stty -a <"/proc/$w/fd/0" 2>/dev/null | grep -q -e '-isig' && { echo raw; exit 0; }
+done
+"""
+    + _SIGNAL
+)
+
 _LIST = r"""
 m="[t]$1"
 for f in $(grep -l -e "$m" /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null); do
@@ -103,6 +113,10 @@ class Processes:
         if left.strip():
             raise Unreachable(f"processes in pod {self.target.pod} cannot be ended: {left.decode().strip()}")
 
+    async def interrupt(self, mark: str) -> bool:
+        """Do what the interrupt key does, if it is switched on; else return False. Raises BackendError."""
+        return b"raw" not in await self._run(_INTERRUPT, mark[1:], "INT")
+
     async def signal(self, mark: str, name: str) -> None:
         """Signal the programs in the foreground of the terminal. Raises BackendError."""
         await self._run(_SIGNAL, mark[1:], name)
@@ -119,7 +133,7 @@ class Processes:
         doing = f"look at the processes in pod {self.target.pod}"
         try:
             async with asyncio.timeout(seconds):
-                return await self._converse(["/bin/sh", "-c", script, "sh", *arguments], doing)
+                return await self._converse(["/bin/sh", "-c", script, "sh", *arguments])
         except TimeoutError:
             raise Unreachable(f"cannot {doing}: there is no answer in time") from None
         except Cut as cut:
@@ -127,7 +141,7 @@ class Processes:
         except ApiProblem as problem:
             raise typed(problem, doing) from None
 
-    async def _converse(self, argv: list[str], doing: str) -> bytes:
+    async def _converse(self, argv: list[str]) -> bytes:
         channels = await open_exec(self.api, self.target, argv, pulse=self.pulse, stdin=False)
         output, said = b"", b""
         try:
@@ -143,8 +157,15 @@ class Processes:
         finally:
             await channels.close()
         if outcome.code is None:
-            raise BackendError(f"cannot {doing}: {outcome.message}")
+            raise not_started(outcome.message or said.decode(errors="replace"))
         return output
+
+
+def not_started(message: str) -> NotProvided:
+    """Return the error for a container in which not even a shell can be started."""
+    if "/bin/sh" in message or "no such file" in message:
+        message = f"there is no /bin/sh in the image, which sessions need ({message})"
+    return NotProvided(f"nothing can be started in the container: {message}")
 
 
 def signal_name(number: int) -> str:

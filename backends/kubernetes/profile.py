@@ -159,7 +159,7 @@ class KubernetesProfile(DurableProfile, frozen=True, tag="kubernetes"):
     unschedulable_seconds: float = 60.0
     """How long a pod may wait for a node that fits: a cluster that grows by itself needs a while for a new one."""
     owned: bool = True
-    """In a cluster: have pods deleted with the pod of the service. Not for sessions that are to outlive it."""
+    """In a cluster: have pods deleted with the pod of the service, unless they are durable."""
     delete_grace_seconds: int = 5
     """How long a pod's main process may take to end when it is deleted."""
 

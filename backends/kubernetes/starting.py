@@ -8,10 +8,11 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from backends.base import DirectoryNotFound, NotProvided, ShellNotFound, Unreachable
+from backends.base import DirectoryNotFound, ShellNotFound, Unreachable
 from backends.executable import exec_failed
 from backends.kubernetes.channels import Cut, Outcome, Stream, open_exec
 from backends.kubernetes.errors import ApiProblem, typed
+from backends.kubernetes.processes import not_started
 from backends.kubernetes.wrapper import BOOT, Marks, Setup, compose
 
 if TYPE_CHECKING:
@@ -115,9 +116,7 @@ async def _listen(started: Started, setup: Setup) -> None:
 def _raise_failure(outcome: Outcome, noise: bytes) -> None:
     """Say why not even the wrapper ran."""
     message = outcome.message or noise[-300:].decode(errors="replace").strip() or "it ended before it had begun"
-    if "/bin/sh" in message or "no such file" in message:
-        message = f"there is no /bin/sh in the image, which sessions need ({message})"
-    raise NotProvided(f"nothing can be started in the container: {message}")
+    raise not_started(message)
 
 
 def _raise_refusal(refused: str, setup: Setup) -> None:

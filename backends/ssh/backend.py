@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import sys
 from typing import TYPE_CHECKING
 
 from backends.base import Capabilities, InvalidProgram, Order, UserRefused
-from backends.durable import DurableTerminals, durable_shells, recalled, sweep_programs
-from backends.durable_target import Target
 from backends.ssh.credentials import Credentials
 from backends.ssh.durable import DurableSshEnvironment
 from backends.ssh.environment import SshEnvironment
 from backends.ssh.link import Hop, Timing
 from backends.ssh.pool import SshPool
 from backends.ssh.trust import RecordedKeys
+
+if sys.platform != "win32":  # where no profile is durable
+    from backends.durable import DurableTerminals, durable_shells, recalled, sweep_programs
+    from backends.durable_target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -41,8 +43,6 @@ class SshBackend:
         For a backend that gets there in a way of its own: `find_way` returns the hosts on the way for a user, `fate`
         why the host is gone for good (see `Target`).
         """
-        # It says commands and variables, which may be secrets, to whoever listens to less than warnings.
-        logging.getLogger("asyncssh").setLevel(logging.WARNING)
         self.name = profile.name or "ssh"
         self.capabilities = Capabilities(
             exec=True, files=True, port_forwarding=True, signals=True, reattach=profile.durable
@@ -84,11 +84,11 @@ class SshBackend:
         return SshEnvironment(pool, order, term=self._profile.term, allows=self._allows)
 
     async def check(self) -> None:
-        """Have a look run there."""
+        """Have a look run there; where sessions are durable, one by the Python there."""
         user = self._some_user()
         await self._pool(user).run("echo")
         if self._profile.durable:
-            await self._target(user).reach()
+            await self._target(user).is_there()
 
     async def survivors(self) -> Sequence[Survivor]:
         """Return none: on this machine nothing runs on."""

@@ -52,49 +52,67 @@ echo "$_tn started $$$_tx."; exec "$@"
 """
 _START = re.sub(r"\s+", " ", _START).strip()
 
-# What is under /proc (Linux), or what ps tells. Zombies are not there any more.
+# What is under /proc (Linux), or what ps tells. Zombies are not there any more. Lines are not taken with `read`, which
+# asks for each byte.
 _MEMBERS = """
+newline='
+'
 zero=; if printf 'a\\0b' | grep -qz '^b' 2>/dev/null; then zero=-z; fi
 look() {
     all=; found=' '
     if [ -r /proc/self/stat ]; then
-        for entry in /proc/[0-9]*/stat; do
-            { read -r line < "$entry"; } 2>/dev/null || continue
-            each=${entry#/proc/}; each=${each%/stat}
+        lines=$(cat /proc/[0-9]*/stat 2>/dev/null)
+        set -f; IFS=$newline
+        for line in $lines; do
+            unset IFS
+            each=${line%% *}
             set -- ${line##*) }
             case $1 in Z|X) continue;; esac
             all="$all $each:$2"
             if [ "$4" = "$leader" ]; then found="$found$each "; fi
         done
+        unset IFS; set +f
+        all="$all "
         for entry in $(grep -ls $zero "^TERMINAL_PROCESS_TREE=$mark" /proc/[0-9]*/environ 2>/dev/null); do
             each=${entry#/proc/}; each=${each%/environ}
             case $all in *" $each:"*) ;; *) continue;; esac
             case $found in *" $each "*) ;; *) found="$found$each ";; esac
         done
     else
-        while read -r each parent group state rest; do
-            case $state in Z*) continue;; esac
-            all="$all $each:$parent"
-            if [ "$each" = "$leader" ] || [ "$group" = "$leader" ]; then found="$found$each "; fi
-        done <<END
-$(ps -A -o pid= -o ppid= -o pgid= -o state=)
-END
+        lines=$(ps -A -o pid= -o ppid= -o pgid= -o state=)
+        IFS=$newline
+        for line in $lines; do
+            unset IFS
+            set -- $line
+            case $4 in Z*) continue;; esac
+            all="$all $1:$2"
+            if [ "$1" = "$leader" ] || [ "$3" = "$leader" ]; then found="$found$1 "; fi
+        done
+        unset IFS
     fi
     grown=y
-    while [ "$grown" ]; do
+    while [ "$grown" ] && [ "$found" != ' ' ]; do
         grown=
         for pair in $all; do
-            each=${pair%:*}
-            case $found in *" $each "*) continue;; esac
-            case $found in *" ${pair#*:} "*) found="$found$each "; grown=y;; esac
+            case $found in *" ${pair#*:} "*) ;; *) continue;; esac
+            case $found in *" ${pair%:*} "*) ;; *) found="$found${pair%:*} "; grown=y;; esac
         done
     done
 }
 """
 
+# Graces are in hundredths of a second.
 _END = """
+now=0
+tick() {
+    if [ -r /proc/uptime ]; then
+        read -r now rest < /proc/uptime; now=1${now%.*}${now#*.}
+    else
+        now=$((now + 10))
+    fi
+}
 send() {
-    told=' '; turn=0
+    told=' '; turn=0; tick; until=$((now + $1))
     while :; do
         look
         if [ "$found" = ' ' ]; then echo ended; exit 0; fi
@@ -103,7 +121,8 @@ send() {
             told="$told$each "
             for name in $2; do kill -s "$name" "$each" 2>/dev/null; done
         done
-        if [ $turn -ge "$1" ]; then return; fi
+        tick
+        if [ $now -ge $until ]; then return; fi
         if [ $turn -lt 5 ]; then sleep 0.02 2>/dev/null || sleep 1; else sleep 0.1 2>/dev/null || sleep 1; fi
         turn=$((turn + 1))
     done
@@ -196,7 +215,7 @@ def quote(word: str, shell: str = "") -> str:
 
 def end_script(leader: int, mark: str, grace_seconds: float) -> str:
     """Return the script that ends a program's session, what carries its mark, and all their descendants."""
-    grace, last = _turns(grace_seconds), _turns(max(grace_seconds, LAST_SECONDS))
+    grace, last = round(100 * grace_seconds), round(100 * max(grace_seconds, LAST_SECONDS))
     return f"leader={leader} mark={mark} grace={grace} last={last}\n{_MEMBERS}{_END}"
 
 
@@ -213,8 +232,3 @@ def interrupt_script(leader: int) -> str:
 def look_script() -> str:
     """Return the script that tells the login shell, the shells that are known, and some variables."""
     return _LOOK
-
-
-def _turns(seconds: float) -> int:
-    """Return after how many looks a grace is over: five are 0.02 s apart, the others 0.1 s."""
-    return round(min(seconds, 0.1) / 0.02) + round(max(0.0, seconds - 0.1) / 0.1)

@@ -13,56 +13,26 @@ import structlog
 
 from backends.base import AccessRefused, BackendError, Capabilities, InvalidProgram, NotProvided, Unreachable
 from backends.durable import recalled
-from backends.profile import Site
-from backends.ssh.backend import SshBackend
-from backends.ssh.credentials import Credentials
-from backends.ssh.link import Hop
-from backends.ssh.profile import SshProfile
-from backends.ssh.trust import Known, RecordedKeys
 from backends.workstations.api import RUNNING, Api
 from backends.workstations.environment import WorkstationEnvironment
 from backends.workstations.leases import Lease, Leases
 from backends.workstations.machine import Machine
 from backends.workstations.names import workstation_id
+from backends.workstations.over_ssh import make_ssh
 from backends.workstations.tunnel import Dialer
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    import asyncssh
-
     from backends.base import Order, Survivor
-    from backends.ssh.trust import Trust
+    from backends.profile import Site
+    from backends.ssh.backend import SshBackend
     from backends.workstations.profile import WorkstationsProfile
-    from backends.workstations.tunnel import Tunnel
 
 _FIXED = ("image", "cpus", "memory_bytes", "gpus")
 """What an order may ask for and the workstations' configuration decides."""
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Route:
-    """The way to a workstation's sshd, a `backends.ssh.link.Route`."""
-
-    machine: Machine
-    port: int
-
-    async def open(self) -> Tunnel:
-        """Open a tunnel. Raises BackendError."""
-        return await self.machine.connect(self.port)
-
-
-class TunnelTrust:
-    """Believes any host key: the tunnel says who is at its other end (`trust = "tunnel"`)."""
-
-    def known(self, host: str, port: int) -> Known:  # noqa: ARG002 - there is no record
-        """Know none."""
-        return Known(record="no record, for the tunnel is trusted", believes_first=True)
-
-    def keep(self, host: str, port: int, key: asyncssh.SSHKey) -> None:
-        """Keep none: the next start may have another one."""
 
 
 @dataclass(eq=False)
@@ -186,8 +156,8 @@ class WorkstationsBackend:
         """
         gone, left = await self._leases.prune(living)
         wanted = {lease.workstation for lease in left}
-        for name in {lease.workstation for lease in gone}:
-            place = await self._place(name, "")
+        for name, owner in {lease.workstation: lease.owner for lease in gone}.items():
+            place = await self._place(name, owner)
             seen = await self._api.look(name)
             if seen is None or seen.state != RUNNING:
                 continue
@@ -253,46 +223,8 @@ class WorkstationsBackend:
         if place.over_ssh is None or place.run != run:
             if place.over_ssh is not None:
                 place.old.append(place.over_ssh)
-            place.over_ssh, place.run = self._make_ssh(place.machine, run), run
+            place.over_ssh, place.run = make_ssh(place.machine, run, self._profile, self._site), run
         return place.over_ssh
-
-    def _make_ssh(self, machine: Machine, run: float | None) -> SshBackend:
-        profile = self._profile
-        given = SshProfile(
-            name=self.name,
-            host=machine.name,
-            port=profile.port,
-            user=profile.user,
-            keys=profile.keys,
-            certificates=profile.certificates,
-            passphrase_file=profile.passphrase_file,
-            password_file=profile.password_file,
-            agent=profile.agent,
-            host_keys=profile.host_keys,
-            connect_seconds=profile.connect_seconds,
-            keepalive_seconds=profile.keepalive_seconds,
-            keepalive_count=profile.keepalive_count,
-            idle_seconds=profile.connection_idle_seconds,
-            max_connections=profile.max_connections,
-            term=profile.term,
-            environment=profile.environment,
-            durable=profile.durable,
-            durable_python=profile.durable_python,
-            durable_directory=profile.durable_directory,
-            durable_buffer_bytes=profile.durable_buffer_bytes,
-            durable_give_up_seconds=profile.durable_give_up_seconds,
-        )
-        site = Site(self._site.node_id, self._site.directory / machine.name)
-        trust: Trust = TunnelTrust() if profile.trust == "tunnel" else RecordedKeys.of(given, site.directory)
-        route = Route(machine, profile.port)
-
-        def find_way(user: str) -> list[Hop]:
-            return [Hop(machine.name, profile.port, user, Credentials.of(given), trust, route)]
-
-        async def fate() -> str | None:
-            return await machine.fate(run) or None
-
-        return SshBackend(given, site, find_way=find_way, fate=fate)
 
 
 def _context(ca_file: str) -> ssl.SSLContext:

@@ -24,11 +24,15 @@ else:
     from backends.posix import PosixBackend
     from backends.profile import Site
     from backends.ssh.backend import SshBackend
+    from backends.workstations.backend import WorkstationsBackend
     from support.container_daemon import IMAGE
     from support.durable_place import DurableBackend
     from support.durable_ssh import DurableSsh
     from support.pods import thread_backend
     from support.sshd import serving_sshd
+    from support.workstations import grpc_opened, make_profile, serving_cloud
+
+    __all__ = ["grpc_opened"]  # a fixture
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -119,6 +123,7 @@ PLACES = [
             "kubernetes",
             pytest.param("docker", marks=pytest.mark.one_loop),
             pytest.param("podman", marks=pytest.mark.one_loop),
+            pytest.param("workstations", marks=pytest.mark.one_loop),
         ]
     ),
 ]
@@ -142,6 +147,18 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
 @pytest.fixture(scope="module")
 def ssh_dialect(sshd: Sshd) -> Dialect:
     return Dialect(lambda directory: SshBackend(sshd.profile(), Site("node", directory / "ssh")), **_POSIX)
+
+
+@pytest.fixture(scope="module")
+def workstations_dialect(
+    sshd: Sshd,
+    tmp_path_factory: pytest.TempPathFactory,
+    grpc_opened: None,  # noqa: ARG001
+) -> Iterator[Dialect]:
+    directory = tmp_path_factory.mktemp("cloud")
+    with serving_cloud(directory, sshd.port) as endpoint:
+        profile = make_profile(directory, endpoint, user=sshd.user, keys=(str(sshd.client_key),))
+        yield Dialect(lambda own: WorkstationsBackend(profile, Site("node", own / "workstations")), **_POSIX)
 
 
 @pytest.fixture(scope="module")

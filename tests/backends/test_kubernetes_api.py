@@ -10,9 +10,7 @@ import pytest
 
 from backends.base import AccessRefused, BackendError, Lost, NotProvided, Order, Unreachable
 from backends.kubernetes.channels import Pulse
-from support.kube.access import TERMINALS, Rule
-from support.kube.authority import Authority
-from support.kube.kubeconfig import kubeconfig
+from support.kube.access import TERMINALS
 from support.kube.server import KubeServer, kube_server
 from support.pods import pod_backend, template
 from support.terminals import Terminals
@@ -81,27 +79,6 @@ async def living(terminal: Terminal, server: KubeServer) -> int:
 # What keeps a session from being opened
 
 
-async def test_an_expired_token_is_told(server: KubeServer, tmp_path: Path) -> None:
-    token = server.access.add("ann")
-    config = server.kubeconfig(tmp_path / "expired", token=token)
-    server.access.expire(token)
-
-    words = await refusal(server, tmp_path, AccessRefused, kubeconfig=str(config))
-
-    assert "401" in words
-    assert "expired or revoked" in words
-    assert token not in words
-
-
-async def test_a_missing_right_is_told(server: KubeServer, tmp_path: Path) -> None:
-    rules = [Rule(["get", "list", "watch"], ["pods"])]
-    config = server.kubeconfig(tmp_path / "narrow", user="ann", rules=rules)
-
-    words = await refusal(server, tmp_path, AccessRefused, kubeconfig=str(config))
-
-    assert 'User "ann" cannot create resource "pods"' in words
-
-
 async def test_a_missing_right_to_exec_is_told_and_the_pod_is_gone(server: KubeServer, tmp_path: Path) -> None:
     rules = [rule for rule in TERMINALS if "pods/exec" not in rule.resources]
     config = server.kubeconfig(tmp_path / "narrow", user="ann", rules=rules)
@@ -114,15 +91,11 @@ async def test_a_missing_right_to_exec_is_told_and_the_pod_is_gone(server: KubeS
 @pytest.mark.parametrize(
     ("fault", "kind", "words"),
     [
-        (lambda server: server.faults.fail(422, "create", message="admission webhook says no"), NotProvided, "says no"),
-        (lambda server: server.faults.fail(400, "create", message="not like this"), NotProvided, "not like this"),
-        (lambda server: server.faults.fail(500, "create", message="etcd is away"), Unreachable, "etcd is away"),
-        (lambda server: server.faults.fail(429, "create", retry_after=60), Unreachable, "too much to do"),
         (lambda server: server.cluster.cordon(), NotProvided, "no node of the cluster takes it"),
         (lambda server: server.commands.stop_kubelet(), BackendError, "error dialing backend"),
         (lambda server: server.faults.abort("create", resource="pods"), Unreachable, "no connection"),
     ],
-    ids=["422", "400", "500", "429", "unschedulable", "kubelet", "cut"],
+    ids=["unschedulable", "kubelet", "cut"],
 )
 async def test_why_no_pod_is_to_be_had_is_told(
     server: KubeServer, tmp_path: Path, fault: Callable[[KubeServer], None], kind: type[BackendError], words: str
@@ -153,36 +126,6 @@ async def test_a_pod_that_is_deleted_on_its_way_is_told(server: KubeServer, tmp_
 
         with pytest.raises(NotProvided, match="deleted"):
             await opening
-
-
-async def test_an_api_server_that_is_not_there_is_told(server: KubeServer, tmp_path: Path) -> None:
-    await server.stop_listening()
-    try:
-        words = await refusal(server, tmp_path, Unreachable)
-    finally:
-        await server.listen()
-
-    assert f"127.0.0.1:{server.port}" in words
-
-
-async def test_a_name_that_is_not_known_is_told(server: KubeServer, tmp_path: Path) -> None:
-    config = kubeconfig(tmp_path / "config", "https://cluster.invalid:6443", token="secret-token", namespace="default")
-
-    words = await refusal(server, tmp_path, Unreachable, kubeconfig=str(config))
-
-    assert "cluster.invalid" in words
-    assert "secret-token" not in words
-
-
-async def test_another_cluster_than_it_should_be_is_refused(
-    server: KubeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("support.kube.kubeconfig.authority", lambda: Authority("another"))
-    config = server.kubeconfig(tmp_path / "wrong")
-
-    words = await refusal(server, tmp_path, AccessRefused, kubeconfig=str(config))
-
-    assert "not the cluster it should be" in words
 
 
 # What passes by itself

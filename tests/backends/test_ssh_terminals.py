@@ -17,7 +17,7 @@ from backends.ssh.environment import SshEnvironment
 from backends.ssh.link import Hop
 from backends.ssh.pool import SshPool
 from backends.ssh.trust import RecordedKeys
-from support.sshd import Sshd, SshPlace, reached, running_sshd, serving_sshd
+from support.sshd import Sshd, SshPlace, can_mount, reached, running_sshd, serving_sshd
 from support.terminals import Terminals, is_alive
 from support.wait import wait_until
 

@@ -19,7 +19,8 @@ from support.sink import CollectingSink
 from support.sshd import Sshd, make_key, running_sshd, serving_sshd
 from support.terminals import Terminal
 from support.wait import wait_until
-from support.workstations import RUNNING, STOPPED, Cloud, Fault, grpc_opened
+from support.workstation_computer import RUNNING, STOPPED
+from support.workstations import Cloud, Fault, grpc_opened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -19,7 +19,8 @@ from backends.workstations.machine import Machine
 from backends.workstations.tunnel import Dialer
 from support.certificate import ANOTHER
 from support.wait import wait_until
-from support.workstations import RUNNING, STARTING, STOPPED, STOPPING, Cloud, Fault, grpc_opened, make_key, retry_soon
+from support.workstation_computer import RUNNING, STARTING, STOPPED, STOPPING
+from support.workstations import Cloud, Fault, grpc_opened, make_key, retry_soon
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -109,6 +110,15 @@ async def test_it_is_created_for_its_owner_once(cloud: Cloud) -> None:
         assert cloud.calls.count("StartWorkstation") == 1
         assert cloud.computers["ws-1"].annotations == {"terminal-service-owner": "ann@example.org"}
         assert [notice.fields["state"] for notice in bench.told] == ["creating", "stopped", "starting"]
+
+
+async def test_what_belongs_to_another_owner_is_left_alone(cloud: Cloud) -> None:
+    computer = await cloud.add("ws-1")
+    computer.annotations["terminal-service-owner"] = "bob"
+    async with benched(cloud) as bench:
+        with pytest.raises(AccessRefused, match="ws-1 is somebody else's"):
+            await bench.machine.enter(bench.tell)
+    assert "StartWorkstation" not in cloud.calls
 
 
 async def test_two_sessions_at_once_start_it_once_and_hear_the_same(cloud: Cloud) -> None:

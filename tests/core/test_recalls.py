@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from backends.base import BackendError, Unreachable
 from support.far_places import World, far_places
@@ -116,6 +117,18 @@ async def test_one_that_can_not_be_had_is_lost_with_the_reason(directory: Path) 
             session = house.sessions.get(before.session_id)
             await over(session)
             assert session.end_reason == "could not go on after a restart: another service has it"
+
+
+async def test_a_mistake_of_ours_leaves_no_session_without_program(directory: Path) -> None:
+    world = World()
+    with capture_logs():
+        async with left_running(directory, world) as before:
+            world.failure = RuntimeError("secret insides")
+            async with running(directory, places=far_places(world)) as house:
+                session = house.sessions.get(before.session_id)
+                await over(session)
+    assert session.state is State.LOST
+    assert "secret" not in session.end_reason
 
 
 @pytest.mark.parametrize("reached", [True, False])

@@ -73,6 +73,28 @@ async def test_a_container_has_processes_and_a_host_name_of_its_own(kubectl: Kub
     assert (host, first.split()) == ("box", ["1", "sleep", "1000"])
 
 
+async def test_a_container_has_the_rights_its_form_gives_it(server: KubeServer, kubectl: Kubectl) -> None:
+    rights = {
+        "runAsUser": 1000,
+        "readOnlyRootFilesystem": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    pod = await server.run_pod("bare", securityContext=rights)
+
+    answer = await kubectl.run(
+        "exec",
+        pod,
+        "--",
+        "sh",
+        "-c",
+        "id -u; grep -E 'CapBnd|NoNewPrivs' /proc/self/status; echo > /x; echo > /dev/stderr",
+    )
+
+    assert answer.text == "1000\nCapBnd:\t0000000000000000\nNoNewPrivs:\t1\n"
+    assert "Read-only file system" in answer.problem
+
+
 async def test_a_terminal_has_a_size_and_gives_back_the_exit_code(kubectl: Kubectl, pod: str) -> None:
     async with kubectl.at_terminal("exec", "-it", pod, "--", "sh", size=(30, 100)) as screen:
         await screen.see("# ")

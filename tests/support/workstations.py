@@ -11,17 +11,19 @@ import asyncio
 import contextlib
 import functools
 import json
+import os
 import secrets
-import ssl
+import subprocess
+import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import google.auth.jwt
 import grpc
 import pytest
-from aiohttp import WSMsgType, web
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.cloud import workstations_v1 as v1
@@ -31,19 +33,18 @@ from google.rpc import error_details_pb2, status_pb2
 
 from backends.workstations.profile import WorkstationsProfile
 from support.certificate import CERTIFICATE, KEY
+from support.workstation_computer import PARENT, RUNNING, STARTING, STOPPED, STOPPING, Computer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
-    from pathlib import Path
 
     from google.protobuf.message import Message
 
-STARTING, RUNNING, STOPPING, STOPPED = range(1, 5)
-PARENT = "projects/a-project/locations/europe-west1/workstationClusters/cluster/workstationConfigs/config"
+
 ACCOUNT = "terminals@a-project.iam.gserviceaccount.com"
 _SERVICE = "google.cloud.workstations.v1.Workstations"
 _Code = grpc.StatusCode
-_SWITCHING, _UNAUTHORIZED, _FORBIDDEN, _UNAVAILABLE = 101, 401, 403, 503
+_SWITCHING, _UNAUTHORIZED, _FORBIDDEN = 101, 401, 403
 
 
 def make_key() -> rsa.RSAPrivateKey:
@@ -76,45 +77,6 @@ def grpc_opened() -> Iterator[None]:
     grpc.aio.shutdown_grpc_aio()
 
 
-@dataclass(eq=False)
-class Computer:
-    """One workstation."""
-
-    name: str
-    labels: dict[str, str] = field(default_factory=dict)
-    annotations: dict[str, str] = field(default_factory=dict)
-    state: int = STOPPED
-    started_at: datetime | None = None
-    host: str = ""
-    runner: web.AppRunner | None = None
-    sockets: set[web.WebSocketResponse] = field(default_factory=set)
-    dials: list[int] = field(default_factory=list)
-    """The HTTP status of each try to open a tunnel."""
-
-    def message(self) -> v1.Workstation:
-        return v1.Workstation(
-            name=f"{PARENT}/workstations/{self.name}",
-            labels=self.labels,
-            annotations=self.annotations,
-            state=self.state,
-            host=self.host,
-            start_time=self.started_at,
-        )
-
-    def cut(self) -> None:
-        """Cut every tunnel to it, without a farewell."""
-        for transport in self._transports():
-            transport.abort()
-
-    def freeze(self) -> None:
-        """Have all tunnels to it answer no more, and keep them open."""
-        for transport in self._transports():
-            transport.pause_reading()
-
-    def _transports(self) -> list[Any]:
-        return [socket._req.transport for socket in self.sockets if socket._req and socket._req.transport]
-
-
 @dataclass
 class Fault:
     """What a call answers instead."""
@@ -138,6 +100,22 @@ def retry_soon(seconds: float = 0.01) -> error_details_pb2.RetryInfo:
     info = error_details_pb2.RetryInfo()
     info.retry_delay.FromMilliseconds(round(seconds * 1000))
     return info
+
+
+def make_profile(directory: Path, endpoint: str, **fields: Any) -> WorkstationsProfile:
+    """Return a profile of the workstations that a cloud with this directory has."""
+    usual: dict[str, Any] = {
+        "name": "ws",
+        "project": "a-project",
+        "region": "europe-west1",
+        "cluster": "cluster",
+        "config": "config",
+        "api_endpoint": endpoint,
+        "credentials_file": str(directory / "account.json"),
+        "ca_file": str(directory / "ca.pem"),
+        "trust": "tunnel",
+    }
+    return WorkstationsProfile(**usual | fields)
 
 
 class Cloud:
@@ -171,18 +149,7 @@ class Cloud:
 
     def profile(self, **fields: Any) -> WorkstationsProfile:
         """Return a profile of these workstations."""
-        usual: dict[str, Any] = {
-            "name": "ws",
-            "project": "a-project",
-            "region": "europe-west1",
-            "cluster": "cluster",
-            "config": "config",
-            "api_endpoint": self.endpoint,
-            "credentials_file": str(self.directory / "account.json"),
-            "ca_file": str(self.directory / "ca.pem"),
-            "trust": "tunnel",
-        }
-        return WorkstationsProfile(**usual | fields)
+        return make_profile(self.directory, self.endpoint, **fields)
 
     async def __aenter__(self) -> Self:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -203,20 +170,20 @@ class Cloud:
         if self._tasks:
             await asyncio.wait(self._tasks)
         for computer in self.computers.values():
-            await self._unplug(computer)
+            await computer.unplug()
         await self._server.stop(None)
 
     async def add(self, name: str, state: int = STOPPED) -> Computer:
         """Have a workstation."""
         computer = self.computers[name] = Computer(name)
         if state == RUNNING:
-            await self._plug_in(computer)
+            await computer.plug_in(self.directory, self.listening, self._admit)
         computer.state = state
         return computer
 
     async def halt(self, name: str) -> None:
         """Stop a workstation as Google does by itself."""
-        await self._unplug(self.computers[name])
+        await self.computers[name].unplug()
 
     def write_account(self, name: str, key: rsa.RSAPrivateKey | None = None) -> Path:
         """Write the key file of our account, or one with another key in it."""
@@ -326,7 +293,7 @@ class Cloud:
         computer.state = STARTING
 
         async def start() -> v1.Workstation:
-            await self._plug_in(computer)
+            await computer.plug_in(self.directory, self.listening, self._admit)
             return computer.message()
 
         return self._operate("start", start, failed=lambda: setattr(computer, "state", STOPPED))
@@ -336,7 +303,7 @@ class Cloud:
         computer.state = STOPPING
 
         async def stop() -> v1.Workstation:
-            await self._unplug(computer)
+            await computer.unplug()
             return computer.message()
 
         return self._operate("stop", stop)
@@ -380,47 +347,6 @@ class Cloud:
         answer.CopyFrom(operation)
         return answer
 
-    async def _plug_in(self, computer: Computer) -> None:
-        """Have its host answer."""
-        application = web.Application()
-        application.router.add_get("/_workstation/tcp/{port}", functools.partial(self._tunnel, computer))
-        computer.runner = web.AppRunner(application, shutdown_timeout=0.1)
-        await computer.runner.setup()
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(self.directory / "ca.pem", self.directory / "tls.key")
-        site = web.TCPSite(computer.runner, "127.0.0.1", 0, ssl_context=context)
-        await site.start()
-        computer.host = f"localhost:{computer.runner.addresses[0][1]}"
-        computer.state, computer.started_at = RUNNING, datetime.now(UTC)
-
-    async def _unplug(self, computer: Computer) -> None:
-        computer.state = STOPPED
-        computer.cut()
-        if computer.runner is not None:
-            await computer.runner.cleanup()
-            computer.runner = None
-
-    async def _tunnel(self, computer: Computer, request: web.Request) -> web.StreamResponse:
-        port = int(request.match_info["port"])
-        status = self._admit(computer, port, request.headers.get("Authorization", ""))
-        connection = None
-        if status == _SWITCHING:
-            try:
-                connection = await asyncio.open_connection("127.0.0.1", self.listening.get(port, 1))
-            except OSError:
-                status = _UNAVAILABLE
-        computer.dials.append(status)
-        if connection is None:
-            return web.Response(status=status)
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        computer.sockets.add(socket)
-        try:
-            await _carry(socket, *connection)
-        finally:
-            computer.sockets.discard(socket)
-        return socket
-
     def _admit(self, computer: Computer, port: int, authorization: str) -> int:
         name, allowed, expires_at = self.tokens.get(authorization.removeprefix("Bearer "), ("", 0, 0.0))
         if expires_at < time.time():
@@ -430,24 +356,29 @@ class Cloud:
         return _SWITCHING
 
 
-async def _carry(socket: web.WebSocketResponse, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Carry bytes until either side ends."""
+@contextlib.contextmanager
+def serving_cloud(directory: Path, port: int) -> Iterator[str]:
+    """Run a cloud in a process of its own, for tests on several event loops; yields its endpoint.
 
-    async def out() -> None:
-        with contextlib.suppress(ConnectionError):
-            while data := await reader.read(16384):
-                await socket.send_bytes(data)
-            await socket.close()
+    Behind port 22 of its workstations is that port of this machine.
+    """
+    command = [sys.executable, "-m", "support.workstations", str(directory), str(port)]
+    tests = Path(__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": f"{tests}{os.pathsep}{tests.parent}"}
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.communicate()  # the end of its input ends it
 
-    outward = asyncio.create_task(out())
-    try:
-        async for message in socket:
-            if message.type in (WSMsgType.BINARY, WSMsgType.TEXT):
-                writer.write(message.data if isinstance(message.data, bytes) else message.data.encode())
-                await writer.drain()
-    except ConnectionError:
-        pass  # the server behind it has gone
-    finally:
-        outward.cancel()
-        await asyncio.wait([outward])
-        writer.transport.abort()
+
+async def _serve(directory: Path, port: int) -> None:
+    async with Cloud(directory) as cloud:
+        cloud.listening[22] = port
+        print(cloud.endpoint, flush=True)  # noqa: T201 - whoever started this reads it
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(Path(sys.argv[1]), int(sys.argv[2])))

@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,13 +64,29 @@ class Sandbox:
 
 
 @dataclass(frozen=True, kw_only=True)
+class User:
+    """As whom a container's programs run, and what they may do."""
+
+    uid: int = 0
+    gid: int = 0
+    groups: Sequence[int] = ()
+    """Supplementary ones."""
+    drops: bool = False
+    """Without any capability."""
+    no_new_privileges: bool = False
+
+
+ROOT = User()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Command:
     """What to run in a container."""
 
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str = "/"
-    user: tuple[int, int] = (0, 0)
+    user: User = ROOT
     tty: bool = False
     stdin: bool = True
 
@@ -80,8 +96,7 @@ class Command:
             "argv": [*self.argv],
             "env": {**self.env},
             "cwd": self.cwd,
-            "uid": self.user[0],
-            "gid": self.user[1],
+            **asdict(self.user),
             "tty": self.tty,
             "size": SIZE,
         }

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 BUSYBOX = Path("/bin/busybox")
 OF_HOST = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 PASSWORDS = "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n"
+GROUPS = {1000: 1000, 65534: 65534}
+"""The groups of the users that images know."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import signal
 from contextlib import suppress
@@ -11,8 +12,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from support.kube.container_log import ContainerLog
-from support.kube.containers import Command, NotStarted, Running, Sandbox
-from support.kube.images import PATH, Image, image_of
+from support.kube.containers import Command, NotStarted, Running, Sandbox, User
+from support.kube.images import GROUPS, PATH, Image, image_of
 from support.kube.pod_form import container_status, set_condition, terminated, waiting
 from support.kube.statuses import Refused
 from support.kube.store import Object, stamp
@@ -264,17 +265,22 @@ class Pod:
         life.state = terminated(code, reason, started, identity=life.identity)
         self._publish()
 
-    def _user_of(self, life: Life, image: Image) -> tuple[int, int]:
+    def _user_of(self, life: Life, image: Image) -> User:
         merged = self._form["spec"]["securityContext"] | (life.form.get("securityContext") or {})
         uid = merged.get("runAsUser", image.user[0])
-        gid = merged.get("runAsGroup", image.user[1])
         if merged.get("runAsNonRoot") and not uid:
             raise Held("CreateContainerConfigError", "container has runAsNonRoot and image will run as root")
-        return uid, gid
+        return User(
+            uid=uid,
+            gid=merged.get("runAsGroup", GROUPS.get(uid, 0)),
+            groups=[merged["fsGroup"]] if "fsGroup" in merged else [],
+            drops="ALL" in (merged.get("capabilities") or {}).get("drop", ()),
+            no_new_privileges=merged.get("allowPrivilegeEscalation") is False,
+        )
 
-    def _command(self, life: Life, image: Image, user: tuple[int, int]) -> Command:
+    def _command(self, life: Life, image: Image, user: User) -> Command:
         form = life.form
-        env = {"PATH": PATH, "HOSTNAME": self.name, "HOME": "/root" if not user[0] else "/home/user"}
+        env = {"PATH": PATH, "HOSTNAME": self.name, "HOME": "/home/user" if user.uid else "/root"}
         env |= dict(image.environment)
         if form.get("tty"):
             env["TERM"] = "xterm"
@@ -301,7 +307,9 @@ class Pod:
             else:
                 place = self.directory / "volumes" / each["name"]
             place.mkdir(parents=True, exist_ok=True)
-            place.chmod(0o2777 if group else 0o777)
+            place.chmod(0o2775 if group else 0o777)
+            if group:
+                os.chown(place, 0, group)
             found.append((str(place), each["mountPath"].rstrip("/"), bool(each.get("readOnly"))))
         return found
 

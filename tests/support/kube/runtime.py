@@ -16,6 +16,7 @@ import os
 import select
 import signal
 import socket
+import stat
 import struct
 import sys
 import termios
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 MOST_BYTES = 1 << 17
 NEW_MOUNTS, NEW_NAMES, NEW_IPC, NEW_PIDS, NEW_NET = 0x20000, 0x4000000, 0x8000000, 0x20000000, 0x40000000
 READ_ONLY, REMOUNT, BIND, RECURSIVE, PRIVATE = 1, 32, 4096, 16384, 1 << 18
-DIE_WITH_PARENT, NO_NEW_PRIVILEGES = 1, 38
+DIE_WITH_PARENT, DROP_CAPABILITY, NO_NEW_PRIVILEGES = 1, 24, 38
+ALL_CAPABILITIES = 64
 SET_LOCK, GET_PEER = 0x40045431, 0x5441  # TIOCSPTLCK, TIOCGPTPEER
 SET_INTERFACE_FLAGS = 0x8914
 INTERFACE_UP = 0x41  # up and running
@@ -237,11 +239,9 @@ def become(
             os.dup2(descriptor, number)
         with suppress(OSError):  # as a container starts where it can
             os.chdir(request["cwd"])
-        if request["uid"] or request["gid"]:
-            os.setgroups([])
-            os.setgid(request["gid"])
-            os.setuid(request["uid"])
-            call("prctl", NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+            if stat.S_ISFIFO(os.fstat(number).st_mode) or request["tty"]:
+                os.fchown(number, request["uid"], -1)  # so that /dev/stderr can be opened
+        become_user(request)
         call("prctl", DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
         signal.set_wakeup_fd(-1)
         for each in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
@@ -255,6 +255,18 @@ def become(
         raise
     finally:
         os._exit(127)
+
+
+def become_user(request: dict[str, Any]) -> None:
+    """Give up what the program's user does not have."""
+    if request["drops"]:
+        for capability in range(ALL_CAPABILITIES):
+            libc.prctl(DROP_CAPABILITY, capability, 0, 0, 0)  # those that this kernel does not know fail
+    os.setgroups(request["groups"])
+    os.setgid(request["gid"])
+    os.setuid(request["uid"])
+    if request["no_new_privileges"]:
+        call("prctl", NO_NEW_PRIVILEGES, 1, 0, 0, 0)
 
 
 def open_terminal(report: socket.socket, size: list[int]) -> int:
