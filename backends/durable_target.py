@@ -88,7 +88,9 @@ class Target:
 
     def link(self) -> RemoteLink:
         """Return the link there is, or begin to make one."""
-        if self._link is None or self._link.lost.done():
+        if self._link is not None and self._link.lost.done():
+            self._drop()
+        if self._link is None:
             self._begun_at = asyncio.get_running_loop().time()
             self._link = RemoteLink(
                 self._open_stream,

@@ -6,6 +6,7 @@ for daemons of containers, and the programs. What cannot be had is left out, and
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 import json
@@ -40,6 +41,8 @@ class Ground:
     backend = ""
     """Its module and class."""
     environment: Environment
+    found: tuple[list[str], dict[str, str]]
+    """The tool that leads to the environment."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory / self.name
@@ -56,12 +59,12 @@ class Ground:
         raise NotImplementedError
 
     def tool(self) -> tuple[list[str], dict[str, str]]:
-        """Return the tool's words, those of a program follow, and what is added to its environment."""
+        """Return the tool's words, those of a program follow, and what is added to its environment. Blocks."""
         raise NotImplementedError
 
     def tool_line(self) -> tuple[list[str], dict[str, str]]:
         """Return the tool with the bench's program, and its whole environment."""
-        words, environment = self.tool()
+        words, environment = self.found
         return [*words, *PROGRAM], {**os.environ, **environment}
 
     async def open(self) -> None:
@@ -72,6 +75,7 @@ class Ground:
         except BackendError as error:
             await self._backend.close()
             raise BenchError(str(error)) from error
+        self.found = await asyncio.to_thread(self.tool)  # now: what others open later looks the same
 
     def _make(self, profile: Profile, site: Site) -> Backend:
         module, _, name = self.backend.partition(":")
@@ -121,7 +125,7 @@ class Ssh(Ground):
 
     def tool_line(self) -> tuple[list[str], dict[str, str]]:
         """Quote the program: a shell is there first."""
-        words, environment = self.tool()
+        words, environment = self.found
         return [*words, shlex.join(PROGRAM)], {**os.environ, **environment}
 
     def shared_tool_line(self) -> tuple[list[str], dict[str, str]]:

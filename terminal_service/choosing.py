@@ -141,16 +141,25 @@ class NothingFits(Exception):
         return "nothing fits: " + ("; ".join(f"{name}: {why}" for name, why in self.reasons.items()) or "no backends")
 
 
-def choose(places: Sequence[Place], default: Place | None, rules: Iterable[Rule], needs: Needs, user: str) -> Choice:
-    """Return where a session of a user belongs, of these places that they may use. Raises NothingFits."""
+def choose(
+    places: Sequence[Place], default: Place | None, rules: Iterable[Rule], needs: Needs, user: str
+) -> Sequence[Choice]:
+    """Return where a session of a user belongs, of these places that they may use, the best first.
+
+    Raises NothingFits.
+    """
     refused = {place.name: refusal for place in places if (refusal := why_not(place, needs)) is not None}
     fitting = [place for place in places if place.name not in refused]
+    choices: dict[str, Choice] = {}
     for number, rule in enumerate(rules, 1):
         if not rule.when.holds(needs, user):
             continue
         for place in _named(rule.use, fitting, default):
             if all(getattr(place.backend.capabilities, ability) for ability in rule.having):
-                return Choice(place, f"rule {number}: {rule.because}{_passed_over(rule, places, refused)}")
+                reason = f"rule {number}: {rule.because}{_passed_over(rule, places, refused)}"
+                choices.setdefault(place.name, Choice(place, reason))
+    if choices:
+        return list(choices.values())
     unused = {place.name: "no rule leads to it" for place in fitting}
     fields = {field for field, _ in refused.values()}
     field = fields.pop() if len(fields) == 1 and not fitting else "backend"

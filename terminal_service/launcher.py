@@ -10,7 +10,19 @@ from weakref import WeakKeyDictionary
 
 import structlog
 
-from backends.base import BackendError, Order, Program, ShellNotFound, Unreachable, UserRefused
+from backends.base import (
+    AccessRefused,
+    BackendError,
+    InvalidProgram,
+    NotProvided,
+    NotSupported,
+    Order,
+    OutOfResources,
+    Program,
+    ShellNotFound,
+    Unreachable,
+    UserRefused,
+)
 from terminal_service.errors import Forbidden, InvalidRequest, LimitReached, SessionOver, Unavailable
 from terminal_service.notices import Notices
 from terminal_service.nowhere import Nowhere
@@ -31,6 +43,9 @@ if TYPE_CHECKING:
     from terminal_service.settings import Settings
     from terminal_service.storage import Storage
 
+ELSEWHERE = (AccessRefused, InvalidProgram, NotProvided, NotSupported, OutOfResources, Unreachable)
+"""What another place may not say."""
+REASON_CHARACTERS = 200
 TAKEN_OVER = "taken over by a new process of the service"
 
 log = structlog.get_logger()
@@ -83,8 +98,8 @@ class Launcher:
         Raises InvalidRequest, Forbidden: there is no place for it, or its owner has no user to run it as.
         """
         settings = self._settings
-        choice = self._places.choose(spec.backend, spec.needs, owner)
-        self._find_user(choice.place, owner)
+        first, *others = self._places.choose(spec.backend, spec.needs, owner)
+        self._find_user(first.place, owner)
         session = Session(
             str(uuid.uuid4()),
             owner,
@@ -93,7 +108,8 @@ class Launcher:
             max_lifetime_seconds=settings.session_max_lifetime_seconds,
             clock=self._clock,
         )
-        session.backend, session.backend_reason = choice.place.name, choice.reason
+        session.backend, session.backend_reason = first.place.name, first.reason
+        session.alternatives = [(other.place.name, other.reason) for other in others]
         return session
 
     def _find_user(self, place: Place, owner: str) -> str | None:
@@ -176,16 +192,44 @@ class Launcher:
         self.notices_of(session).tell_ready()
 
     async def _start(self, session: Session) -> None:
+        user = await self._choose_program(session)
+        session.enter(State.PREPARING, f"starting on {session.backend}")
+        terminal = self.make_terminal(session, await self.begin_log(session))  # whoever waits can watch and type
+        while True:
+            try:
+                environment = session.environment = await self._place_of(session).backend.open(
+                    self._make_order(session)
+                )
+            except ELSEWHERE as error:
+                if not session.alternatives:
+                    raise
+                self._go_elsewhere(session, error)
+                user = await self._choose_program(session)
+            else:
+                break
+        program = _make_program(session, terminal, user)
+        await self.connect(terminal, lambda sink: environment.spawn(program, sink))
+
+    def _place_of(self, session: Session) -> Place:
         place = self._places.get(session.backend)
         if place is None:
             raise AssertionError("places do not go")
+        return place
+
+    async def _choose_program(self, session: Session) -> str | None:
+        """Find out what a session is to run at its place, and return as which user. Raises Forbidden, BackendError."""
+        place = self._place_of(session)
         user = self._find_user(place, session.owner)
         session.shell = await self._choose_shell(session.spec, place, user)
-        session.enter(State.PREPARING, f"starting on {place.name}")
-        terminal = self.make_terminal(session, await self.begin_log(session))  # whoever waits can watch and type
-        environment = session.environment = await place.backend.open(self._make_order(session))
-        program = _make_program(session, terminal, user)
-        await self.connect(terminal, lambda sink: environment.spawn(program, sink))
+        return user
+
+    def _go_elsewhere(self, session: Session, error: BackendError) -> None:
+        """Have a session that was left to the service begin at the next place that would do."""
+        left, reason = session.backend, str(error)[:REASON_CHARACTERS]
+        self._count_failure(session, error)
+        session.backend, why = session.alternatives.pop(0)
+        session.backend_reason = f"{why} ({left} could not: {reason})"
+        session.remark(f"{left} could not: {reason}; starting on {session.backend}")
 
     async def connect(self, terminal: Terminal, open_pty: Callable[[Sink], Awaitable[Pty]]) -> None:
         """Give a terminal a PTY that `open_pty` has pushing into it; what was done to it meanwhile is done to the PTY.
@@ -272,16 +316,19 @@ class Launcher:
         return output
 
     def _refusal(self, session: Session, error: BackendError) -> Exception:
-        known_shell = "unknown" if isinstance(error, ShellNotFound) else _shell_type(session)
-        self._counters.pty_failures[known_shell, kind_of(error)] += 1  # a name that anybody made up is no label
-        self._counters.backend_failures[session.backend, kind_of(error)] += 1
+        self._count_failure(session, error)
         refusal = refusal_of(error, session.backend)
         if not isinstance(refusal, InvalidRequest):
             log.warning("session refused", session_id=session.session_id, reason=str(refusal))
-        place = self._places.get(session.backend)
-        if isinstance(error, Unreachable) and place is not None:
-            place.doubt.set()
         return refusal
+
+    def _count_failure(self, session: Session, error: BackendError) -> None:
+        """Count that a place could not open a session; one that is out of reach is looked at soon."""
+        known_shell = "unknown" if isinstance(error, ShellNotFound) else _shell_type(session)
+        self._counters.pty_failures[known_shell, kind_of(error)] += 1  # a name that anybody made up is no label
+        self._counters.backend_failures[session.backend, kind_of(error)] += 1
+        if isinstance(error, Unreachable):
+            self._place_of(session).doubt.set()
 
 
 def _make_program(session: Session, terminal: Terminal, user: str | None) -> Program:

@@ -137,8 +137,11 @@ class Places:
             return AUTO
         return next((place.name for place in self.of_user(user)), "")
 
-    def choose(self, name: str | None, needs: Needs, user: str) -> Choice:
-        """Return where a session belongs, and why. Raises InvalidRequest, Forbidden."""
+    def choose(self, name: str | None, needs: Needs, user: str) -> Sequence[Choice]:
+        """Return where a session belongs, and why: one place, or with `auto` all that would do, the best first.
+
+        Raises InvalidRequest, Forbidden.
+        """
         wanted = name or self.default_of(user)
         if wanted == AUTO:
             return self._choose(needs, user)
@@ -153,9 +156,9 @@ class Places:
         unmet = why_never(place, needs)
         if unmet is not None:
             raise InvalidRequest(unmet[0], f"backend {wanted!r}: {unmet[1]}")
-        return Choice(place, "asked for by name" if name else "the default")
+        return [Choice(place, "asked for by name" if name else "the default")]
 
-    def _choose(self, needs: Needs, user: str) -> Choice:
+    def _choose(self, needs: Needs, user: str) -> Sequence[Choice]:
         allowed = self.of_user(user)
         default = None if self._default == AUTO else next(iter(allowed), None)
         try:

@@ -95,6 +95,8 @@ class Session:
         self.backend = spec.backend or ""
         self.backend_reason = ""
         """Why it runs there."""
+        self.alternatives: list[tuple[str, str]] = []
+        """Where it goes if it cannot be opened there, and why."""
         self.shell = spec.shell or ""
         self._ttl_seconds = ttl_seconds
         self.ttl_watchers: set[Callable[[], None]] = set()

@@ -112,6 +112,8 @@ class ContainerBackend:
     async def _provision(self, name: str, image: str, order: Order, share: Share) -> ContainerEnvironment:
         order.tell(Notice("progress", f"creating a container from {image}", {"image": image, "container": name}))
         config = container_config(self._profile, order, image=image, share=share, node_id=self._node_id)
+        if self._daemon.is_podman:
+            del config["Healthcheck"]  # even to have none it asks for systemd
         container = await self._create(name, config)
         with told(self._daemon.address, "start the container"):
             await container.start()

@@ -47,6 +47,7 @@ class ContainerExecution:
         self._held: deque[tuple[Channel, bytes]] = deque()
         self._held_bytes = 0
         self._stream_over = False
+        self._is_closing = False
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self._learning = asyncio.Lock()
@@ -60,6 +61,8 @@ class ContainerExecution:
 
     def buffer_updated(self, nbytes: int) -> None:
         """Hold what was printed; read no more when there is much of it."""
+        if self._is_closing:
+            return
         for channel, part in self._parts.feed(self._memory[:nbytes]):
             self._hold(channel, part)
         if self._held_bytes > _HELD_BYTES and self._connection is not None:
@@ -178,7 +181,11 @@ class ContainerExecution:
 
     async def close(self) -> None:
         """End it if it still runs; what it printed and nobody has read is dropped."""
+        self._is_closing = True
         if self._status is None and not self._stream_over:
+            if self._connection is not None:
+                # Unread, its output would hold up its own end, and with it what the daemon does after it.
+                self._connection.resume_reading()
             await self._end()
         if self._connection is not None:
             self._connection.close()

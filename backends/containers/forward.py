@@ -49,12 +49,23 @@ try:
 except OSError: pass
 """
 
-# Each says on standard error when it is connected. $1 host, $2 port, $3 Python's program.
+# BusyBox's nc says nothing when it is connected, but runs a program then: its 0 and 1 are the connection.
+_RELAY = r"""
+echo connected >&5
+cat <&3 &
+cat >&4
+kill $!
+"""
+
+# Each says on standard error when it is connected. $1 host, $2 port, $3 Python's program, $4 the relay.
 _SCRIPT = r"""
 if command -v python3 >/dev/null; then exec python3 -c "$3" "$1" "$2"; fi
 if command -v socat >/dev/null; then exec socat -d -d - "TCP:$1:$2"; fi
-if command -v nc >/dev/null; then exec nc -v "$1" "$2"; fi
-exit 69
+command -v nc >/dev/null || exit 69
+case $(nc --help 2>&1) in
+*"-e PROG"*) exec nc "$1" "$2" -e /bin/sh -c "$4" 3<&0 4>&1 5>&2 ;;
+*) exec nc -v "$1" "$2" ;;
+esac
 """
 
 _CONNECTED = re.compile(rb"^connected$|successfully connected|starting data transfer|\bopen$|succeeded!", re.MULTILINE)
@@ -66,7 +77,7 @@ async def connect_from(environment: ContainerEnvironment, backend: str, host: st
         raise InvalidProgram("host", f"{host!r} is no name of a host")
     if not 1 <= port <= 65535:  # noqa: PLR2004 - TCP's
         raise InvalidProgram("port", f"{port} is not within 1 and 65535")
-    execution = await environment.execute(Command(("/bin/sh", "-c", _SCRIPT, "sh", host, str(port), _PYTHON)))
+    execution = await environment.execute(Command(("/bin/sh", "-c", _SCRIPT, "sh", host, str(port), _PYTHON, _RELAY)))
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
             first = await _until_connected(execution, f"{host}:{port}", backend)

@@ -282,7 +282,6 @@ class ContainerPty:
         """Do what is asked for until the stream is over, or the program is found to have ended behind it."""
         pause = _LOOK_SECONDS[0]
         while not self._stream_over:
-            self._wake.clear()
             seconds = pause if self._paused else _ALIVE_SECONDS
             try:
                 async with asyncio.timeout(seconds * random.uniform(0.8, 1.2)):  # noqa: S311 - not all at once
@@ -293,6 +292,7 @@ class ContainerPty:
                     await self._drain()
                     return
             else:
+                self._wake.clear()
                 pause = _LOOK_SECONDS[0]
                 await self._do_what_is_asked()
 

@@ -27,7 +27,7 @@ async def commit(box: Box, repository: str, name: str, labels: Mapping[str, str]
     kept = {**dict.fromkeys(labels, ""), OWNER: labels.get(OWNER, ""), SESSION: labels.get(SESSION, "")}
     changes = [f"LABEL {each}={_quoted(value)}" for each, value in kept.items()]
     with told(box.daemon.address, "make a snapshot"):
-        await box.container.commit(repository=repository, tag=name, changes=changes)
+        await box.container.commit(repository=repository, tag=name, changes=changes, config={})  # Podman wants some
     return f"{repository}:{name}"
 
 

@@ -1,6 +1,7 @@
 """Sessions on other machines, over SSH.
 
-For backends that reach a machine's SSH server in their own way (a tunnel, say)::
+For backends that reach a machine's SSH server in their own way (a tunnel, say), `SshBackend(profile, site,
+find_way=...)` takes a function that returns their own hops for a user. With the parts::
 
     hop = Hop(host, port, user, credentials, trust, route)
     pool = SshPool([hop], timing=Timing(...))          # shares connections; `await pool.close()` in the end

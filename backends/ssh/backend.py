@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 from typing import TYPE_CHECKING
 
@@ -44,8 +43,6 @@ class SshBackend:
         For a backend that gets there in a way of its own: `find_way` returns the hosts on the way for a user, `fate`
         why the host is gone for good (see `Target`).
         """
-        # It says commands and variables, which may be secrets, to whoever listens to less than warnings.
-        logging.getLogger("asyncssh").setLevel(logging.WARNING)
         self.name = profile.name or "ssh"
         self.capabilities = Capabilities(
             exec=True, files=True, port_forwarding=True, signals=True, reattach=profile.durable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import time
 from contextlib import asynccontextmanager
@@ -170,6 +171,8 @@ class _Owner(asyncssh.SSHClient):
 
 async def connect(hops: Sequence[Hop], timing: Timing, tell: Callable[[Notice], None]) -> Link:
     """Connect to the last host, by way of the others. Raises AccessRefused, Unreachable; then nothing is left."""
+    # It says commands and variables, which may be secrets, to whoever listens to less than warnings.
+    logging.getLogger("asyncssh").setLevel(logging.WARNING)
     connections: list[asyncssh.SSHClientConnection] = []
     try:
         for hop in hops:
@@ -209,27 +212,30 @@ async def _log_in(
     hop: Hop, owner: _Owner, secrets: Secrets, tunnel: object, timing: Timing
 ) -> asyncssh.SSHClientConnection:
     known = owner.known
-    try:
-        async with _agent_keys(secrets) as agent_keys:
-            connection: asyncssh.SSHClientConnection = await asyncssh.connect(
-                hop.host,
-                hop.port,
-                client_factory=lambda: owner,
-                tunnel=tunnel,
-                username=hop.user,
-                known_hosts=(list(known.keys), list(known.authorities), list(known.revoked)),
-                server_host_key_algs=known.algorithms,
-                connect_timeout=None,
-                login_timeout=0,
-                keepalive_interval=timing.keepalive,
-                keepalive_count_max=timing.keepalive_count,
-                encryption_algs=_CIPHERS,
-                compression_algs=("none",),
-                **_only([*secrets.keys, *agent_keys], secrets.password),
-            )
-    finally:
-        if owner.believed is not None:
+    async with _agent_keys(secrets) as agent_keys:
+        connection: asyncssh.SSHClientConnection = await asyncssh.connect(
+            hop.host,
+            hop.port,
+            client_factory=lambda: owner,
+            tunnel=tunnel,
+            username=hop.user,
+            known_hosts=(list(known.keys), list(known.authorities), list(known.revoked)),
+            server_host_key_algs=known.algorithms,
+            connect_timeout=None,
+            login_timeout=0,
+            keepalive_interval=timing.keepalive,
+            keepalive_count_max=timing.keepalive_count,
+            encryption_algs=_CIPHERS,
+            compression_algs=("none",),
+            **_only([*secrets.keys, *agent_keys], secrets.password),
+        )
+    if owner.believed is not None:
+        # Not before it has let us in: by then it has proved that the key is its own.
+        try:
             await asyncio.to_thread(hop.trust.keep, hop.host, hop.port, owner.believed)
+        except BaseException:
+            connection.abort()
+            raise
     return connection
 
 
@@ -281,8 +287,10 @@ def _explain(
 ) -> AccessRefused | Unreachable:
     """Return what a failure means to a user."""
     place = hop.place
-    if owner is not None and (owner.refused is not None or isinstance(error, asyncssh.HostKeyNotVerifiable)):
+    if owner is not None and owner.refused is not None:
         return AccessRefused(owner.complaint)
+    if isinstance(error, asyncssh.HostKeyNotVerifiable):  # revoked, or a certificate that is over or of another host
+        return AccessRefused(f"the host key of {place} is not believed ({error.reason}): the operator must look")
     if isinstance(error, asyncssh.PermissionDenied):
         return AccessRefused(f"{place} does not let user {hop.user!r} in with what this profile has")
     if isinstance(error, asyncssh.KeyExchangeFailed):

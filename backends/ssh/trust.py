@@ -61,7 +61,7 @@ class Trust(Protocol):
         ...
 
     def keep(self, host: str, port: int, key: asyncssh.SSHKey) -> None:
-        """Record a key that was believed. Raises AccessRefused."""
+        """Record a key that was believed. Raises AccessRefused: it cannot be, or another one was meanwhile."""
         ...
 
 
@@ -100,12 +100,23 @@ class RecordedKeys:
         return Known(keys, authorities, revoked, record=record, believes_first=self.believes_first)
 
     def keep(self, host: str, port: int, key: asyncssh.SSHKey) -> None:
-        """Add the key to the own file: a reader sees the old one or the new one, whole."""
+        """Add the key to the own file, unless it is there: a reader sees the old file or the new one, whole.
+
+        Of several connections at once only the first decides: the others may have seen another key.
+        """
         pattern = host if port == _SSH_PORT else f"[{host}]:{port}"
         line = f"{pattern} ".encode() + key.export_public_key().split(b"\n", 1)[0].strip() + b"\n"
         try:
             with _LOCK:
                 self.own_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                recorded = self.known(host, port)
+                if key in recorded.keys:
+                    return
+                if recorded.keys or recorded.authorities:
+                    raise AccessRefused(
+                        f"the host key of {host}:{port} is not the one on record: it shows another one than it did a "
+                        f"moment ago, {recorded.record} has {recorded.fingerprints}; the operator must look"
+                    )
                 before = self.own_file.read_bytes() if self.own_file.exists() else b""
                 if before and not before.endswith(b"\n"):
                     before += b"\n"

@@ -49,7 +49,7 @@ class Seen:
     host: str
     started_at: float | None
     """Wall-clock seconds; None: never, or not told."""
-    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
 
     @property
     def state_name(self) -> str:
@@ -214,7 +214,7 @@ def _explained(doing: str) -> Iterator[None]:
 def _seen(workstation: workstations_v1.Workstation) -> Seen:
     message = workstations_v1.Workstation.pb(workstation)
     started_at = message.start_time.ToDatetime(tzinfo=UTC).timestamp() if message.HasField("start_time") else None
-    return Seen(message.state, message.host, started_at, dict(message.labels))
+    return Seen(message.state, message.host, started_at, dict(message.annotations))
 
 
 def _read(file: str) -> bytes | None:

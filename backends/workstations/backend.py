@@ -156,8 +156,8 @@ class WorkstationsBackend:
         """
         gone, left = await self._leases.prune(living)
         wanted = {lease.workstation for lease in left}
-        for name in {lease.workstation for lease in gone}:
-            place = await self._place(name, "")
+        for name, owner in {lease.workstation: lease.owner for lease in gone}.items():
+            place = await self._place(name, owner)
             seen = await self._api.look(name)
             if seen is None or seen.state != RUNNING:
                 continue

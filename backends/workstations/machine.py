@@ -12,7 +12,7 @@ import structlog
 from backends.base import AccessRefused, BackendError, Notice, NotProvided, Unreachable
 from backends.workstations.api import RUNNING, STARTING, STOPPED, STOPPING, pauses
 from backends.workstations.limits import Limits, span
-from backends.workstations.names import MADE_BY, OWNER, label
+from backends.workstations.names import MADE_BY, OWNER, label, readable
 from backends.workstations.tunnel import Refused
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Machine:
     ) -> None:
         """Know it by name; nothing is asked yet."""
         self.name = name
-        self._owner = owner
+        self._owner = readable(owner)
         self._node_id = node_id
         self._api = api
         self._dialer = dialer
@@ -148,8 +148,11 @@ class Machine:
 
     async def _start(self) -> None:
         """Create it if that is wanted, start it if need be, and wait until it runs."""
-        if await self._api.look(self.name) is None:
+        found = await self._api.look(self.name)
+        if found is None:
             await self._create()
+        elif not self._profile.workstation and found.annotations.get(OWNER, self._owner) != self._owner:
+            raise AccessRefused(f"workstation {self.name} is somebody else's, by its annotation {OWNER}")
         seen = await self._until_running()
         if self._limits is None or self._limits.started_at != seen.started_at:
             limits = await self._know(seen)

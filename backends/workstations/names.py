@@ -15,7 +15,8 @@ OWNER = "terminal-service-owner"
 """The annotation with the owner's whole name, for operators."""
 
 _ID_CHARACTERS = 63
-_HASH_CHARACTERS = 10
+_HASH_CHARACTERS = 20
+"""80 bits: nobody finds a name for itself that leads to the workstation of another owner."""
 
 
 def workstation_id(prefix: str, owner: str) -> str:
@@ -25,8 +26,13 @@ def workstation_id(prefix: str, owner: str) -> str:
     """
     mark = hashlib.sha256(owner.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_CHARACTERS]
     room = _ID_CHARACTERS - len(prefix) - len(mark) - 2
-    readable = _plain(owner)[: max(room, 0)].strip("-")
-    return "-".join(part for part in (prefix, readable, mark) if part)
+    name = _plain(owner)[: max(room, 0)].strip("-")
+    return "-".join(part for part in (prefix, name, mark) if part)
+
+
+def readable(owner: str) -> str:
+    """Return an owner's name as the API takes it."""
+    return owner.encode("utf-8", "replace").decode()
 
 
 def label(value: str) -> str:

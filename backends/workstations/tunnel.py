@@ -67,7 +67,7 @@ class Dialer:
                 )
                 return Tunnel(socket)
         except aiohttp.WSServerHandshakeError as error:
-            raise Refused(error.status, error.message) from error
+            raise Refused(error.status, error.message) from None  # the error has the token in it
         except TimeoutError:
             raise TimeoutError(f"{host} does not answer within {self._connect_seconds:g} s") from None
         except aiohttp.ClientError as error:

@@ -8,7 +8,7 @@ import pytest
 from support.terminals import Terminals, opened, plain_environment
 
 if sys.platform == "win32":
-    collect_ignore_glob = ["test_posix_*", "test_ssh_*"]
+    collect_ignore_glob = ["test_posix_*", "test_ssh_*", "test_workstations*"]
 else:
     from backends.forkers import HolderForker, OwnForker
     from backends.local_pty import Patience

@@ -208,6 +208,17 @@ async def test_a_host_that_is_not_on_record_is_refused(sshd: Sshd, tmp_path: Pat
     assert str(tmp_path / "site" / "known_hosts") in await refusal(sshd.profile(known_hosts=""), tmp_path)
 
 
+async def test_records_with_hashed_names_are_read_and_revoked_keys_refused(sshd: Sshd, tmp_path: Path) -> None:
+    record = tmp_path / "known_hosts"
+    record.write_text(f"[{sshd.host}]:{sshd.port} {sshd.public_key}\n")
+    await asyncio.to_thread(subprocess.run, ["ssh-keygen", "-q", "-H", "-f", str(record)], check=True)
+    assert sshd.host not in record.read_text()
+    await lets_in(sshd.profile(known_hosts=str(record)), tmp_path)
+    with record.open("a") as file:
+        file.write(f"@revoked * {sshd.public_key}\n")
+    assert "revoked" in await refusal(sshd.profile(known_hosts=str(record)), tmp_path)
+
+
 async def test_a_changed_host_key_is_refused_under_every_policy(sshd: Sshd, tmp_path: Path) -> None:
     for kind in ("ed25519", "ecdsa"):
         other = make_key(tmp_path / kind, kind=kind)

@@ -112,6 +112,15 @@ async def test_it_is_created_for_its_owner_once(cloud: Cloud) -> None:
         assert [notice.fields["state"] for notice in bench.told] == ["creating", "stopped", "starting"]
 
 
+async def test_what_belongs_to_another_owner_is_left_alone(cloud: Cloud) -> None:
+    computer = await cloud.add("ws-1")
+    computer.annotations["terminal-service-owner"] = "bob"
+    async with benched(cloud) as bench:
+        with pytest.raises(AccessRefused, match="ws-1 is somebody else's"):
+            await bench.machine.enter(bench.tell)
+    assert "StartWorkstation" not in cloud.calls
+
+
 async def test_two_sessions_at_once_start_it_once_and_hear_the_same(cloud: Cloud) -> None:
     await cloud.add("ws-1")
     async with benched(cloud) as bench:

@@ -10,7 +10,7 @@ import pytest
 from backends.base import Capabilities
 from backends.echo import EchoBackend
 from backends.profile import EchoProfile, LocalProfile, Profile
-from terminal_service.choosing import Needs, Rule, When
+from terminal_service.choosing import Choice, Needs, Rule, When
 from terminal_service.errors import Forbidden, InvalidRequest
 from terminal_service.places import Place, Places
 
@@ -33,8 +33,15 @@ def place(profile: Profile, **abilities: bool) -> Place:
     return Place(profile.name, backend, profile)
 
 
-def make(**options: Any) -> Places:
-    return Places(
+class Chosen(Places):
+    """Places of which the best is looked at."""
+
+    def best(self, name: str | None, needs: Needs, user: str) -> Choice:
+        return self.choose(name, needs, user)[0]
+
+
+def make(**options: Any) -> Chosen:
+    return Chosen(
         [
             place(LocalProfile(name="local"), signals=True, reattach=True),
             place(SshLike(name="build1"), files=True),
@@ -66,15 +73,15 @@ def make(**options: Any) -> Places:
     ],
 )
 def test_the_rules_lead_to_a_place_that_has_what_is_needed(needs: Needs, name: str, because: str) -> None:
-    choice = make().choose("auto", needs, "ann")
+    choice = make().best("auto", needs, "ann")
     assert choice.place.name == name
     assert because in choice.reason
 
 
 def test_who_may_not_use_a_place_is_not_led_to_it() -> None:
-    assert make().choose("auto", Needs(needs_ssh=True), "bob").place.name == "build1"
+    assert make().best("auto", Needs(needs_ssh=True), "bob").place.name == "build1"
     with pytest.raises(InvalidRequest) as refused:
-        make().choose("auto", Needs(needs_ssh=True, capabilities=("reattach",)), "bob")
+        make().best("auto", Needs(needs_ssh=True, capabilities=("reattach",)), "bob")
     assert "build2" not in str(refused.value)
     assert "build1: it does not have the capability reattach" in str(refused.value)
 
@@ -85,20 +92,20 @@ def test_a_failing_place_is_passed_over_and_named() -> None:
     assert gke is not None
     assert docker is not None
     docker.health.note("the daemon does not answer", 1.0)
-    choice = places.choose("auto", Needs(image="alpine"), "ann")
+    choice = places.best("auto", Needs(image="alpine"), "ann")
     assert choice.place is gke
     assert "(failing now: docker)" in choice.reason
     gke.health.note("401", 1.0)
     with pytest.raises(InvalidRequest) as refused:
-        places.choose("auto", Needs(image="alpine"), "ann")
+        places.best("auto", Needs(image="alpine"), "ann")
     assert "docker: failing: the daemon does not answer" in str(refused.value)
-    assert places.choose("docker", Needs(image="alpine"), "ann").place is docker, "asked for by name it is tried"
+    assert places.best("docker", Needs(image="alpine"), "ann").place is docker, "asked for by name it is tried"
 
 
 def test_what_nothing_has_is_named() -> None:
-    places = Places([place(LocalProfile(name="local")), place(EchoProfile(name="echo"))])
+    places = Chosen([place(LocalProfile(name="local")), place(EchoProfile(name="echo"))])
     with pytest.raises(InvalidRequest) as refused:
-        places.choose("auto", Needs(gpus=1), "ann")
+        places.best("auto", Needs(gpus=1), "ann")
     assert refused.value.field == "gpus"
     assert "local: it cannot give a session GPUs; echo: " in str(refused.value)
 
@@ -110,16 +117,16 @@ def test_rules_of_the_operator_replace_the_built_in_ones() -> None:
         Rule(use=("echo",), when=When(expected_duration_minutes=5), because="a moment"),
     )
     places = make(rules=rules)
-    assert places.choose("auto", Needs(), "ann").reason == "rule 1: hers"
-    chosen = places.choose("auto", Needs(expected_duration_minutes=10), "bob")
+    assert places.best("auto", Needs(), "ann").reason == "rule 1: hers"
+    chosen = places.best("auto", Needs(expected_duration_minutes=10), "bob")
     assert (chosen.place.name, chosen.reason) == ("echo", "rule 3: a moment")
     with pytest.raises(InvalidRequest, match="local: no rule leads to it"):
-        places.choose("auto", Needs(), "bob")
+        places.best("auto", Needs(), "bob")
 
 
 def test_by_name_what_it_cannot_give_is_refused_with_the_field() -> None:
     with pytest.raises(InvalidRequest) as refused:
-        make().choose("build1", Needs(image="alpine"), "ann")
+        make().best("build1", Needs(image="alpine"), "ann")
     assert (refused.value.field, refused.value.reason) == (
         "image",
         "backend 'build1': it has no images to choose from",
@@ -127,20 +134,20 @@ def test_by_name_what_it_cannot_give_is_refused_with_the_field() -> None:
 
 
 def test_by_name_only_its_users_may() -> None:
-    assert make().choose("build2", Needs(), "ann").reason == "asked for by name"
+    assert make().best("build2", Needs(), "ann").reason == "asked for by name"
     with pytest.raises(Forbidden, match="its operator has not named 'bob' among its users"):
-        make().choose("build2", Needs(), "bob")
+        make().best("build2", Needs(), "bob")
     with pytest.raises(InvalidRequest) as refused:
-        make().choose("moon", Needs(), "bob")
+        make().best("moon", Needs(), "bob")
     assert "build2" not in refused.value.reason
 
 
 def test_the_default_is_the_first_one_or_what_the_operator_says() -> None:
-    assert make().choose(None, Needs(), "bob").place.name == "local"
-    assert make(default="docker").choose(None, Needs(), "bob").place.name == "docker"
-    assert make(default="build2").choose(None, Needs(), "bob").place.name == "local", "which he may use"
-    chosen = make(default="auto").choose(None, Needs(image="alpine"), "bob")
+    assert make().best(None, Needs(), "bob").place.name == "local"
+    assert make(default="docker").best(None, Needs(), "bob").place.name == "docker"
+    assert make(default="build2").best(None, Needs(), "bob").place.name == "local", "which he may use"
+    chosen = make(default="auto").best(None, Needs(image="alpine"), "bob")
     assert chosen.place.name == "docker"
-    nobody = Places([place(LocalProfile(name="local", users=()))])
+    nobody = Chosen([place(LocalProfile(name="local", users=()))])
     with pytest.raises(Forbidden, match="no backend that you may use"):
-        nobody.choose(None, Needs(), "bob")
+        nobody.best(None, Needs(), "bob")

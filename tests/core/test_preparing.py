@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from backends.base import AccessRefused, BackendError, Notice, NotProvided, NotSupported, Unreachable
-from support.far_places import World, far_places
+from support.far_places import FarBackend, FarProfile, World, far_places
 from support.house import House, over, running, terminal_of, watch
 from support.wait import wait_until
 from terminal_service import wire
@@ -22,6 +22,7 @@ from terminal_service.errors import (
     Unsupported,
 )
 from terminal_service.keyboard import HIGH_WATER_BYTES
+from terminal_service.places import Place, Places
 from terminal_service.session import State
 from terminal_service.sizes import Size
 
@@ -182,6 +183,26 @@ async def test_one_whose_process_was_killed_is_known_as_lost(directory: Path) ->
         assert again.end_reason.endswith("stopped while the session was being prepared")
         await wait_until(lambda: world.swept, description="what was left is removed")
         assert session.session_id not in world.swept[-1]
+
+
+async def test_left_to_the_service_it_goes_on_to_the_next_place(directory: Path) -> None:
+    near, far = World(), World()
+    near.failure = NotProvided("no room")
+    both = [
+        Place(name, FarBackend(world, name=name), FarProfile(name=name))
+        for name, world in (("one", near), ("two", far), ("three", far))
+    ]
+    async with running(directory, places=Places(both)) as house:
+        session = await house.create(backend="auto")
+        assert (session.backend, session.state) == ("two", State.RUNNING)
+        assert session.backend_reason == "rule 8: nothing else is asked of it (one could not: no room)"
+        far.failure = Unreachable("no route to host")
+        with pytest.raises(BackendUnreachable, match="'three' cannot be reached"):
+            await house.create(backend="auto")
+        failures = house.sessions.counters.backend_failures
+        assert (failures["two", "Unreachable"], failures["three", "Unreachable"]) == (1, 1)
+        with pytest.raises(NotToBeHad):
+            await house.create(backend="one")
 
 
 @pytest.mark.parametrize(

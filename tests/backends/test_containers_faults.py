@@ -1,0 +1,158 @@
+"""What goes wrong with containers and their daemons: told in words, cleaned up, and never taken for an exit."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from backends.abilities import Command
+from backends.base import Lost, NotProvided, Order, Unreachable
+from support.container_daemon import need, running
+from support.containers import backend_of, finished, placed
+from support.dockerd import Dockerd
+from support.other_users import ROOT, prefix_of
+from support.podman import Podman
+from support.wait import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from support.container_daemon import ContainerDaemon
+
+
+async def refused(daemon: ContainerDaemon, kind: type[Exception], pattern: str, **fields: Any) -> None:
+    """Expect that no container can be opened, and that none is left."""
+    backend = backend_of(daemon, **fields)
+    with pytest.raises(kind, match=pattern):
+        await backend.open(Order("session-1"))
+    await backend.close()
+
+
+async def test_a_missing_image_is_told(daemon: ContainerDaemon) -> None:
+    await refused(daemon, NotProvided, r"image 'none:1' is not on unix:", image="none:1")
+    fields: dict[str, Any] = {"image": "127.0.0.1:1/none:1", "pull": "missing"}
+    await refused(daemon, NotProvided, r"cannot fetch image '127.0.0.1:1/none:1': .*refused", **fields)
+    assert daemon.containers() == []
+
+
+async def test_a_container_that_cannot_be_started_is_told_and_removed(daemon: ContainerDaemon) -> None:
+    await refused(daemon, NotProvided, "no-such-program", command=("no-such-program",), init=False)
+    await refused(daemon, NotProvided, r"did not stay alive|no shell|is gone|was stopped", command=("true",))
+    await refused(daemon, NotProvided, "no-such-network", network="no-such-network")
+    assert daemon.containers() == []
+
+
+async def test_a_cancelled_opening_leaves_nothing(daemon: ContainerDaemon) -> None:
+    backend = backend_of(daemon)
+    for pause in (0, 0.02, 0.1, 0.2):
+        opening = asyncio.create_task(backend.open(Order("session-1")))
+        await asyncio.sleep(pause)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        assert daemon.containers() == []
+    await backend.close()
+
+
+async def test_a_socket_that_is_not_there_or_not_for_us_is_told(daemon: ContainerDaemon, tmp_path: Path) -> None:
+    await refused(daemon, Unreachable, "does not exist: is the daemon running", socket=f"unix://{tmp_path}/none")
+    script = (
+        "import asyncio, sys\n"
+        "from backends.containers.daemon import Daemon\n"
+        "from backends.containers.profile import ContainerProfile\n"
+        "profile = ContainerProfile(image='box:1', socket=sys.argv[1])\n"
+        "try: asyncio.run(Daemon(profile).check())\n"
+        "except Exception as error: print(type(error).__name__, error)\n"
+    )
+    daemon.directory.chmod(0o711)
+    command = [*prefix_of("nobody", tmp_path / "stash"), sys.executable, "-c", script, daemon.url]
+    said = await asyncio.to_thread(subprocess.run, command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert re.match("AccessRefused this service's user may not use", said.stdout), said
+
+
+async def test_a_container_removed_under_us_is_a_lost_place(daemon: ContainerDaemon) -> None:
+    async with placed(daemon) as place:
+        terminal = await place.run("sh")
+        daemon.remove_all()
+        status = await terminal.wait()
+        assert status.lost is Lost.PLACE, status
+        assert re.search("removed|stopped", status.message), status
+        with pytest.raises(NotProvided, match="removed"):
+            await place.run("sh")
+
+
+async def test_a_program_beyond_the_memory_is_told_so(daemon: ContainerDaemon) -> None:
+    async with placed(daemon, memory_bytes=24 << 20) as place:
+        terminal = await place.run("sh", "-c", "exec tail -c 200000000 /dev/zero")
+        status = await terminal.wait()
+        assert status.lost is Lost.PLACE or status.code == 137, status
+        assert "24 MiB" in status.message, status
+
+
+async def test_orphans_are_removed_and_nothing_else(daemon: ContainerDaemon) -> None:
+    script = (
+        "import asyncio, os, signal, sys\n"
+        "from support.containers import backend_of\n"
+        "from support.container_daemon import ContainerDaemon\n"
+        "from backends.base import Order\n"
+        "from pathlib import Path\n"
+        "async def run():\n"
+        "    daemon = ContainerDaemon(Path(sys.argv[1]))\n"
+        "    await backend_of(daemon).open(Order('killed'))\n"
+        "    await backend_of(daemon, node='node-2').open(Order('other'))\n"
+        "    await backend_of(daemon, node='node-2', lifetime_seconds=1).open(Order('old', lifetime_seconds=-58))\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "asyncio.run(run())\n"
+    )
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    command = [sys.executable, "-c", script, str(daemon.directory)]
+    died = await asyncio.to_thread(
+        subprocess.run, command, env={**os.environ, "PYTHONPATH": path}, check=False, capture_output=True, text=True
+    )
+    assert died.returncode == -signal.SIGKILL, died
+    async with placed(daemon) as place:
+
+        async def swept() -> list[str]:
+            await place.backend.sweep(["killed"])
+            return [] if "old" in sessions(daemon) else sessions(daemon)
+
+        left = await wait_until(swept, description="what has expired is removed, whoever made it")
+        assert left == ["killed", "other", "session-1"]
+        await place.backend.sweep([])
+        assert sessions(daemon) == ["other", "session-1"]
+    daemon.remove_all()
+
+
+def sessions(daemon: ContainerDaemon) -> list[str]:
+    return sorted(each["Labels"]["terminal-service.session"] for each in daemon.containers())
+
+
+@pytest.fixture(params=[Dockerd, Podman], ids=["dockerd", "podman"])
+def own(request: pytest.FixtureRequest) -> Iterator[ContainerDaemon]:
+    """Run a daemon that a test may stop."""
+    need("setsid")
+    with running(request.param) as daemon:
+        yield daemon
+
+
+async def test_a_daemon_killed_and_started_again_is_never_an_exit(own: ContainerDaemon) -> None:
+    async with placed(own) as place:
+        terminal = await place.run("sh")
+        other = await place.environment.execute(Command(("sleep", "100")))
+        await place.backend.check()
+        await asyncio.to_thread(own.stop, signal.SIGKILL)
+        with pytest.raises(Unreachable, match="is the daemon running"):
+            await place.backend.check()
+        await asyncio.to_thread(own.start)
+        for status in (await terminal.wait(60), (await finished(other))[2]):
+            assert status.lost in {Lost.PLACE, Lost.LINK}, status
+            assert status.message
+        await place.backend.check()
