@@ -172,7 +172,7 @@ class FileKeeper(Protocol):
 
 
 class Connection(Protocol):
-    """Bytes to and from somewhere; every error of it is an OSError. `backends.remote_wire.Stream` with half-close."""
+    """Bytes to and from somewhere; every error of it is an OSError. `backends.durable.wire.Stream` with half-close."""
 
     async def read(self) -> bytes:
         """Return what has arrived, waiting for at least one byte; b"" at the end."""

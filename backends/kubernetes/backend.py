@@ -25,8 +25,8 @@ from backends.kubernetes.rights import Rights, find_rights
 from backends.kubernetes.wrapper import SHELLS
 
 if sys.platform != "win32":  # where no profile is durable
-    from backends.durable import DurableTerminals, recalled, sweep_programs
-    from backends.durable_target import Target as DurableTarget
+    from backends.durable.target import Target as DurableTarget
+    from backends.durable.terminals import DurableTerminals, recalled, sweep_programs
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence

@@ -15,8 +15,8 @@ from backends.ssh.pool import SshPool
 from backends.ssh.trust import RecordedKeys
 
 if sys.platform != "win32":  # where no profile is durable
-    from backends.durable import DurableTerminals, durable_shells, recalled, sweep_programs
-    from backends.durable_target import Target
+    from backends.durable.target import Target
+    from backends.durable.terminals import DurableTerminals, durable_shells, recalled, sweep_programs
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence

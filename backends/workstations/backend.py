@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from backends.base import AccessRefused, BackendError, Capabilities, InvalidProgram, NotProvided, Unreachable
-from backends.durable import recalled
+from backends.durable.terminals import recalled
 from backends.workstations.api import RUNNING, Api
 from backends.workstations.environment import WorkstationEnvironment
 from backends.workstations.leases import Lease, Leases

@@ -12,7 +12,7 @@ import pytest
 
 from backends.abilities import FileError, FileKind, FileTrouble
 from backends.base import InvalidProgram
-from backends.exec_files import ExecFiles
+from backends.files.by_commands import ExecFiles
 from support.places import DIRECTORY, local_place, placed
 from support.tars import trickle
 

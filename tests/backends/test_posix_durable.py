@@ -26,7 +26,7 @@ from backends.base import (
     Unreachable,
     UserRefused,
 )
-from backends.link_patience import LinkPatience
+from backends.durable.patience import LinkPatience
 from support.disk import fill, small_disk
 from support.durable_place import DurableBackend, Way
 from support.holders import held_pids, holder_pid

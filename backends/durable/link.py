@@ -18,26 +18,26 @@ from typing import TYPE_CHECKING, Any, cast
 import structlog
 
 from backends.base import BackendError, ExitStatus, Lost, Unreachable, keep_quiet
+from backends.durable.news import LinkNews
+from backends.durable.patience import LinkPatience
+from backends.durable.pty import RemotePty
+from backends.durable.remains import find_remains
+from backends.durable.requests import Requests, look_at, spawn_fields
+from backends.durable.search import Search
+from backends.durable.taken import Taken
+from backends.durable.wire import Cut, Wire, messages_of
 from backends.held_child import Tag
 from backends.holder.frames import BadFrame
 from backends.holder_link import HolderError, Reply
-from backends.link_news import LinkNews
-from backends.link_patience import LinkPatience
-from backends.remote_pty import RemotePty
-from backends.remote_remains import find_remains
-from backends.remote_requests import Requests, look_at, spawn_fields
-from backends.remote_search import Search
-from backends.remote_taken import Taken
-from backends.remote_wire import Cut, Wire, messages_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from backends.base import Notice, Sink
+    from backends.durable.remains import Remains
+    from backends.durable.requests import Request
+    from backends.durable.wire import Stream
     from backends.holder.fork import Plan
-    from backends.remote_remains import Remains
-    from backends.remote_requests import Request
-    from backends.remote_wire import Stream
 
 _FAREWELL_SECONDS = 2.0
 """How long the end of a link waits for the holder to hear what it was told."""

@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 
 
 class ExecutionStream:
-    """A `remote_wire.Stream`; what the command says on standard error is logged when it is closed."""
+    """A `durable.wire.Stream`; what the command says on standard error is logged when it is closed."""
 
     def __init__(self, execution: Execution) -> None:
         """Take over a command that has just been started."""

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from backends.base import Sink
+    from backends.durable.link import RemoteLink
+    from backends.durable.remains import Remains
     from backends.held_child import Tag
-    from backends.remote_link import RemoteLink
-    from backends.remote_remains import Remains
 
 _SIGNALS = 64
 """Signals that wait for the link, at most."""
