@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from backends.abilities import Command
-from backends.base import NotProvided
 from backends.durable.boot_code import OLDEST, packed_holder
 from backends.durable.stream import ExecutionStream
+from backends.errors import NotProvided
 from backends.executable import NOT_EXECUTABLE, NOT_FOUND
 from backends.holder.boot import MARK
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
-from backends.base import BackendError, ExitStatus, Lost, Unreachable, keep_quiet
+from backends.base import ExitStatus, Lost, keep_quiet
 from backends.durable.news import LinkNews
 from backends.durable.patience import LinkPatience
 from backends.durable.pty import RemotePty
@@ -26,6 +26,7 @@ from backends.durable.requests import Requests, look_at, spawn_fields
 from backends.durable.search import Search
 from backends.durable.taken import Taken
 from backends.durable.wire import Cut, Wire, messages_of
+from backends.errors import BackendError, Unreachable
 from backends.held_child import Tag
 from backends.holder.frames import BadFrame
 from backends.holder_link import HolderError, Reply

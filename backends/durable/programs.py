@@ -7,8 +7,8 @@ import posixpath
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from backends.base import DirectoryNotFound, InvalidProgram, OutOfResources, ShellNotFound, Unreachable, UserRefused
 from backends.environment import MARK, check_program, child_environment, complete_base
+from backends.errors import DirectoryNotFound, InvalidProgram, OutOfResources, ShellNotFound, Unreachable, UserRefused
 from backends.executable import CannotExecute, exec_failed
 from backends.failed_pty import tell_failure
 from backends.held_child import Tag

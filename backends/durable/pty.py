@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from backends.base import BackendError, ExitStatus, Lost
+from backends.base import ExitStatus, Lost
+from backends.errors import BackendError
 from backends.holder.frames import BadFrame, encode
 
 if TYPE_CHECKING:

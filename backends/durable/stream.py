@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from backends.abilities import Channel
-from backends.base import BackendError
+from backends.errors import BackendError
 
 if TYPE_CHECKING:
     from backends.abilities import Execution

@@ -8,11 +8,11 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from backends.base import BackendError, Unreachable
 from backends.durable.boot import Surroundings, boot
 from backends.durable.boot_code import boot_command
 from backends.durable.link import PlaceGone, RemoteLink
 from backends.durable.patience import LinkPatience
+from backends.errors import BackendError, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

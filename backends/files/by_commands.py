@@ -10,7 +10,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from backends.abilities import Channel, Command, FileError, FileInfo, FileTrouble
-from backends.base import BackendError, ExitStatus, InvalidProgram, Unreachable
+from backends.errors import BackendError, InvalidProgram, Unreachable
 from backends.files import scripts
 from backends.files.records import read_records
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 
     from backends.abilities import Execution, Executor
+    from backends.base import ExitStatus
 
 PIECE_BYTES = 256 * 1024
 

@@ -10,8 +10,9 @@ from weakref import WeakSet
 
 import structlog
 
-from backends.base import AccessRefused, BackendError, Capabilities, InvalidProgram, NotProvided
+from backends.base import Capabilities
 from backends.environment import check_text
+from backends.errors import AccessRefused, BackendError, InvalidProgram, NotProvided
 from backends.kubernetes import conditions
 from backends.kubernetes.api import Api
 from backends.kubernetes.channels import Pulse, Target

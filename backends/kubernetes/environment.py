@@ -7,7 +7,8 @@ import secrets
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from backends.base import InvalidProgram, Notice, NotSupported, Program, UserRefused
+from backends.base import Notice, Program
+from backends.errors import InvalidProgram, NotSupported, UserRefused
 from backends.executable import CannotExecute
 from backends.failed_pty import tell_failure
 from backends.files.by_commands import ExecFiles

@@ -6,7 +6,8 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING
 
-from backends.base import Capabilities, InvalidProgram, Order, UserRefused
+from backends.base import Capabilities, Order
+from backends.errors import InvalidProgram, UserRefused
 from backends.ssh.credentials import Credentials
 from backends.ssh.durable import DurableSshEnvironment
 from backends.ssh.environment import SshEnvironment

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backends.base import DirectoryNotFound, ExitStatus, InvalidProgram, Program, ShellNotFound
+from backends.base import ExitStatus, Program
 from backends.echo import EchoBackend
+from backends.errors import DirectoryNotFound, InvalidProgram, ShellNotFound
 from support.sink import CollectingSink
 from support.terminals import Terminal, Terminals, opened, plain_environment
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backends.abilities import FileError, FileKind, FileTrouble
-from backends.base import Unreachable
+from backends.errors import Unreachable
 from backends.files.by_commands import ExecFiles
 from backends.files.extract import extract
 from backends.files.records import read_records

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backends.base import ExitStatus, Lost, Unreachable
+from backends.base import ExitStatus, Lost
 from backends.durable.patience import LinkPatience
+from backends.errors import Unreachable
 from backends.held_child import Tag
 from backends.holder.fork import Plan
 from backends.holder_link import HolderError
