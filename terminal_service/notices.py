@@ -62,6 +62,11 @@ class Notices:
         if self._last is not None and self._last.kind == PROGRESS:
             self.tell(Notice("ready", "the session runs"))
 
+    def tell_back(self, message: str) -> None:
+        """Tell that a link is there again, if anybody was told that it is lost."""
+        if self._last is not None and self._last.kind == "link_lost":
+            self.tell(Notice("link_back", message))
+
     def _drop_waiting(self) -> None:
         self._waiting = None
         if self._timer is not None:

@@ -80,6 +80,7 @@ class Recalls:
             if survivor is None:
                 raise Unavailable("the service stopped, and the program with it")  # noqa: TRY301 - one way out
             await self._take_up(session, backend, survivor, notices)
+            notices.tell_back(f"the program at {session.backend} is there again")
         except (BackendError, Unavailable) as error:
             self._tasks.pop(session, None)
             log.error("session cannot go on", session_id=session.session_id, reason=str(error))  # noqa: TRY400 - no bug of ours to trace
@@ -93,8 +94,6 @@ class Recalls:
             self._go_on(session)
         finally:
             telling.cancel()
-        if telling.when() < asyncio.get_running_loop().time():
-            notices.tell(Notice("link_back", f"the program at {session.backend} is there again"))
 
     async def _take_up(self, session: Session, backend: Backend, survivor: Survivor, notices: Notices) -> None:
         """Take up a program, however long its place is out of reach. Raises BackendError."""

@@ -8,7 +8,9 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from backends.base import DirectoryNotFound, ShellNotFound, Unreachable
+import structlog
+
+from backends.base import BackendError, DirectoryNotFound, ShellNotFound, Unreachable
 from backends.executable import exec_failed
 from backends.kubernetes.channels import Cut, Outcome, Stream, open_exec
 from backends.kubernetes.errors import ApiProblem, typed
@@ -18,6 +20,8 @@ from backends.kubernetes.wrapper import BOOT, Marks, Setup, compose
 if TYPE_CHECKING:
     from backends.kubernetes.channels import Channels
     from backends.kubernetes.processes import Processes
+
+_log = structlog.get_logger(__name__)
 
 _START_SECONDS = 60.0
 _NOISE_BYTES = 1 << 20
@@ -129,8 +133,12 @@ def _raise_refusal(refused: str, setup: Setup) -> None:
 
 
 async def _undo(processes: Processes, started: Started, mark: str) -> None:
-    """End what was started for nobody, and close the stream; what cannot be ended now its mark is left of."""
+    """End what was started for nobody, and close the stream; what cannot be ended now is found by its mark."""
     await started.channels.close()
-    if started.marks.refused is None:
+    if started.marks.refused is not None:
+        return
+    try:
         async with asyncio.timeout(_END_SECONDS):
             await processes.end(mark, 0)
+    except (BackendError, TimeoutError) as error:
+        _log.warning("a program that was not wanted any more was not ended", mark=mark, reason=str(error))

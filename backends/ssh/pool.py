@@ -278,6 +278,9 @@ class SshPool:
             self._failures = min(self._failures + 1, 16)
             self._next_try = time.monotonic() + pause
             raise _again(error, pause) from None
+        if self._closed:
+            await link.close()
+            raise Unreachable(f"the connections to {self.place} are being closed")
         self._failure = None
         self._failures = 0
         self._host = None  # it may be another one by now

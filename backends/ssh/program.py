@@ -115,8 +115,8 @@ class ProgramSession(asyncssh.SSHClientSession[bytes]):
             self.report.exception()  # nobody may be waiting
         if self.link is not None:
             self.pool.release(self.link)
-        if status.lost is not None and self.leader is not None:
-            self.pool.end_later(self.leader, self.token)
+        if status.lost is not None:  # also what may just be starting: it has its mark by then
+            self.pool.end_later(self.leader or -1, self.token)
         self.over(status)
 
     def _exit(self, status: ExitStatus) -> None:

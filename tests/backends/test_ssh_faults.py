@@ -63,7 +63,7 @@ async def test_a_connection_that_is_lost_while_programs_start_is_told_to_each(tm
     async with running_sshd(tmp_path / "sshd", "MaxSessions 100") as server, reached(server, tmp_path) as place:
         for pause in (0.0, 0.01, 0.03, 0.06):
             await place.execute("true")
-            starts = [asyncio.create_task(place.terminals.sh("sleep 1000")) for _ in range(8)]
+            starts = [asyncio.create_task(place.terminals.sh("sleep 1004")) for _ in range(8)]
             starts += [asyncio.create_task(place.terminals.sh("exit 3")) for _ in range(8)]
             await asyncio.sleep(pause)
             for pid in server.sessions():

@@ -60,7 +60,7 @@ async def test_a_place_out_of_reach_holds_up_nothing(directory: Path) -> None:
             )
             world.gate.set()
             await wait_until(lambda: viewer.output == b"beforetyped meanwhile\r", description="it goes on")
-            assert viewer.last(wire.Notice).kind == "link_back"
+            await wait_until(lambda: viewer.last(wire.Notice).kind == "link_back", description="it is told")
             terminal_of(session).write(b"exit 3\r")
             await over(session)
             assert session.state is State.ENDED

@@ -6,6 +6,7 @@ import shutil
 
 from support.container_daemon import ContainerDaemon
 
+# Locks in files: those in shared memory are the same for every Podman of a machine, and stay locked when it is killed.
 # Without an init of its own (catatonit) it takes Docker's, which is as static.
 _CONF = """
 [containers]
@@ -15,6 +16,7 @@ netns = "host"
 runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
+lock_type = "file"
 init_path = "{init}"
 """
 
