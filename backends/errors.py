@@ -11,7 +11,8 @@
     ├── NotSupported       this backend cannot do that at all
     ├── Unreachable        the place is not to be had now: host down, name unknown, server failing; try again later
     ├── AccessRefused      the place does not let this service in, or is not the one it should be: its operator must act
-    └── NotProvided        what the session needs could not be provided: image missing, cannot be scheduled, quota
+    ├── NotProvided        what the session needs could not be provided: image missing, cannot be scheduled, quota
+    └── PlaceGone          what it ran in was removed, evicted or stopped
 """
 
 from __future__ import annotations
@@ -132,3 +133,7 @@ class NotProvided(BackendError):
     def __str__(self) -> str:
         """Give the reason."""
         return self.reason
+
+
+class PlaceGone(BackendError):
+    """What programs ran in was removed, evicted or stopped; the message is why."""

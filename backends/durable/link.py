@@ -5,7 +5,6 @@ Whoever uses it supplies `open_stream`, which runs `python3 holder.pyz DIRECTORY
 
     HolderError   a BackendError: no holder is to be had, or it refused; `error` has its words
     HolderGone    the link was given up, or the holder there was replaced by another one, while something was asked
-    PlaceGone     raised by `open_stream`: there is nothing any more to which a link could be had
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from backends.durable.requests import Requests, look_at, spawn_fields
 from backends.durable.search import Search
 from backends.durable.taken import Taken
 from backends.durable.wire import Cut, Wire, messages_of
-from backends.errors import BackendError, Unreachable
+from backends.errors import BackendError, PlaceGone, Unreachable
 from backends.held_child import Tag
 from backends.holder.frames import BadFrame
 from backends.holder_link import HolderError, Reply
@@ -48,10 +47,6 @@ _REPLACED = "the holder there has ended, and with it all it had"
 _log = structlog.get_logger(__name__)
 
 
-class PlaceGone(BackendError):
-    """What the holder ran in was removed, evicted or stopped; the message is why."""
-
-
 class RemoteLink:
     """The one owner of a holder elsewhere. Single-use: `start` (or `begin`), and `close` in the end."""
 
@@ -66,7 +61,7 @@ class RemoteLink:
     ) -> None:
         """`owner` names this service there: it displaces connections of the same name, which are cut ones of its own.
 
-        `open_stream` raises OSError (try again) or BackendError (it is of no use: the link is given up). `tell` is
+        `open_stream` raises OSError (try again) or BackendError, as PlaceGone (it is of no use: the link is given up). `tell` is
         told when the link is cut, back, or given up.
         """
         self.patience = patience or LinkPatience()

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from backends.durable.boot import Surroundings, boot
 from backends.durable.boot_code import boot_command
-from backends.durable.link import PlaceGone, RemoteLink
+from backends.durable.link import RemoteLink
 from backends.durable.patience import LinkPatience
-from backends.errors import BackendError, Unreachable
+from backends.errors import BackendError, PlaceGone, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
