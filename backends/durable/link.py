@@ -61,8 +61,8 @@ class RemoteLink:
     ) -> None:
         """`owner` names this service there: it displaces connections of the same name, which are cut ones of its own.
 
-        `open_stream` raises OSError (try again) or BackendError, as PlaceGone (it is of no use: the link is given up). `tell` is
-        told when the link is cut, back, or given up.
+        `open_stream` raises OSError (try again) or BackendError, as PlaceGone (it is of no use: the link is given up).
+        `tell` is told when the link is cut, back, or given up.
         """
         self.patience = patience or LinkPatience()
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
