@@ -10,15 +10,14 @@ from weakref import WeakKeyDictionary
 
 import structlog
 
-from backends.base import (
+from backends.base import Order, Program
+from backends.errors import (
     AccessRefused,
     BackendError,
     InvalidProgram,
     NotProvided,
     NotSupported,
-    Order,
     OutOfResources,
-    Program,
     ShellNotFound,
     Unreachable,
     UserRefused,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from backends.base import NotSupported, Unreachable
+from backends.errors import NotSupported, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

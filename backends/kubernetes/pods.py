@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from backends.base import BackendError, Notice, NotProvided, Unreachable
+from backends.base import Notice
+from backends.errors import BackendError, NotProvided, Unreachable
 from backends.kubernetes import conditions
 from backends.kubernetes.errors import CONFLICT, GONE, NOT_FOUND, UNAUTHORIZED, ApiProblem, typed
 from backends.kubernetes.manifest import NODE_LABEL, SESSION_ANNOTATION, SESSION_LABEL, label, pod_manifest

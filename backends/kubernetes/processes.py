@@ -7,7 +7,7 @@ import hashlib
 import signal
 from typing import TYPE_CHECKING
 
-from backends.base import NotProvided, Unreachable
+from backends.errors import NotProvided, Unreachable
 from backends.kubernetes.channels import Cut, Outcome, Pulse, Stream, open_exec
 from backends.kubernetes.errors import ApiProblem, typed
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from backends.base import BackendError, DirectoryNotFound, ShellNotFound, Unreachable
+from backends.errors import BackendError, DirectoryNotFound, ShellNotFound, Unreachable
 from backends.executable import exec_failed
 from backends.kubernetes.channels import Cut, Outcome, Stream, open_exec
 from backends.kubernetes.errors import ApiProblem, typed

@@ -14,7 +14,8 @@ import pytest
 import structlog
 import yaml
 
-from backends.base import AccessRefused, Order, Unreachable
+from backends.base import Order
+from backends.errors import AccessRefused, Unreachable
 from backends.kubernetes.profile import KubernetesProfile
 from backends.kubernetes.rights import Rights
 from support.kube.access import TERMINALS, Rule

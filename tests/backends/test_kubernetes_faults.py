@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backends.abilities import Channel, Command
-from backends.base import ExitStatus, Lost, NotSupported, Order, Unreachable
+from backends.base import ExitStatus, Lost, Order
+from backends.errors import NotSupported, Unreachable
 from backends.kubernetes.channels import Pulse
 from backends.kubernetes.environment import KubernetesEnvironment
 from support.kube.server import KubeServer, kube_server

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backends.abilities import FileKeeper, Forwarder, Meter, require
-from backends.base import AccessRefused, BackendError, InvalidProgram, Notice, NotProvided, Order, Unreachable
+from backends.base import Notice, Order
+from backends.errors import AccessRefused, BackendError, InvalidProgram, NotProvided, Unreachable
 from backends.kubernetes.environment import KubernetesEnvironment
 from backends.kubernetes.profile import Toleration, Volume
 from support.kube.server import KubeServer, kube_server

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backends.base import ExitStatus, InvalidProgram, Notice, NotProvided, Order, UserRefused
+from backends.base import ExitStatus, Notice, Order
+from backends.errors import InvalidProgram, NotProvided, UserRefused
 from support.kube.server import KubeServer, kube_server
 from support.pods import pod_backend, template
 from support.terminals import Terminal, Terminals, opened

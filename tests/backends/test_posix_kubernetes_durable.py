@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backends.base import AccessRefused, ExitStatus, Lost, NotProvided, Order, Program
+from backends.base import ExitStatus, Lost, Order, Program
+from backends.errors import AccessRefused, NotProvided
 from support.kube.images import base_python
 from support.kube.server import kube_server
 from support.pods import pod_backend, template

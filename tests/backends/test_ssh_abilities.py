@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backends.abilities import Channel, Command, FileError, FileKind, FileTrouble
-from backends.base import DirectoryNotFound, ExitStatus, InvalidProgram, NotSupported, Unreachable, UserRefused
+from backends.base import ExitStatus
+from backends.errors import DirectoryNotFound, InvalidProgram, NotSupported, Unreachable, UserRefused
 from support.sshd import Sshd, SshPlace, reached, running_sshd, serving_sshd
 from support.terminals import is_alive
 from support.wait import wait_until

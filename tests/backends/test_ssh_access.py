@@ -13,7 +13,8 @@ import asyncssh
 import pytest
 
 from backends.abilities import Command
-from backends.base import AccessRefused, Notice, Order, Unreachable, UserRefused
+from backends.base import Notice, Order
+from backends.errors import AccessRefused, Unreachable, UserRefused
 from backends.profile import Site
 from backends.ssh.backend import SshBackend
 from backends.ssh.profile import Hop, SshProfile

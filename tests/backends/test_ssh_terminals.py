@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from backends.base import ExitStatus, InvalidProgram, Order, UserRefused
+from backends.base import ExitStatus, Order
+from backends.errors import InvalidProgram, UserRefused
 from backends.ssh.credentials import Credentials
 from backends.ssh.environment import SshEnvironment
 from backends.ssh.link import Hop

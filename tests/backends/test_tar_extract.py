@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backends.abilities import FileError, FileTrouble
-from backends.tar import BrokenTar, Entry, EntryKind, Limits, RefusedTar, TarError
-from backends.tar_extract import Extraction, extract
+from backends.files.extract import Extraction, extract
+from backends.files.tar import BrokenTar, Entry, EntryKind, Limits, RefusedTar, TarError
 from support.tars import archive, file, trickle
 from support.wait import wait_until
 

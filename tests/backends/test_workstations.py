@@ -12,7 +12,8 @@ import pytest
 from grpc import StatusCode
 
 from backends.abilities import Channel, Command
-from backends.base import AccessRefused, BackendError, InvalidProgram, Lost, NotProvided, Order, Program
+from backends.base import Lost, Order, Program
+from backends.errors import AccessRefused, BackendError, InvalidProgram, NotProvided
 from backends.profile import Site
 from backends.workstations.backend import WorkstationsBackend
 from support.sink import CollectingSink

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backends.base import Lost, NotProvided, Order, Program
+from backends.base import Lost, Order, Program
+from backends.errors import NotProvided
 from backends.profile import Site
 from backends.workstations.backend import WorkstationsBackend
 from support.holders import stop_holder
