@@ -50,8 +50,8 @@ except OSError: pass
 """
 
 # BusyBox's nc says nothing when it is connected, but runs a program then: its 0 and 1 are the connection.
-# From there `dd`, because BusyBox's `cat` uses sendfile: from a socket to a pipe that waits for the socket with the pipe
-# locked (Linux 5.12 and later), and whoever reads the pipe, conmon or containerd's shim, waits with it, for what is in
+# From there `dd`, because BusyBox's `cat` uses sendfile: from a socket to a pipe it waits for the socket with the pipe
+# locked (Linux 5.12 and later), and whoever reads the pipe, conmon or containerd's shim, waits with it: for what is in
 # the pipe already, too, and where no signal reaches it.
 _RELAY = r"""
 echo connected >&5

@@ -165,7 +165,7 @@ async def test_signals_reach_the_foreground_programs(place: Place) -> None:
 
 
 async def test_a_size_is_set_at_the_start_and_later(place: Place) -> None:
-    terminal = await place.sh("stty size; trap 'stty size' WINCH; while :; do sleep 0.05; done", rows=33, cols=101)
+    terminal = await place.sh("trap 'stty size' WINCH; stty size; while :; do sleep 0.05; done", rows=33, cols=101)
     await terminal.sink.until(b"33 101")
     terminal.pty.resize(40, 120)
     await terminal.sink.until(b"40 120")
