@@ -168,8 +168,9 @@ async def test_sessions_live_through_what_a_cluster_does(tmp_path: Path) -> None
             await server.listen()
             await until_told(client, "link_back")
             await client.wait_for_output(rb"two\r\ntwo\r\n")
-            await until_health(service, "ok")
-        await check_new_start(server, service, kept)
+        plain = await service.create_session(backend="pods", command=["cat"])  # which has it looked at
+        await until_health(service, "ok")
+        await check_new_start(server, service, kept, plain)
         assert "Traceback" not in service.log()
 
 
@@ -195,9 +196,8 @@ async def until_health(service: Service, state: str) -> None:
     assert bool(reason) == (state == "failing"), reason
 
 
-async def check_new_start(server: KubeServer, service: Service, kept: dict[str, Any]) -> None:
+async def check_new_start(server: KubeServer, service: Service, kept: dict[str, Any], plain: dict[str, Any]) -> None:
     """Kill the service: the durable session goes on, the pod of the other one is removed."""
-    plain = await service.create_session(backend="pods", command=["cat"])
     assert pod_of(server, plain)
     await service.kill()
     await service.start()
