@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -30,6 +31,8 @@ _OLDEST = (1, 40)
 _CALL = aiohttp.ClientTimeout(total=60, sock_connect=10)
 _CONNECT_SECONDS = 10.0
 _START_SECONDS = 30.0
+_SILENT_SECONDS = (30, 10, 4)
+"""A daemon at the other end of a network is asked for a sign of life after so long, so often, so many times."""
 
 
 class Daemon:
@@ -111,6 +114,7 @@ class Daemon:
                 _, connection = await loop.create_connection(
                     lambda: Hijack(receiver, is_paced=is_paced), parts.hostname or "", parts.port or 0, ssl=self._tls
                 )
+                _keep_alive(connection.socket)
         return connection
 
     @contextlib.asynccontextmanager
@@ -139,6 +143,15 @@ class Daemon:
         if self._docker is not None:
             docker, self._docker = self._docker, None
             await docker.close()
+
+
+def _keep_alive(link: socket.socket) -> None:
+    """Have a connection that nothing comes over any more end: without it a machine that is gone is never noticed."""
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
+    for name, value in zip(names, _SILENT_SECONDS, strict=True):
+        if hasattr(socket, name):  # macOS calls the first otherwise
+            link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _tls_context(profile: ContainerProfile) -> ssl.SSLContext:
