@@ -76,12 +76,13 @@ class Daemon:
 
     async def _look(self, docker: Docker) -> None:
         with told(self.address, "ask for its version"):
-            about = await docker.version()
+            about = await _version(docker)
         self.is_podman = any(each.get("Name") == "Podman Engine" for each in about.get("Components") or ())
         self.version = f"{'Podman' if self.is_podman else 'Docker'} {about.get('Version', '?')}"
         spoken = tuple(int(part) for part in str(about.get("ApiVersion", "0")).split(".") if part.isdigit())
         if spoken < _OLDEST:
             raise AccessRefused(f"{self.address} speaks version {about.get('ApiVersion')} of the API; 1.40 is needed")
+        docker.api_version = f"v{about['ApiVersion']}"
 
     async def hijack(self, exec_id: str, receiver: Receiver, *, tty: bool) -> Hijack:
         """Start an exec; its bytes go to the receiver. Raises BackendError: it was not started, as far as is known."""
@@ -143,6 +144,19 @@ class Daemon:
         if self._docker is not None:
             docker, self._docker = self._docker, None
             await docker.close()
+
+
+async def _version(docker: Docker) -> dict[str, Any]:
+    """Ask once: aiodocker would ask twice, and Podman takes half a second to say it."""
+    async with docker.session.get(f"{docker.docker_host}/version", timeout=_CALL) as answer:
+        body = await answer.read()
+    if answer.status != 200:  # noqa: PLR2004 - HTTP's
+        raise DockerError(answer.status, _message(body) or str(answer.reason))
+    with contextlib.suppress(ValueError):
+        about = json.loads(body)
+        if isinstance(about, dict):
+            return about
+    raise DockerError(answer.status, "what answers is no daemon of containers")
 
 
 def _keep_alive(link: socket.socket) -> None:
