@@ -1,4 +1,4 @@
-"""What can be done in a container beside terminals, with Docker."""
+"""What can be done in a container beside terminals."""
 
 from __future__ import annotations
 
@@ -11,25 +11,43 @@ import pytest
 from backends.abilities import Channel, Command, FileError
 from backends.base import ExitStatus, Order
 from backends.errors import InvalidProgram, NotSupported, Unreachable
-from support.containers import backend_of, finished, placed
+from support.containers import backend_of, finished, opened_place, placed
+from support.made_container import made_container
 from support.wait import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
+    from backends.containers.backend import ContainerBackend
     from support.container_daemon import ContainerDaemon
     from support.containers import Place
 
 
-@pytest.fixture(name="daemon")
-def daemon_fixture(dockerd: ContainerDaemon) -> ContainerDaemon:
-    """Run them with Docker only: with Podman 4.3 a row of them comes to a halt, for a reason that is not known."""
-    return dockerd
+FIELDS: dict[str, Any] = {"read_only": False, "snapshots": "snapshots/ours", "allowed_images": ("snapshots/*",)}
+
+
+# One container of each daemon for all of them, whatever their order: so not one fixture with parameters.
+@pytest.fixture(scope="module")
+def in_docker(dockerd: ContainerDaemon) -> Iterator[Callable[[], ContainerBackend]]:
+    with made_container(dockerd, **FIELDS) as entered:
+        yield entered
+
+
+@pytest.fixture(scope="module")
+def in_podman(podman: ContainerDaemon) -> Iterator[Callable[[], ContainerBackend]]:
+    with made_container(podman, **FIELDS) as entered:
+        yield entered
 
 
 @pytest.fixture
-async def place(daemon: ContainerDaemon) -> AsyncIterator[Place]:
-    async with placed(daemon, read_only=False, snapshots="snapshots/ours", allowed_images=("snapshots/*",)) as place:
+def made(request: pytest.FixtureRequest, daemon: ContainerDaemon) -> ContainerBackend:
+    backend: ContainerBackend = request.getfixturevalue(f"in_{daemon.kind}")()
+    return backend
+
+
+@pytest.fixture
+async def place(made: ContainerBackend) -> AsyncIterator[Place]:
+    async with opened_place(made) as place:
         yield place
 
 

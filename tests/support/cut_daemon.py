@@ -1,4 +1,4 @@
-"""A way to a daemon's socket on which the connections of programs can be cut."""
+"""A way to a daemon, by TCP, on which the connections of programs can be cut."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 _PIECE_BYTES = 64 * 1024
 
 
-class CutSocket:
-    """Carries bytes between its own socket and a daemon's; the programs' connections can be cut, all others go on."""
+class CutDaemon:
+    """Carries bytes to a daemon's socket and back; the programs' connections can be cut, all others go on."""
 
-    def __init__(self, socket: Path, daemon: Path) -> None:
+    def __init__(self, daemon: Path) -> None:
         """Begin without listening."""
-        self.url = f"unix://{socket}"
-        self._socket = socket
+        self.url = ""
         self._daemon = daemon
-        self._programs: list[asyncio.Transport] = []
+        self._programs: list[asyncio.WriteTransport] = []
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator[CutSocket]:
+    async def listening(self) -> AsyncIterator[CutDaemon]:
         """Carry, until the end of the block."""
         async with asyncio.TaskGroup() as links:
 
             def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
                 links.create_task(self._carry(reader, writer))
 
-            async with await asyncio.start_unix_server(carry, self._socket):
+            async with await asyncio.start_server(carry, "127.0.0.1") as server:
+                self.url = f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
                 yield self
 
     def cut(self) -> int:
@@ -39,13 +39,13 @@ class CutSocket:
         programs, self._programs = self._programs, []
         for transport in programs:
             transport.abort()
-        return len(programs)
+        return len(programs) // 2
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         first = await reader.read(_PIECE_BYTES)
         there, back = await asyncio.open_unix_connection(self._daemon)
         if b"/exec/" in first and b"/start HTTP" in first:
-            self._programs += [writer.transport, back.transport]  # type: ignore[list-item]
+            self._programs += [writer.transport, back.transport]
         back.write(first)
         async with asyncio.TaskGroup() as ways:
             ways.create_task(_copy(reader, back))
