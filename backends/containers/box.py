@@ -134,12 +134,16 @@ class Box:
 
     async def _ask_again(self, exec_id: str, error: Unreachable) -> ExitStatus | None:
         """Ask until the daemon is back. Raises Unreachable: it does not come back."""
+        loop = asyncio.get_running_loop()
+        last = loop.time() + _RETURN_SECONDS  # asking takes time, too, where nobody answers
         for pause in _pauses(_RETURN_SECONDS):
             await asyncio.sleep(pause)
             try:
                 return await self._ask_exit(exec_id)
             except Unreachable as again:
                 error = again
+            if loop.time() > last:
+                break
         raise error
 
     async def _ask_exit(self, exec_id: str) -> ExitStatus | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -30,6 +31,8 @@ _OLDEST = (1, 40)
 _CALL = aiohttp.ClientTimeout(total=60, sock_connect=10)
 _CONNECT_SECONDS = 10.0
 _START_SECONDS = 30.0
+_SILENT_SECONDS = (30, 10, 4)
+"""A daemon at the other end of a network is asked for a sign of life after so long, so often, so many times."""
 
 
 class Daemon:
@@ -73,12 +76,13 @@ class Daemon:
 
     async def _look(self, docker: Docker) -> None:
         with told(self.address, "ask for its version"):
-            about = await docker.version()
+            about = await _version(docker)
         self.is_podman = any(each.get("Name") == "Podman Engine" for each in about.get("Components") or ())
         self.version = f"{'Podman' if self.is_podman else 'Docker'} {about.get('Version', '?')}"
         spoken = tuple(int(part) for part in str(about.get("ApiVersion", "0")).split(".") if part.isdigit())
         if spoken < _OLDEST:
             raise AccessRefused(f"{self.address} speaks version {about.get('ApiVersion')} of the API; 1.40 is needed")
+        docker.api_version = f"v{about['ApiVersion']}"
 
     async def hijack(self, exec_id: str, receiver: Receiver, *, tty: bool) -> Hijack:
         """Start an exec; its bytes go to the receiver. Raises BackendError: it was not started, as far as is known."""
@@ -111,6 +115,7 @@ class Daemon:
                 _, connection = await loop.create_connection(
                     lambda: Hijack(receiver, is_paced=is_paced), parts.hostname or "", parts.port or 0, ssl=self._tls
                 )
+                _keep_alive(connection.socket)
         return connection
 
     @contextlib.asynccontextmanager
@@ -139,6 +144,28 @@ class Daemon:
         if self._docker is not None:
             docker, self._docker = self._docker, None
             await docker.close()
+
+
+async def _version(docker: Docker) -> dict[str, Any]:
+    """Ask once: aiodocker would ask twice, and Podman takes half a second to say it."""
+    async with docker.session.get(f"{docker.docker_host}/version", timeout=_CALL) as answer:
+        body = await answer.read()
+    if answer.status != 200:  # noqa: PLR2004 - HTTP's
+        raise DockerError(answer.status, _message(body) or str(answer.reason))
+    with contextlib.suppress(ValueError):
+        about = json.loads(body)
+        if isinstance(about, dict):
+            return about
+    raise DockerError(answer.status, "what answers is no daemon of containers")
+
+
+def _keep_alive(link: socket.socket) -> None:
+    """Have a connection that nothing comes over any more end: without it a machine that is gone is never noticed."""
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
+    for name, value in zip(names, _SILENT_SECONDS, strict=True):
+        if hasattr(socket, name):  # macOS calls the first otherwise
+            link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _tls_context(profile: ContainerProfile) -> ssl.SSLContext:

@@ -50,10 +50,13 @@ except OSError: pass
 """
 
 # BusyBox's nc says nothing when it is connected, but runs a program then: its 0 and 1 are the connection.
+# From there `dd`, because BusyBox's `cat` uses sendfile: from a socket to a pipe it waits for the socket with the pipe
+# locked (Linux 5.12 and later), and whoever reads the pipe, conmon or containerd's shim, waits with it: for what is in
+# the pipe already, too, and where no signal reaches it.
 _RELAY = r"""
 echo connected >&5
 cat <&3 &
-cat >&4
+dd bs=65536 >&4 2>/dev/null
 kill $!
 """
 
@@ -63,7 +66,7 @@ if command -v python3 >/dev/null; then exec python3 -c "$3" "$1" "$2"; fi
 if command -v socat >/dev/null; then exec socat -d -d - "TCP:$1:$2"; fi
 command -v nc >/dev/null || exit 69
 case $(nc --help 2>&1) in
-*"-e PROG"*) exec nc "$1" "$2" -e /bin/sh -c "$4" 3<&0 4>&1 5>&2 ;;
+*"-e PROG"*) command -v dd >/dev/null || exit 69; exec nc "$1" "$2" -e /bin/sh -c "$4" 3<&0 4>&1 5>&2 ;;
 *) exec nc -v "$1" "$2" ;;
 esac
 """
@@ -101,7 +104,7 @@ async def _until_connected(execution: ContainerExecution, where: str, backend: s
             return b""
     status = await execution.wait()
     if status.code == _NO_TOOL:
-        raise NotSupported(backend, "port_forwarding in an image without python3, socat and nc")
+        raise NotSupported(backend, "port_forwarding in an image without python3, socat and nc (and dd)")
     reason = said.decode("utf-8", "replace").strip().rpartition("\n")[2][:300]
     raise Unreachable(f"{where} cannot be reached from the container: {reason or status.message or status.code}")
 

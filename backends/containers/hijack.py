@@ -12,6 +12,7 @@ import json
 from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping
 
 INPUT_BYTES = 64 * 1024
@@ -165,6 +166,13 @@ class Hijack(asyncio.BufferedProtocol):
         was_shut, self._window = self._window <= 0, _PACE_BYTES
         if was_shut and not self._is_full and self._is_open:
             self._receiver.resume_writing()
+
+    @property
+    def socket(self) -> socket.socket:
+        """What it goes over."""
+        assert self._transport is not None  # noqa: S101 - asyncio has called connection_made
+        found: socket.socket = self._transport.get_extra_info("socket")
+        return found
 
     def insist(self, key: bytes) -> None:
         """Put a key behind the input that waits, though there is no room."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _TELL_SECONDS = 0.5
 """People are told how far it is no oftener than this."""
+_SILENT_SECONDS = 900.0
+"""A daemon that fetches may say nothing for so long: Podman does not while a layer is on its way."""
 _LAYERS = 1000
 """Of so many layers' progress is kept, at most."""
 
@@ -70,9 +72,12 @@ class Images:
         docker = await self._daemon.connect()
         auth = await self._auth(name)
         progress = _Progress(name, tell)
+        loop = asyncio.get_running_loop()
         with told(self._daemon.address, f"fetch image {name!r}"):
-            async for line in docker.images.pull(name, auth=auth, stream=True):
-                progress.feed(line)
+            async with asyncio.timeout(_SILENT_SECONDS) as patience:
+                async for line in docker.images.pull(name, auth=auth, stream=True):
+                    patience.reschedule(loop.time() + _SILENT_SECONDS)
+                    progress.feed(line)
 
     async def _auth(self, name: str) -> dict[str, str] | None:
         if not self._profile.registry_user:

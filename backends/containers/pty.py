@@ -34,6 +34,8 @@ _FAILURES = 3
 """So often the daemon may not answer, one time after the other, before the connection is given up."""
 _DRAIN_SECONDS = 5.0
 """For the output that is left when the program has ended."""
+_CLOSE_SECONDS = 10.0
+"""For the end to be heard of a program that has been ended; then its connection is closed."""
 _INTERRUPT = b"\x03"
 
 _log = structlog.get_logger(__name__)
@@ -250,6 +252,12 @@ class ContainerPty:
             if self._status is None and not self._stream_over:
                 self._sent |= {signal.SIGHUP, signal.SIGTERM, signal.SIGKILL}
                 await self._end(grace_seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self.wait()
+                return
+        if self._connection is not None:
+            self._connection.close()
         await self.wait()
 
     async def _end(self, grace_seconds: float) -> None:

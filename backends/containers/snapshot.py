@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     from backends.containers.box import Box
 
+_SECONDS = 3600.0
+"""For a snapshot: the daemon is silent until it is made, and there may be many files."""
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 
@@ -27,7 +30,8 @@ async def commit(box: Box, repository: str, name: str, labels: Mapping[str, str]
     kept = {**dict.fromkeys(labels, ""), OWNER: labels.get(OWNER, ""), SESSION: labels.get(SESSION, "")}
     changes = [f"LABEL {each}={_quoted(value)}" for each, value in kept.items()]
     with told(box.daemon.address, "make a snapshot"):
-        await box.container.commit(repository=repository, tag=name, changes=changes, config={})  # Podman wants some
+        async with asyncio.timeout(_SECONDS):
+            await box.container.commit(repository=repository, tag=name, changes=changes, config={})  # Podman wants some
     return f"{repository}:{name}"
 
 

@@ -17,6 +17,7 @@ from backends.base import Lost, Order
 from backends.errors import NotProvided, Unreachable
 from support.container_daemon import need, running
 from support.containers import backend_of, finished, placed
+from support.cut_daemon import CutDaemon
 from support.dockerd import Dockerd
 from support.other_users import ROOT, prefix_of
 from support.podman import Podman
@@ -157,3 +158,14 @@ async def test_a_daemon_killed_and_started_again_is_never_an_exit(own: Container
             assert status.lost in {Lost.PLACE, Lost.LINK}, status
             assert status.message
         await place.backend.check()
+
+
+async def test_a_connection_cut_under_a_living_program_is_a_lost_link_and_its_end(daemon: ContainerDaemon) -> None:
+    async with CutDaemon(daemon.socket).listening() as way, placed(daemon, socket=way.url) as place:
+        terminal = await place.sh("sleep 1234")
+        command = await place.environment.execute(Command(("sleep", "2345")))
+        assert way.cut()
+        for status in await asyncio.gather(terminal.wait(), command.wait()):
+            assert (status.lost, "was cut" in status.message) == (Lost.LINK, True), status
+        left = await place.output("cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
+        assert not re.search("sleep (1234|2345)", left), left

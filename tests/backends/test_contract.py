@@ -29,6 +29,7 @@ else:
     from backends.workstations.backend import WorkstationsBackend
     from support.container_daemon import IMAGE
     from support.durable_ssh import DurableSsh
+    from support.made_container import made_container
     from support.pods import thread_backend
     from support.sshd import serving_sshd
     from support.workstations import grpc_opened, make_profile, serving_cloud
@@ -145,8 +146,9 @@ def docker_dialect(dockerd: ContainerDaemon) -> Dialect:
 
 
 @pytest.fixture(scope="module")
-def podman_dialect(podman: ContainerDaemon) -> Dialect:
-    return Dialect(lambda _: _container(podman), **POSIX)
+def podman_dialect(podman: ContainerDaemon) -> Iterator[Dialect]:
+    with made_container(podman) as entered:  # it takes a second or two to make one
+        yield Dialect(lambda _: entered(), **POSIX)
 
 
 @pytest.fixture

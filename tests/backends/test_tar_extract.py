@@ -156,7 +156,7 @@ ENTRIES = st.one_of(
 )
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.lists(ENTRIES, max_size=6), max_size=2))
 def test_no_archive_leads_outside(inside: Path, archives: list[list[tuple[Entry, bytes]]]) -> None:
     """Two archives into one directory, one after the other, the second on top of the links of the first."""

@@ -22,10 +22,14 @@ if TYPE_CHECKING:
     from support.container_daemon import ContainerDaemon
 
 
+def profile_of(daemon: ContainerDaemon, **fields: Any) -> ContainerProfile:
+    """Return a profile; `fields` of it."""
+    return ContainerProfile(**{"name": "box", "socket": daemon.url, "image": IMAGE, "pull": "never"} | fields)
+
+
 def backend_of(daemon: ContainerDaemon, *, node: str = "node-1", **fields: Any) -> ContainerBackend:
     """Return a backend; `fields` of its profile."""
-    profile = ContainerProfile(**{"name": "box", "socket": daemon.url, "image": IMAGE, "pull": "never"} | fields)
-    return ContainerBackend(profile, Site(node, daemon.directory))
+    return ContainerBackend(profile_of(daemon, **fields), Site(node, daemon.directory))
 
 
 class Place(Terminals):
@@ -48,7 +52,13 @@ class Place(Terminals):
 @asynccontextmanager
 async def placed(daemon: ContainerDaemon, order: Order | None = None, **fields: Any) -> AsyncIterator[Place]:
     """Open a container; `fields` of the profile."""
-    backend = backend_of(daemon, **fields)
+    async with opened_place(backend_of(daemon, **fields), order) as place:
+        yield place
+
+
+@asynccontextmanager
+async def opened_place(backend: ContainerBackend, order: Order | None = None) -> AsyncIterator[Place]:
+    """Open what a backend gives."""
     told: list[Notice] = []
     order = order or Order("session-1", owner="ann", tell=told.append)
     try:

@@ -13,6 +13,7 @@ _CONF = """
 default_ulimits = ["nofile=20000:20000", "nproc=20000:20000"]
 netns = "host"
 [engine]
+exit_command_delay = 1
 runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
