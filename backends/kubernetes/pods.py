@@ -256,7 +256,7 @@ class _Waiting:
     def look(self) -> bool:
         """Say how far it is; return whether it is ready. Raises NotProvided."""
         if conditions.is_ready(self.pod, self._container):
-            self._say(f"pod {self.name}: the container runs")
+            self._say("the container runs")
             return True
         if (why := conditions.hopeless(self.pod, self._container)) is not None:
             raise NotProvided(f"pod {self.name} cannot become ready: {why}")
@@ -266,7 +266,7 @@ class _Waiting:
             self._unschedulable_since = asyncio.get_running_loop().time()
         how = conditions.progress(self.pod, self._container)
         if how is not None and not (self._heard and conditions.is_on_its_way(self.pod, self._container)):
-            self._say(f"pod {self.name}: {how}")  # else an event has said more
+            self._say(how)  # else an event has said more
         return False
 
     @property
@@ -285,12 +285,12 @@ class _Waiting:
             self._heard.add(key)
             if event["reason"] == "Scheduled" and self.last:
                 continue  # the pod has said so
-            self._say(f"pod {self.name}: {_words_of(event)}")
+            self._say(_words_of(event))
 
     def _say(self, message: str) -> None:
         if message != self.last:
             self.last = message
-            self._tell(Notice("progress", message, {"pod": self.name}))
+            self._tell(Notice("progress", f"{message} (pod {self.name})", {"pod": self.name}))
 
 
 def _words_of(event: Mapping[str, Any]) -> str:

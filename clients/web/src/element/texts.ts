@@ -30,6 +30,7 @@ export function endedText({ reason, exitCode, signal, message }: Events["ended"]
   if (signal) how = `The program was ended by ${signal}`;
   else if (exitCode !== null) how = `The program ended with exit code ${exitCode}`;
   const why = message || (reason === "Process exited" ? "" : reason); // which is what was just said
+  if (why.includes("(")) return `${how}: ${why}`; // no brackets in brackets
   return why ? `${how} (${why})` : how;
 }
 
