@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from backends.errors import BackendError, DirectoryNotFound, ShellNotFound, Unreachable
+from backends.errors import BackendError, DirectoryNotFound, ShellNotFound
 from backends.executable import exec_failed
-from backends.kubernetes.channels import Cut, Outcome, Stream, open_exec
-from backends.kubernetes.errors import ApiProblem, typed
+from backends.kubernetes.channels import Outcome, Stream, answered, open_exec
 from backends.kubernetes.processes import not_started
 from backends.kubernetes.wrapper import BOOT, Marks, Setup, compose
 
@@ -57,28 +56,20 @@ async def start(processes: Processes, setup: Setup) -> Started:
     """
     script = compose(setup)
     target = processes.target
-    doing = f"start a program in pod {target.pod}"
-    try:
-        async with asyncio.timeout(_START_SECONDS):
-            channels = await open_exec(
-                processes.api,
-                target,
-                ["/bin/sh", "-c", BOOT, setup.mark],
-                pulse=processes.pulse,
-                tty=setup.size is not None,
-            )
-            started = Started(channels, Marks(setup.nonce))
-            try:
-                await _begin(started, setup, script)
-            except BaseException:
-                await _undo(processes, started, setup.mark)
-                raise
-    except TimeoutError:
-        raise Unreachable(f"cannot {doing}: there is no answer in time") from None
-    except Cut as cut:
-        raise Unreachable(f"cannot {doing}: {cut}") from None
-    except ApiProblem as problem:
-        raise typed(problem, doing) from None
+    async with answered(f"start a program in pod {target.pod}", _START_SECONDS):
+        channels = await open_exec(
+            processes.api,
+            target,
+            ["/bin/sh", "-c", BOOT, setup.mark],
+            pulse=processes.pulse,
+            tty=setup.size is not None,
+        )
+        started = Started(channels, Marks(setup.nonce))
+        try:
+            await _begin(started, setup, script)
+        except BaseException:
+            await _undo(processes, started, setup.mark)
+            raise
     return started
 
 

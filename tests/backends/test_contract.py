@@ -31,7 +31,6 @@ else:
     from support.durable_ssh import DurableSsh
     from support.made_container import made_container
     from support.pods import thread_backend
-    from support.sshd import serving_sshd
     from support.workstations import grpc_opened, make_profile, serving_cloud
 
     __all__ = ["grpc_opened"]  # a fixture
@@ -105,12 +104,6 @@ def dialect(request: pytest.FixtureRequest) -> Dialect:
         started: Dialect = request.getfixturevalue(f"{request.param}_dialect")
         return started
     return DIALECTS[request.param]
-
-
-@pytest.fixture(scope="module")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    with serving_sshd(tmp_path_factory.mktemp("sshd")) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from backends.base import ExitStatus, Lost, Order
 from backends.errors import NotSupported, Unreachable
 from backends.kubernetes.channels import Pulse
 from backends.kubernetes.environment import KubernetesEnvironment
-from support.kube.server import KubeServer, kube_server
 from support.pods import pod_backend
 from support.terminals import Terminal, Terminals, opened
 from support.wait import wait_until
@@ -22,11 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[KubeServer]:
-    async with kube_server(tmp_path) as server:
-        yield server
+    from support.kube.server import KubeServer
 
 
 @pytest.fixture

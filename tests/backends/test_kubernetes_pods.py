@@ -12,7 +12,6 @@ from backends.base import Notice, Order
 from backends.errors import AccessRefused, BackendError, InvalidProgram, NotProvided, Unreachable
 from backends.kubernetes.environment import KubernetesEnvironment
 from backends.kubernetes.profile import Toleration, Volume
-from support.kube.server import KubeServer, kube_server
 from support.pods import pod_backend, template
 from support.terminals import Terminals, opened
 from support.wait import wait_until
@@ -22,14 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from backends.kubernetes.backend import KubernetesBackend
+    from support.kube.server import KubeServer
 
     Make = Callable[..., KubernetesBackend]
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[KubeServer]:
-    async with kube_server(tmp_path) as server:
-        yield server
 
 
 @pytest.fixture
