@@ -15,7 +15,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
-from backends.base import BackendError, NotSupported
+from backends.errors import BackendError, NotSupported
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
@@ -172,7 +172,7 @@ class FileKeeper(Protocol):
 
 
 class Connection(Protocol):
-    """Bytes to and from somewhere; every error of it is an OSError. `backends.remote_wire.Stream` with half-close."""
+    """Bytes to and from somewhere; every error of it is an OSError. `backends.durable.wire.Stream` with half-close."""
 
     async def read(self) -> bytes:
         """Return what has arrived, waiting for at least one byte; b"" at the end."""

@@ -18,8 +18,9 @@ import re
 import signal
 from typing import TYPE_CHECKING
 
-from backends.base import Capabilities, DirectoryNotFound, ExitStatus, OutOfResources, ShellNotFound
+from backends.base import Capabilities, ExitStatus
 from backends.environment import child_environment
+from backends.errors import DirectoryNotFound, OutOfResources, ShellNotFound
 from backends.executable import NOT_FOUND
 
 if TYPE_CHECKING:

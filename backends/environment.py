@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from backends.base import InvalidProgram
+from backends.errors import InvalidProgram
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,8 +12,8 @@ from weakref import WeakSet
 
 import structlog
 
-from backends.base import OutOfResources
 from backends.environment import MARK
+from backends.errors import OutOfResources
 from backends.held_child import UNKNOWN, HeldChild, Tag, is_still
 from backends.held_processes import HeldProcesses
 from backends.holder.fork import ExecFailed, Exhausted, Forked, Plan, PrepareFailed, discard, fork

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from backends.base import BackendError
+from backends.errors import BackendError
 from backends.holder.connection import Connection, rights
 from backends.holder.frames import BadFrame, encode
 from backends.holder.reach import START_SECONDS, NoHolder, NotOurs, connect, reach

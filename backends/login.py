@@ -7,8 +7,8 @@ import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from backends.base import UserRefused
 from backends.environment import posix_base
+from backends.errors import UserRefused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,7 @@ _READ_BYTES = 256 * 1024
 
 
 class PipeStream:
-    """A `remote_wire.Stream`; ends the program when it is closed."""
+    """A `durable.wire.Stream`; ends the program when it is closed."""
 
     def __init__(
         self, process: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter

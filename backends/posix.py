@@ -13,9 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backends.base import Capabilities, DirectoryNotFound, OutOfResources, Survivor, UserRefused
+from backends.base import Capabilities, Survivor
 from backends.child import close_descriptors
 from backends.environment import check_program, check_text, child_environment, posix_base
+from backends.errors import DirectoryNotFound, OutOfResources, UserRefused
 from backends.executable import CannotExecute, exec_failed, find_executable
 from backends.failed_pty import tell_failure
 from backends.forkers import Held

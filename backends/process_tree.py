@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from backends.base import BackendError
+from backends.errors import BackendError
 from backends.holder.processes import select
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from backends.base import AccessRefused
+from backends.errors import AccessRefused
 
 _LIMIT_BYTES = 1 << 20
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from backends.base import ShellNotFound
+from backends.errors import ShellNotFound
 from backends.executable import CannotExecute, find_executable
 
 if TYPE_CHECKING:

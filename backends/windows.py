@@ -13,8 +13,9 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends.base import Capabilities, DirectoryNotFound, InvalidProgram, OutOfResources, ShellNotFound
+from backends.base import Capabilities
 from backends.environment import check_text, child_environment, windows_base
+from backends.errors import DirectoryNotFound, InvalidProgram, OutOfResources, ShellNotFound
 from backends.executable import NOT_EXECUTABLE, NOT_FOUND, CannotExecute, printable
 from backends.failed_pty import tell_failure
 from backends.windows_pty import WindowsPty, end_tree

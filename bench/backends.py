@@ -28,7 +28,7 @@ import pytest
 import uvloop
 import yaml
 
-from backends.base import BackendError
+from backends.errors import BackendError
 from bench import machine
 from bench.client import BenchError
 from bench.grounds import GROUNDS, Ground, Ssh

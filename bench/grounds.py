@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from backends.base import BackendError, Order
+from backends.base import Order
+from backends.errors import BackendError
 from backends.profile import Site
 from bench.client import BenchError
 from bench.servers import ROOT, START_SECONDS

@@ -17,7 +17,8 @@ from termios import TIOCSWINSZ
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
-from backends.base import BackendError, Program
+from backends.base import Program
+from backends.errors import BackendError
 from bench.client import TIMEOUT_SECONDS, BenchError, Connection, connect
 from bench.text import PROGRAM, READY
 from bench.wires import MsgpackWire

@@ -24,6 +24,9 @@ PACKAGES = (
     "starlette",
     "ptyprocess",
     "redis",
+    "asyncssh",
+    "aiodocker",
+    "aiohttp",
 )
 
 

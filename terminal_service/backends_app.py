@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
-from backends.base import BackendError
+from backends.errors import BackendError
 from backends.profile import EchoProfile, LocalProfile, Profile, Site
 from terminal_service.backends_file import BackendsFile, BackendsFileError, read_backends_file
 from terminal_service.descriptors import raise_limit

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backends.base import BackendError
+from backends.errors import BackendError
 from terminal_service.choosing import gives_of
 
 if TYPE_CHECKING:

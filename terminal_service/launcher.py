@@ -10,15 +10,14 @@ from weakref import WeakKeyDictionary
 
 import structlog
 
-from backends.base import (
+from backends.base import Order, Program
+from backends.errors import (
     AccessRefused,
     BackendError,
     InvalidProgram,
     NotProvided,
     NotSupported,
-    Order,
     OutOfResources,
-    Program,
     ShellNotFound,
     Unreachable,
     UserRefused,
@@ -207,8 +206,15 @@ class Launcher:
                 user = await self._choose_program(session)
             else:
                 break
+        self._note_opened(session)
         program = _make_program(session, terminal, user)
         await self.connect(terminal, lambda sink: environment.spawn(program, sink))
+
+    def _note_opened(self, session: Session) -> None:
+        """Have a place looked at that was seen failing, and has opened a session all the same."""
+        place = self._place_of(session)
+        if place.health.is_failing:
+            place.doubt.set()
 
     def _place_of(self, session: Session) -> Place:
         place = self._places.get(session.backend)

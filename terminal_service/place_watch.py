@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from backends.base import BackendError
+from backends.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from backends.profile import Profile
 from terminal_service.choosing import AUTO, DEFAULT_RULES, Choice, NothingFits, choose, why_never
-from terminal_service.errors import Forbidden, InvalidRequest
+from terminal_service.errors import Forbidden, InvalidRequest, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -140,7 +140,7 @@ class Places:
     def choose(self, name: str | None, needs: Needs, user: str) -> Sequence[Choice]:
         """Return where a session belongs, and why: one place, or with `auto` all that would do, the best first.
 
-        Raises InvalidRequest, Forbidden.
+        Raises InvalidRequest, Unsupported, Forbidden.
         """
         wanted = name or self.default_of(user)
         if wanted == AUTO:
@@ -155,7 +155,7 @@ class Places:
             raise Forbidden(f"open sessions on backend {wanted!r}: its operator has not named {user!r} among its users")
         unmet = why_never(place, needs)
         if unmet is not None:
-            raise InvalidRequest(unmet[0], f"backend {wanted!r}: {unmet[1]}")
+            raise Unsupported(unmet[0], f"backend {wanted!r}: {unmet[1]}")
         return [Choice(place, "asked for by name" if name else "the default")]
 
     def _choose(self, needs: Needs, user: str) -> Sequence[Choice]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from backends.base import BackendError, Notice, Unreachable
+from backends.base import Notice
+from backends.errors import BackendError, Unreachable
 from terminal_service.beginnings import MISTAKE
 from terminal_service.errors import Unavailable
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from backends.base import (
+from backends.errors import (
     AccessRefused,
     BackendError,
     DirectoryNotFound,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from backends.base import BackendError
+from backends.errors import BackendError
 from terminal_service.errors import Unavailable
 from terminal_service.launcher import TAKEN_OVER
 from terminal_service.recalls import Recalls

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import UNSET
 
-from backends.base import NotSupported
+from backends.errors import NotSupported
 from replay.log import SLACK_BYTES
 from terminal_service import wire
 from terminal_service.audience import Audience

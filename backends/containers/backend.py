@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from aiodocker.exceptions import DockerError
 
-from backends.base import AccessRefused, BackendError, Capabilities, Notice, NotProvided, Order, UserRefused
+from backends.base import Capabilities, Notice, Order
 from backends.containers.box import Box
 from backends.containers.daemon import Daemon
 from backends.containers.environment import ContainerEnvironment, Lease
@@ -31,6 +31,7 @@ from backends.containers.spec import (
 )
 from backends.containers.trouble import CONFLICT, NOT_FOUND, told
 from backends.environment import check_text
+from backends.errors import AccessRefused, BackendError, NotProvided, UserRefused
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from aiodocker.exceptions import DockerError
 
-from backends.base import BackendError, ExitStatus, Lost, NotProvided, Unreachable
+from backends.base import ExitStatus, Lost
 from backends.containers import scripts
 from backends.containers.collector import Collector
 from backends.containers.trouble import CONFLICT, NOT_FOUND, told
+from backends.errors import BackendError, NotProvided, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

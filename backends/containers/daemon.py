@@ -15,9 +15,9 @@ import aiohttp
 from aiodocker import Docker
 from aiodocker.exceptions import DockerError
 
-from backends.base import AccessRefused
 from backends.containers.hijack import Hijack, Refused
 from backends.containers.trouble import told, translate
+from backends.errors import AccessRefused
 from backends.secret_file import read_secret
 
 if TYPE_CHECKING:

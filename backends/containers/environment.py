@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from backends.base import BackendError, DirectoryNotFound, ExitStatus, InvalidProgram, NotProvided, Program, UserRefused
+from backends.base import ExitStatus, Program
 from backends.containers import scripts
 from backends.containers.box import Start
 from backends.containers.execution import ContainerExecution
@@ -20,9 +20,10 @@ from backends.containers.snapshot import commit
 from backends.containers.trouble import told
 from backends.containers.usage import Usage
 from backends.environment import check_text, child_environment
-from backends.exec_files import ExecFiles
+from backends.errors import BackendError, DirectoryNotFound, InvalidProgram, NotProvided, UserRefused
 from backends.executable import NOT_EXECUTABLE, NOT_FOUND, CannotExecute, printable
 from backends.failed_pty import tell_failure
+from backends.files.by_commands import ExecFiles
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 from backends.abilities import Channel
-from backends.base import BackendError, ExitStatus, Lost, NotSupported
+from backends.base import ExitStatus, Lost
 from backends.containers.demultiplexer import Demultiplexer
 from backends.containers.preamble import PreambleReader
+from backends.errors import BackendError, NotSupported
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

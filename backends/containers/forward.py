@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 from backends.abilities import Channel, Command
-from backends.base import BackendError, InvalidProgram, NotSupported, Unreachable
+from backends.errors import BackendError, InvalidProgram, NotSupported, Unreachable
 
 if TYPE_CHECKING:
     from backends.containers.environment import ContainerEnvironment

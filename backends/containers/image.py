@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from aiodocker.exceptions import DockerError
 
-from backends.base import Notice, NotProvided
+from backends.base import Notice
 from backends.containers.trouble import NOT_FOUND, one_line, told
+from backends.errors import NotProvided
 from backends.secret_file import read_secret
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from backends.base import NotProvided, ShellNotFound
 from backends.containers import scripts
 from backends.environment import posix_base
+from backends.errors import NotProvided, ShellNotFound
 from backends.shells import SHELLS, shell_arguments
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from backends.base import BackendError, ExitStatus, Lost
+from backends.base import ExitStatus, Lost
 from backends.containers import scripts
 from backends.containers.preamble import PreambleReader
+from backends.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,9 +6,9 @@ import asyncio
 import re
 from typing import TYPE_CHECKING
 
-from backends.base import InvalidProgram, NotSupported
 from backends.containers.spec import OWNER, SESSION
 from backends.containers.trouble import told
+from backends.errors import InvalidProgram, NotSupported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

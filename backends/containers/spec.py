@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from backends.base import InvalidProgram
 from backends.containers.profile import IMAGE
+from backends.errors import InvalidProgram
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

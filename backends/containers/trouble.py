@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 from aiodocker.exceptions import DockerError
 
-from backends.base import AccessRefused, BackendError, NotProvided, Unreachable
+from backends.errors import AccessRefused, BackendError, NotProvided, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """The first thing that runs on another machine: finds or makes a place for the holder there, then becomes its bridge.
 
-`python3 -I -c CODE OWNER DIGEST SIZE START [DIRECTORY]`, where CODE is this file (`backends/boot_code.py`). It says
+`python3 -I -c CODE OWNER DIGEST SIZE START [DIRECTORY]`, where CODE is this file (see `durable/boot_code.py`). It says
 lines of JSON on standard output, each behind a NUL byte and `MARK`, whatever login scripts have said before::
 
     {"send": SIZE}       the packed holder is missing: its bytes are to follow on standard input

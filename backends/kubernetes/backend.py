@@ -10,8 +10,9 @@ from weakref import WeakSet
 
 import structlog
 
-from backends.base import AccessRefused, BackendError, Capabilities, InvalidProgram, NotProvided
+from backends.base import Capabilities
 from backends.environment import check_text
+from backends.errors import AccessRefused, BackendError, InvalidProgram, NotProvided
 from backends.kubernetes import conditions
 from backends.kubernetes.api import Api
 from backends.kubernetes.channels import Pulse, Target
@@ -25,8 +26,8 @@ from backends.kubernetes.rights import Rights, find_rights
 from backends.kubernetes.wrapper import SHELLS
 
 if sys.platform != "win32":  # where no profile is durable
-    from backends.durable import DurableTerminals, recalled, sweep_programs
-    from backends.durable_target import Target as DurableTarget
+    from backends.durable.target import Target as DurableTarget
+    from backends.durable.terminals import DurableTerminals, recalled, sweep_programs
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence

@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from backends.base import NotSupported, Unreachable
+from backends.errors import NotSupported, Unreachable
+from backends.kubernetes.errors import ApiProblem, typed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from backends.kubernetes.api import Api
 
@@ -213,6 +215,20 @@ class Target:
     def path(self) -> str:
         """The pod's path in the API."""
         return f"/api/v1/namespaces/{self.namespace}/pods/{self.pod}"
+
+
+@asynccontextmanager
+async def answered(doing: str, seconds: float) -> AsyncIterator[None]:
+    """Bound a conversation in time; what goes wrong in it is raised as a BackendError that says what was tried."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise Unreachable(f"cannot {doing}: there is no answer in time") from None
+    except Cut as cut:
+        raise Unreachable(f"cannot {doing}: {cut}") from None
+    except ApiProblem as problem:
+        raise typed(problem, doing) from None
 
 
 async def open_exec(

@@ -24,6 +24,7 @@ _PASSING = {
     "ContainerCreating": "the container is being created",
     "PodInitializing": "the pod is being initialized",
 }
+_BEGINNING = ("ContainerCreating", "PodInitializing")
 OUT_OF_MEMORY = "OOMKilled"
 
 
@@ -84,6 +85,12 @@ def progress(pod: Mapping[str, Any], container: str) -> str | None:
     if node:
         return f"scheduled on node {node}" + (f", {_PASSING[reason]}" if reason in _PASSING else "")
     return None
+
+
+def is_on_its_way(pod: Mapping[str, Any], container: str) -> bool:
+    """Tell whether nothing is wrong with a pod that has a node and is not ready yet."""
+    waiting = (container_status(pod, container).get("state") or {}).get("waiting") or {}
+    return bool(pod.get("spec", {}).get("nodeName")) and waiting.get("reason") in (None, *_BEGINNING)
 
 
 def hopeless(pod: Mapping[str, Any], container: str) -> str | None:

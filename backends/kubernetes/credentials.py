@@ -19,7 +19,7 @@ from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import ConfigException, load_kube_config
 from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 
-from backends.base import AccessRefused
+from backends.errors import AccessRefused
 
 if TYPE_CHECKING:
     from backends.kubernetes.profile import KubernetesProfile

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from backends.abilities import Command, Execution
     from backends.base import Program, Pty, Sink, Survivor
-    from backends.durable import DurableTerminals
-    from backends.durable_target import Target
+    from backends.durable.target import Target
+    from backends.durable.terminals import DurableTerminals
 
 LINK = "link"
 """In place of a session's id: for what belongs to all sessions in a pod."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from backends.base import BackendError, ExitStatus, Lost
+from backends.base import ExitStatus, Lost
+from backends.errors import BackendError
 from backends.kubernetes import conditions
 
 if TYPE_CHECKING:

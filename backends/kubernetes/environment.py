@@ -7,10 +7,11 @@ import secrets
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from backends.base import InvalidProgram, Notice, NotSupported, Program, UserRefused
-from backends.exec_files import ExecFiles
+from backends.base import Notice, Program
+from backends.errors import InvalidProgram, NotSupported, UserRefused
 from backends.executable import CannotExecute
 from backends.failed_pty import tell_failure
+from backends.files.by_commands import ExecFiles
 from backends.kubernetes import conditions
 from backends.kubernetes.ending import Ending
 from backends.kubernetes.exec_pty import ExecPty

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from backends.base import AccessRefused, BackendError, NotProvided, Unreachable
+from backends.errors import AccessRefused, BackendError, NotProvided, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

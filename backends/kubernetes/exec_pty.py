@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from backends.base import BackendError
+from backends.errors import BackendError
 from backends.kubernetes.channels import Cut, Outcome, Stream
 from backends.kubernetes.processes import signal_name
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from backends.abilities import Channel
-from backends.base import BackendError, ExitStatus, Unreachable
+from backends.base import ExitStatus
+from backends.errors import BackendError, Unreachable
 from backends.kubernetes.channels import Cut, Outcome, Stream
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from backends.base import NotSupported, Unreachable
+from backends.errors import NotSupported, Unreachable
 from backends.kubernetes.channels import V4, Channels, Cut
 from backends.kubernetes.errors import ApiProblem, typed
 

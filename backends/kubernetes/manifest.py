@@ -7,7 +7,7 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from backends.base import InvalidProgram
+from backends.errors import InvalidProgram
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

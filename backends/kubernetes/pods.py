@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from backends.base import BackendError, Notice, NotProvided, Unreachable
+from backends.base import Notice
+from backends.errors import BackendError, NotProvided, Unreachable
 from backends.kubernetes import conditions
 from backends.kubernetes.errors import CONFLICT, GONE, NOT_FOUND, UNAUTHORIZED, ApiProblem, typed
 from backends.kubernetes.manifest import NODE_LABEL, SESSION_ANNOTATION, SESSION_LABEL, label, pod_manifest
@@ -26,7 +27,15 @@ if TYPE_CHECKING:
 _EVENT_PAUSES = (0.1, 2.0)
 """Between two looks at a pod's events while it is waited for, in seconds: the first, and the longest."""
 _WATCH_PAUSES = (0.2, 8.0)
-_TOLD_EVENTS = ("Pulling", "Pulled", "FailedMount", "FailedAttachVolume", "TriggeredScaleUp", "NotTriggerScaleUp")
+_TOLD_EVENTS = (
+    "Scheduled",
+    "Pulling",
+    "Pulled",
+    "FailedMount",
+    "FailedAttachVolume",
+    "TriggeredScaleUp",
+    "NotTriggerScaleUp",
+)
 _DELETE_SECONDS = 30.0
 _LOG_BYTES = 1 << 20
 
@@ -247,7 +256,7 @@ class _Waiting:
     def look(self) -> bool:
         """Say how far it is; return whether it is ready. Raises NotProvided."""
         if conditions.is_ready(self.pod, self._container):
-            self._say(f"pod {self.name}: the container runs")
+            self._say("the container runs")
             return True
         if (why := conditions.hopeless(self.pod, self._container)) is not None:
             raise NotProvided(f"pod {self.name} cannot become ready: {why}")
@@ -255,8 +264,9 @@ class _Waiting:
             self._unschedulable_since = None
         elif self._unschedulable_since is None:
             self._unschedulable_since = asyncio.get_running_loop().time()
-        if (how := conditions.progress(self.pod, self._container)) is not None:
-            self._say(f"pod {self.name}: {how}")
+        how = conditions.progress(self.pod, self._container)
+        if how is not None and not (self._heard and conditions.is_on_its_way(self.pod, self._container)):
+            self._say(how)  # else an event has said more
         return False
 
     @property
@@ -273,9 +283,19 @@ class _Waiting:
             if key in self._heard or event.get("reason") not in _TOLD_EVENTS:
                 continue
             self._heard.add(key)
-            self._say(f"pod {self.name}: {' '.join(str(event.get('message', '')).split())[:300]}")
+            if event["reason"] == "Scheduled" and self.last:
+                continue  # the pod has said so
+            self._say(_words_of(event))
 
     def _say(self, message: str) -> None:
         if message != self.last:
             self.last = message
-            self._tell(Notice("progress", message, {"pod": self.name}))
+            self._tell(Notice("progress", f"{message} (pod {self.name})", {"pod": self.name}))
+
+
+def _words_of(event: Mapping[str, Any]) -> str:
+    """Return what an event says, for people who wait."""
+    words = " ".join(str(event.get("message", "")).split())[:300]
+    if event["reason"] == "Scheduled":  # "Successfully assigned default/box to node-1"
+        return f"scheduled on node {words.rpartition(' ')[2]}"
+    return words

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import signal
 from typing import TYPE_CHECKING
 
-from backends.base import NotProvided, Unreachable
-from backends.kubernetes.channels import Cut, Outcome, Pulse, Stream, open_exec
-from backends.kubernetes.errors import ApiProblem, typed
+from backends.errors import NotProvided, Unreachable
+from backends.kubernetes.channels import Outcome, Pulse, Stream, answered, open_exec
 
 if TYPE_CHECKING:
     from backends.kubernetes.api import Api
@@ -130,16 +128,8 @@ class Processes:
         return (await self._run(_PROBE, *names)).decode(errors="replace").split()
 
     async def _run(self, script: str, *arguments: str, seconds: float = _SECONDS) -> bytes:
-        doing = f"look at the processes in pod {self.target.pod}"
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._converse(["/bin/sh", "-c", script, "sh", *arguments])
-        except TimeoutError:
-            raise Unreachable(f"cannot {doing}: there is no answer in time") from None
-        except Cut as cut:
-            raise Unreachable(f"cannot {doing}: {cut}") from None
-        except ApiProblem as problem:
-            raise typed(problem, doing) from None
+        async with answered(f"look at the processes in pod {self.target.pod}", seconds):
+            return await self._converse(["/bin/sh", "-c", script, "sh", *arguments])
 
     async def _converse(self, argv: list[str]) -> bytes:
         channels = await open_exec(self.api, self.target, argv, pulse=self.pulse, stdin=False)

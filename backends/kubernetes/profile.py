@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from backends.durable_profile import DurableProfile, check_durable
+from backends.durable.profile import DurableProfile, check_durable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,16 +8,19 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from backends.base import DirectoryNotFound, ShellNotFound, Unreachable
+import structlog
+
+from backends.errors import BackendError, DirectoryNotFound, ShellNotFound
 from backends.executable import exec_failed
-from backends.kubernetes.channels import Cut, Outcome, Stream, open_exec
-from backends.kubernetes.errors import ApiProblem, typed
+from backends.kubernetes.channels import Outcome, Stream, answered, open_exec
 from backends.kubernetes.processes import not_started
 from backends.kubernetes.wrapper import BOOT, Marks, Setup, compose
 
 if TYPE_CHECKING:
     from backends.kubernetes.channels import Channels
     from backends.kubernetes.processes import Processes
+
+_log = structlog.get_logger(__name__)
 
 _START_SECONDS = 60.0
 _NOISE_BYTES = 1 << 20
@@ -53,28 +56,20 @@ async def start(processes: Processes, setup: Setup) -> Started:
     """
     script = compose(setup)
     target = processes.target
-    doing = f"start a program in pod {target.pod}"
-    try:
-        async with asyncio.timeout(_START_SECONDS):
-            channels = await open_exec(
-                processes.api,
-                target,
-                ["/bin/sh", "-c", BOOT, setup.mark],
-                pulse=processes.pulse,
-                tty=setup.size is not None,
-            )
-            started = Started(channels, Marks(setup.nonce))
-            try:
-                await _begin(started, setup, script)
-            except BaseException:
-                await _undo(processes, started, setup.mark)
-                raise
-    except TimeoutError:
-        raise Unreachable(f"cannot {doing}: there is no answer in time") from None
-    except Cut as cut:
-        raise Unreachable(f"cannot {doing}: {cut}") from None
-    except ApiProblem as problem:
-        raise typed(problem, doing) from None
+    async with answered(f"start a program in pod {target.pod}", _START_SECONDS):
+        channels = await open_exec(
+            processes.api,
+            target,
+            ["/bin/sh", "-c", BOOT, setup.mark],
+            pulse=processes.pulse,
+            tty=setup.size is not None,
+        )
+        started = Started(channels, Marks(setup.nonce))
+        try:
+            await _begin(started, setup, script)
+        except BaseException:
+            await _undo(processes, started, setup.mark)
+            raise
     return started
 
 
@@ -129,8 +124,12 @@ def _raise_refusal(refused: str, setup: Setup) -> None:
 
 
 async def _undo(processes: Processes, started: Started, mark: str) -> None:
-    """End what was started for nobody, and close the stream; what cannot be ended now its mark is left of."""
+    """End what was started for nobody, and close the stream; what cannot be ended now is found by its mark."""
     await started.channels.close()
-    if started.marks.refused is None:
+    if started.marks.refused is not None:
+        return
+    try:
         async with asyncio.timeout(_END_SECONDS):
             await processes.end(mark, 0)
+    except (BackendError, TimeoutError) as error:
+        _log.warning("a program that was not wanted any more was not ended", mark=mark, reason=str(error))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from backends.abilities import Stats
-from backends.base import BackendError
+from backends.errors import BackendError
 from backends.kubernetes.errors import ApiProblem
 from backends.kubernetes.manifest import amount
 

@@ -13,8 +13,8 @@ import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from backends.base import InvalidProgram
 from backends.environment import MARK, check_text
+from backends.errors import InvalidProgram
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -6,7 +6,8 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING
 
-from backends.base import Capabilities, InvalidProgram, Order, UserRefused
+from backends.base import Capabilities, Order
+from backends.errors import InvalidProgram, UserRefused
 from backends.ssh.credentials import Credentials
 from backends.ssh.durable import DurableSshEnvironment
 from backends.ssh.environment import SshEnvironment
@@ -15,8 +16,8 @@ from backends.ssh.pool import SshPool
 from backends.ssh.trust import RecordedKeys
 
 if sys.platform != "win32":  # where no profile is durable
-    from backends.durable import DurableTerminals, durable_shells, recalled, sweep_programs
-    from backends.durable_target import Target
+    from backends.durable.target import Target
+    from backends.durable.terminals import DurableTerminals, durable_shells, recalled, sweep_programs
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence

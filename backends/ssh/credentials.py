@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import asyncssh
 
-from backends.base import AccessRefused
+from backends.errors import AccessRefused
 from backends.secret_file import read_secret
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from backends.ssh.environment import SshEnvironment
 
 if TYPE_CHECKING:
     from backends.base import Order, Program, Pty, Sink, Survivor
-    from backends.durable import DurableTerminals
+    from backends.durable.terminals import DurableTerminals
     from backends.ssh.pool import SshPool
 
 

@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import asyncssh
 
-from backends.base import (
+from backends.base import Notice, Program
+from backends.environment import MARK, check_text, child_environment
+from backends.errors import (
     AccessRefused,
     BackendError,
     DirectoryNotFound,
     InvalidProgram,
-    Notice,
     NotSupported,
-    Program,
     ShellNotFound,
     Unreachable,
     UserRefused,
 )
-from backends.environment import MARK, check_text, child_environment
 from backends.executable import NOT_EXECUTABLE, NOT_FOUND, CannotExecute, printable
 from backends.failed_pty import tell_failure
 from backends.ssh.execution import FailedExecution, SshExecution

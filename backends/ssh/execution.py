@@ -10,7 +10,8 @@ import asyncssh
 import structlog
 
 from backends.abilities import Channel
-from backends.base import BackendError, ExitStatus, Unreachable
+from backends.base import ExitStatus
+from backends.errors import BackendError, Unreachable
 from backends.ssh.program import ProgramSession
 from backends.ssh.script import LAST_SECONDS, end_script
 

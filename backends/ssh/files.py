@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, cast
 import asyncssh
 
 from backends.abilities import FileError, FileInfo, FileKind, FileTrouble
-from backends.base import InvalidProgram, NotSupported, Unreachable
 from backends.environment import check_text
+from backends.errors import InvalidProgram, NotSupported, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backends.base import AccessRefused
+from backends.errors import AccessRefused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import asyncssh
 import structlog
 
-from backends.base import AccessRefused, Notice, Unreachable
+from backends.base import Notice
+from backends.errors import AccessRefused, Unreachable
 from backends.ssh.tunnel import Tunnel
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncssh
 
-from backends.base import AccessRefused, BackendError, OutOfResources, Unreachable, keep_quiet
+from backends.base import keep_quiet
+from backends.errors import AccessRefused, BackendError, OutOfResources, Unreachable
 from backends.ssh.host import Host
 from backends.ssh.link import Timing, connect
 from backends.ssh.script import SHELL, look_script

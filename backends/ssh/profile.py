@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from backends.durable_profile import DurableProfile, check_durable
+from backends.durable.profile import DurableProfile, check_durable
 
 MAX_HOPS = 8
 _MAX_PORT = 0xFFFF

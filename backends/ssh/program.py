@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import asyncssh
 
-from backends.base import BackendError, ExitStatus, Lost
+from backends.base import ExitStatus, Lost
+from backends.errors import BackendError
 
 if TYPE_CHECKING:
     from backends.ssh.link import Link

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from backends.base import BackendError, ExitStatus
+from backends.errors import BackendError
 from backends.ssh.program import INPUT_BYTES, ProgramSession
 from backends.ssh.script import LAST_SECONDS, end_script, interrupt_script, signal_script
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import asyncssh
 
-    from backends.base import Sink
+    from backends.base import ExitStatus, Sink
     from backends.ssh.pool import SshPool
 
 _SIGNALS = 64

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from backends.base import BackendError
+from backends.errors import BackendError
 from backends.ssh.script import LAST_SECONDS, end_script
 
 if TYPE_CHECKING:

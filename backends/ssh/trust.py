@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import asyncssh
 from asyncssh.public_key import get_default_certificate_algs, get_default_public_key_algs
 
-from backends.base import AccessRefused
+from backends.errors import AccessRefused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,7 +20,7 @@ from google.api_core import exceptions, retry_async
 from google.cloud import workstations_v1
 from google.cloud.workstations_v1.services.workstations.transports import WorkstationsGrpcAsyncIOTransport
 
-from backends.base import AccessRefused
+from backends.errors import AccessRefused
 from backends.workstations.credentials import load_credentials
 from backends.workstations.errors import FAILURES, explain, is_passing
 

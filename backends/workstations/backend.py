@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from backends.base import AccessRefused, BackendError, Capabilities, InvalidProgram, NotProvided, Unreachable
-from backends.durable import recalled
+from backends.base import Capabilities
+from backends.durable.terminals import recalled
+from backends.errors import AccessRefused, BackendError, InvalidProgram, NotProvided, Unreachable
 from backends.workstations.api import RUNNING, Api
 from backends.workstations.environment import WorkstationEnvironment
 from backends.workstations.leases import Lease, Leases

@@ -10,7 +10,7 @@ import google.auth
 from google.auth import exceptions
 from google.oauth2 import service_account
 
-from backends.base import AccessRefused
+from backends.errors import AccessRefused
 from backends.secret_file import read_secret
 
 if TYPE_CHECKING:

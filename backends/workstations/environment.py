@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 import structlog
 
-from backends.base import BackendError, ExitStatus, Lost
+from backends.base import ExitStatus, Lost
+from backends.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

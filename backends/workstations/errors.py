@@ -8,7 +8,7 @@ from google.api_core import exceptions
 from google.auth import exceptions as auth_exceptions
 from google.rpc import error_details_pb2
 
-from backends.base import AccessRefused, BackendError, NotProvided, Unreachable
+from backends.errors import AccessRefused, BackendError, NotProvided, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

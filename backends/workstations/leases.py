@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from backends.base import OutOfResources
+from backends.errors import OutOfResources
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from backends.base import AccessRefused, BackendError, Notice, NotProvided, Unreachable
+from backends.base import Notice
+from backends.errors import AccessRefused, BackendError, NotProvided, Unreachable
 from backends.workstations.api import RUNNING, STARTING, STOPPED, STOPPING, pauses
 from backends.workstations.limits import Limits, span
 from backends.workstations.names import MADE_BY, OWNER, label, readable

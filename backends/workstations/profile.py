@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from backends.durable_profile import DurableProfile, check_durable
+from backends.durable.profile import DurableProfile, check_durable
 from backends.workstations.names import ID
 
 _DAY_SECONDS = 86_400

@@ -16,9 +16,12 @@ else:
     from support.container_daemon import ContainerDaemon, running
     from support.dockerd import Dockerd
     from support.elsewhere import ELSEWHERE, FarPlace, far_place
+    from support.kube.server import KubeServer, kube_server
     from support.kube_thread import KubeThread, kube_thread
     from support.other_users import guarded_holder, need_root, open_directory
     from support.podman import Podman
+    from support.sshd import Sshd, serving_sshd
+    from support.workstations import Cloud
 
     if TYPE_CHECKING:
         import asyncio
@@ -75,3 +78,22 @@ else:
         """Run a Podman service for all tests; none of them stops it."""
         with running(Podman) as daemon:
             yield daemon
+
+    @pytest.fixture(scope="module")
+    def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+        """Run an SSH server for all tests of a file."""
+        with serving_sshd(tmp_path_factory.mktemp("sshd")) as server:
+            yield server
+
+    @pytest.fixture
+    async def server(tmp_path: Path) -> AsyncIterator[KubeServer]:
+        """Run a cluster for one test, which may do with it what it likes."""
+        async with kube_server(tmp_path) as server:
+            yield server
+
+    @pytest.fixture
+    async def cloud(tmp_path: Path, sshd: Sshd) -> AsyncIterator[Cloud]:
+        """Emulate the API of Workstations, in front of an SSH server."""
+        async with Cloud(tmp_path / "cloud") as cloud:
+            cloud.listening[22] = sshd.port
+            yield cloud

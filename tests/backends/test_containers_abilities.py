@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backends.abilities import Channel, Command, FileError
-from backends.base import ExitStatus, InvalidProgram, NotSupported, Order, Unreachable
+from backends.base import ExitStatus, Order
+from backends.errors import InvalidProgram, NotSupported, Unreachable
 from support.containers import backend_of, finished, opened_place, placed
 from support.made_container import made_container
 from support.wait import wait_until

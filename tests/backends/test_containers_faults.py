@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backends.abilities import Command
-from backends.base import Lost, NotProvided, Order, Unreachable
+from backends.base import Lost, Order
+from backends.errors import NotProvided, Unreachable
 from support.container_daemon import need, running
 from support.containers import backend_of, finished, placed
 from support.cut_daemon import CutDaemon

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backends.base import InvalidProgram, Order, UserRefused
+from backends.base import Order
 from backends.containers.profile import ContainerProfile, Mount
 from backends.containers.spec import image_of, labels_of, lifetime_of, share_of
+from backends.errors import InvalidProgram, UserRefused
 from support.containers import placed
 
 if TYPE_CHECKING:

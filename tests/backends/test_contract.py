@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backends.base import DirectoryNotFound, ExitStatus, InvalidProgram, Program, ShellNotFound
+from backends.base import ExitStatus, Program
 from backends.echo import EchoBackend
+from backends.errors import DirectoryNotFound, InvalidProgram, ShellNotFound
+from support.dialect import POSIX, Dialect, words
 from support.sink import CollectingSink
 from support.terminals import Terminal, Terminals, opened, plain_environment
 
@@ -26,17 +28,15 @@ else:
     from backends.ssh.backend import SshBackend
     from backends.workstations.backend import WorkstationsBackend
     from support.container_daemon import IMAGE
-    from support.durable_place import DurableBackend
     from support.durable_ssh import DurableSsh
     from support.made_container import made_container
     from support.pods import thread_backend
-    from support.sshd import serving_sshd
     from support.workstations import grpc_opened, make_profile, serving_cloud
 
     __all__ = ["grpc_opened"]  # a fixture
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from backends.base import Backend
@@ -49,19 +49,6 @@ pytestmark = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
 PASTE_BYTES = 1 << 20
 
 
-class Dialect:
-    """How the same things are said to different backends."""
-
-    def __init__(
-        self, make: Callable[[Path], Backend], *, exits: str, echoes: str | None, floods: str, prints: str
-    ) -> None:
-        self.make = make
-        self.exits = exits
-        self.echoes = echoes
-        self.floods = floods
-        self.prints = prints
-
-
 def _local(directory: Path) -> Backend:
     if sys.platform == "win32":
         return WindowsBackend(os.environ)
@@ -72,28 +59,15 @@ def _own(_: Path) -> Backend:
     return PosixBackend(plain_environment(), OwnForker())
 
 
-def _durable(directory: Path) -> Backend:
-    return DurableBackend(directory)
-
-
 def _container(daemon: ContainerDaemon) -> Backend:
     profile = ContainerProfile(name=daemon.kind, socket=daemon.url, image=IMAGE, pull="never")
     return ContainerBackend(profile, Site("node-1", daemon.directory))
 
 
-_POSIX = {
-    "exits": "sh -c|exit {}",
-    "echoes": "sh -c|stty raw -echo; echo ready; exec cat",
-    "floods": "sh -c|head -c {} /dev/zero",
-    "prints": 'sh -c|echo "${}"',
-}
-
-
 DIALECTS = {
     "echo": Dialect(lambda _: EchoBackend(), exits="exit {}", echoes="", floods="flood {}", prints="env {}"),
-    "held": Dialect(_local, **_POSIX),
-    "own": Dialect(_own, **_POSIX),
-    "durable": Dialect(_durable, **_POSIX),
+    "held": Dialect(_local, **POSIX),
+    "own": Dialect(_own, **POSIX),
     "windows": Dialect(
         _local,
         exits="cmd /c|exit {}",
@@ -104,12 +78,6 @@ DIALECTS = {
 }
 
 
-def words(text: str, *arguments: object) -> list[str]:
-    """Split a dialect's command: blanks separate words up to a bar, what is behind it is one word."""
-    first, _, last = text.partition("|")
-    return [*first.format(*arguments).split(), *([last.replace("{}", str(*arguments))] if last else [])]
-
-
 PLACES = [
     "echo",
     *(
@@ -118,7 +86,6 @@ PLACES = [
         else [
             "held",
             "own",
-            pytest.param("durable", marks=pytest.mark.one_loop),
             "ssh",
             pytest.param("ssh_durable", marks=pytest.mark.one_loop),
             "kubernetes",
@@ -140,14 +107,8 @@ def dialect(request: pytest.FixtureRequest) -> Dialect:
 
 
 @pytest.fixture(scope="module")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    with serving_sshd(tmp_path_factory.mktemp("sshd")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def ssh_dialect(sshd: Sshd) -> Dialect:
-    return Dialect(lambda directory: SshBackend(sshd.profile(), Site("node", directory / "ssh")), **_POSIX)
+    return Dialect(lambda directory: SshBackend(sshd.profile(), Site("node", directory / "ssh")), **POSIX)
 
 
 @pytest.fixture(scope="module")
@@ -159,28 +120,28 @@ def workstations_dialect(
     directory = tmp_path_factory.mktemp("cloud")
     with serving_cloud(directory, sshd.port) as endpoint:
         profile = make_profile(directory, endpoint, user=sshd.user, keys=(str(sshd.client_key),))
-        yield Dialect(lambda own: WorkstationsBackend(profile, Site("node", own / "workstations")), **_POSIX)
+        yield Dialect(lambda own: WorkstationsBackend(profile, Site("node", own / "workstations")), **POSIX)
 
 
 @pytest.fixture(scope="module")
 def ssh_durable_dialect(sshd: Sshd) -> Dialect:
-    return Dialect(lambda directory: DurableSsh(sshd, directory / "ssh"), **_POSIX)
+    return Dialect(lambda directory: DurableSsh(sshd, directory / "ssh"), **POSIX)
 
 
 @pytest.fixture(scope="module")
 def kubernetes_dialect(kube: KubeThread) -> Dialect:
-    return Dialect(lambda directory: thread_backend(kube, directory), **_POSIX)
+    return Dialect(lambda directory: thread_backend(kube, directory), **POSIX)
 
 
 @pytest.fixture(scope="module")
 def docker_dialect(dockerd: ContainerDaemon) -> Dialect:
-    return Dialect(lambda _: _container(dockerd), **_POSIX)
+    return Dialect(lambda _: _container(dockerd), **POSIX)
 
 
 @pytest.fixture(scope="module")
 def podman_dialect(podman: ContainerDaemon) -> Iterator[Dialect]:
     with made_container(podman) as entered:  # it takes a second or two to make one
-        yield Dialect(lambda _: entered(), **_POSIX)
+        yield Dialect(lambda _: entered(), **POSIX)
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backends.base import ExitStatus, OutOfResources
+from backends.base import ExitStatus
 from backends.echo import BUFFER_BYTES, EchoBackend
+from backends.errors import OutOfResources
 from support.terminals import Terminals, opened
 
 if TYPE_CHECKING:

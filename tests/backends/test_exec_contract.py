@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from backends.abilities import Channel, Command
-from backends.base import ExitStatus, Lost, Unreachable
+from backends.base import ExitStatus, Lost
+from backends.errors import Unreachable
 from support.local_executor import LocalExecutor
 from support.wait import wait_until
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backends.abilities import FileError, FileKind, FileTrouble
-from backends.base import Unreachable
-from backends.exec_files import ExecFiles
-from backends.file_records import read_records
-from backends.tar import BrokenTar
-from backends.tar_extract import extract
+from backends.errors import Unreachable
+from backends.files.by_commands import ExecFiles
+from backends.files.extract import extract
+from backends.files.records import read_records
+from backends.files.tar import BrokenTar
 from support.disk import small_disk
 from support.local_executor import LocalExecutor
 from support.other_users import BOB, need_root, open_directory

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backends.abilities import FileError, FileKind, FileTrouble
-from backends.base import InvalidProgram
-from backends.exec_files import ExecFiles
+from backends.errors import InvalidProgram
+from backends.files.by_commands import ExecFiles
 from support.places import DIRECTORY, local_place, placed
 from support.tars import trickle
 

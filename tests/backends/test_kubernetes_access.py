@@ -14,13 +14,13 @@ import pytest
 import structlog
 import yaml
 
-from backends.base import AccessRefused, Order, Unreachable
+from backends.base import Order
+from backends.errors import AccessRefused, Unreachable
 from backends.kubernetes.profile import KubernetesProfile
 from backends.kubernetes.rights import Rights
 from support.kube.access import TERMINALS, Rule
 from support.kube.authority import authority
 from support.kube.kubeconfig import kubeconfig
-from support.kube.server import KubeServer, kube_server
 from support.pods import pod_backend
 from support.terminals import Terminals
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from backends.kubernetes.backend import KubernetesBackend
+    from support.kube.server import KubeServer
 
     Make = Callable[..., KubernetesBackend]
 
@@ -42,12 +43,6 @@ if not (here / "token").exists():
 status = {{"token": (here / "token").read_text(), "expirationTimestamp": "2999-01-01T00:00:00Z"}}
 print(json.dumps({{"apiVersion": "client.authentication.k8s.io/v1beta1", "kind": "ExecCredential", "status": status}}))
 """
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[KubeServer]:
-    async with kube_server(tmp_path) as server:
-        yield server
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backends.base import AccessRefused, BackendError, Lost, NotProvided, Order, Unreachable
+from backends.base import Lost, Order
+from backends.errors import AccessRefused, BackendError, NotProvided, Unreachable
 from backends.kubernetes.channels import Pulse
 from support.kube.access import TERMINALS
 from support.kube.server import KubeServer, kube_server

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backends.base import ExitStatus, InvalidProgram, Notice, NotProvided, Order, UserRefused
-from support.kube.server import KubeServer, kube_server
+from backends.base import ExitStatus, Notice, Order
+from backends.errors import InvalidProgram, NotProvided, UserRefused
 from support.pods import pod_backend, template
 from support.terminals import Terminal, Terminals, opened
 from support.wait import wait_until
@@ -18,13 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from support.kube.server import KubeServer
     from support.kube_thread import KubeThread
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[KubeServer]:
-    async with kube_server(tmp_path) as server:
-        yield server
 
 
 @pytest.fixture

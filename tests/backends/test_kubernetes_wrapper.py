@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.base import InvalidProgram
+from backends.errors import InvalidProgram
 from backends.kubernetes.wrapper import BOOT, Marks, Setup, compose
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backends.base import DirectoryNotFound, InvalidProgram, Program, ShellNotFound
+from backends.base import Program
+from backends.errors import DirectoryNotFound, InvalidProgram, ShellNotFound
 from backends.forkers import OwnForker
 from backends.posix import PosixBackend
 from support.sink import CollectingSink

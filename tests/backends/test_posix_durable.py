@@ -15,18 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backends.base import (
-    AccessRefused,
-    ExitStatus,
-    Lost,
-    Notice,
-    NotProvided,
-    Order,
-    Program,
-    Unreachable,
-    UserRefused,
-)
-from backends.link_patience import LinkPatience
+from backends.base import ExitStatus, Lost, Notice, Order, Program
+from backends.durable.patience import LinkPatience
+from backends.errors import AccessRefused, NotProvided, Unreachable, UserRefused
 from support.disk import fill, small_disk
 from support.durable_place import DurableBackend, Way
 from support.holders import held_pids, holder_pid

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from backends.remote_link import RemoteLink
+    from backends.durable.link import RemoteLink
     from support.terminals import Terminal
 
 BUFFER_BYTES = 64 * 1024

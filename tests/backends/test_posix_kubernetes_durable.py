@@ -6,27 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backends.base import AccessRefused, ExitStatus, Lost, NotProvided, Order, Program
+from backends.base import ExitStatus, Lost, Order, Program
+from backends.errors import AccessRefused, NotProvided
 from support.kube.images import base_python
-from support.kube.server import kube_server
 from support.pods import pod_backend, template
 from support.sink import CollectingSink
 from support.terminals import Terminal
 from support.wait import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from backends.base import Environment
     from backends.kubernetes.backend import KubernetesBackend
     from support.kube.server import KubeServer
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[KubeServer]:
-    async with kube_server(tmp_path) as server:
-        yield server
 
 
 def make_backend(server: KubeServer, directory: Path, **fields: Any) -> KubernetesBackend:

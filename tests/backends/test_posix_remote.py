@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backends.base import ExitStatus, Lost, Unreachable
+from backends.base import ExitStatus, Lost
+from backends.durable.patience import LinkPatience
+from backends.errors import Unreachable
 from backends.held_child import Tag
 from backends.holder.fork import Plan
 from backends.holder_link import HolderError
-from backends.link_patience import LinkPatience
 from support.far import QUICK, Far, reached, run
 from support.sink import CollectingSink
 from support.terminals import is_alive, plain_environment
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from backends.remote_link import RemoteLink
+    from backends.durable.link import RemoteLink
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
 

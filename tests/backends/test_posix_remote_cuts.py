@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backends.base import ExitStatus, Lost
-from backends.link_patience import LinkPatience
+from backends.durable.patience import LinkPatience
 from support.far import Far, reached, run
 from support.terminals import is_alive
 from support.wait import wait_until
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from backends.remote_link import RemoteLink
+    from backends.durable.link import RemoteLink
     from support.far import FarTerminal
 
 RING_BYTES = 128 * 1024

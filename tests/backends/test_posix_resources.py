@@ -28,7 +28,7 @@ PRELUDE = """
 import asyncio, gc, os, resource, sys, threading
 import uvloop
 from pathlib import Path
-from backends.base import OutOfResources
+from backends.errors import OutOfResources
 from backends.forkers import HolderForker, OwnForker
 from backends.posix import PosixBackend
 from support.wait import poll_until

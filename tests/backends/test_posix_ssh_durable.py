@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backends.base import AccessRefused, ExitStatus, Lost, NotProvided, Order, Program, Unreachable
+from backends.base import ExitStatus, Lost, Order, Program
+from backends.errors import AccessRefused, NotProvided, Unreachable
 from support.durable_ssh import DurableSsh
 from support.sink import CollectingSink
 from support.sshd import make_key, serving_sshd

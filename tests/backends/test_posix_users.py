@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from backends.base import UserRefused
+from backends.errors import UserRefused
 from backends.forkers import OwnForker
 from backends.holder import SOCKET
 from backends.holder.users import NotAllowed, RunAs

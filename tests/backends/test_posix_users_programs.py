@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from backends.base import DirectoryNotFound, Order, UserRefused
+from backends.base import Order
+from backends.errors import DirectoryNotFound, UserRefused
 from backends.forkers import HolderForker
 from backends.local_pty import Patience
 from backends.posix import PosixBackend

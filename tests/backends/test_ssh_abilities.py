@@ -11,22 +11,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backends.abilities import Channel, Command, FileError, FileKind, FileTrouble
-from backends.base import DirectoryNotFound, ExitStatus, InvalidProgram, NotSupported, Unreachable, UserRefused
-from support.sshd import Sshd, SshPlace, reached, running_sshd, serving_sshd
+from backends.base import ExitStatus
+from backends.errors import DirectoryNotFound, InvalidProgram, NotSupported, Unreachable, UserRefused
+from support.sshd import Sshd, SshPlace, reached, running_sshd
 from support.terminals import is_alive
 from support.wait import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from backends.abilities import Execution
-
-
-@pytest.fixture(scope="module")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    with serving_sshd(tmp_path_factory.mktemp("sshd")) as server:
-        yield server
 
 
 @pytest.fixture

@@ -13,23 +13,18 @@ import asyncssh
 import pytest
 
 from backends.abilities import Command
-from backends.base import AccessRefused, Notice, Order, Unreachable, UserRefused
+from backends.base import Notice, Order
+from backends.errors import AccessRefused, Unreachable, UserRefused
 from backends.profile import Site
 from backends.ssh.backend import SshBackend
 from backends.ssh.profile import Hop, SshProfile
-from support.sshd import Sshd, make_key, public_of, reached, running_sshd, serving_sshd
+from support.sshd import Sshd, make_key, public_of, reached, running_sshd
 from support.terminals import is_alive
 from support.wait import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
-
-
-@pytest.fixture(scope="module")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    with serving_sshd(tmp_path_factory.mktemp("sshd")) as server:
-        yield server
 
 
 @asynccontextmanager

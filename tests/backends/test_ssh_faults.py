@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backends.base import AccessRefused, BackendError, Lost, Notice, Order, OutOfResources, Program, Unreachable
+from backends.base import Lost, Notice, Order, Program
+from backends.errors import AccessRefused, BackendError, OutOfResources, Unreachable
 from backends.profile import Site
 from backends.ssh.backend import SshBackend
 from support.chaos import ChaosProxy

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import asyncssh
 import pytest
 
-from backends.base import AccessRefused, BackendError, Order
+from backends.base import Order
+from backends.errors import AccessRefused, BackendError
 from backends.profile import Site
 from backends.ssh.backend import SshBackend
 from backends.ssh.profile import SshProfile

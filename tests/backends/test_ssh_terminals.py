@@ -11,28 +11,23 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from backends.base import ExitStatus, InvalidProgram, Order, UserRefused
+from backends.base import ExitStatus, Order
+from backends.errors import InvalidProgram, UserRefused
 from backends.ssh.credentials import Credentials
 from backends.ssh.environment import SshEnvironment
 from backends.ssh.link import Hop
 from backends.ssh.pool import SshPool
 from backends.ssh.trust import RecordedKeys
-from support.sshd import Sshd, SshPlace, can_mount, reached, running_sshd, serving_sshd
+from support.sshd import Sshd, SshPlace, can_mount, reached, running_sshd
 from support.terminals import Terminals, is_alive
 from support.wait import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from backends.abilities import Connection
     from backends.base import Backend
-
-
-@pytest.fixture(scope="module")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    with serving_sshd(tmp_path_factory.mktemp("sshd")) as server:
-        yield server
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.tar import BLOCK, END, BrokenTar, Decoder, Entry, EntryKind, Limits, RefusedTar, TarError, encode
-from backends.tar_streams import TarReader, tar_of_file, write_tar
+from backends.files.tar import BLOCK, END, BrokenTar, Decoder, Entry, EntryKind, Limits, RefusedTar, TarError, encode
+from backends.files.tar_streams import TarReader, tar_of_file, write_tar
 from support.tars import archive, by_tarfile, decode, file, info, record, said, sealed, trickle
 
 if TYPE_CHECKING:

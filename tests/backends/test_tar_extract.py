@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backends.abilities import FileError, FileTrouble
-from backends.tar import BrokenTar, Entry, EntryKind, Limits, RefusedTar, TarError
-from backends.tar_extract import Extraction, extract
+from backends.files.extract import Extraction, extract
+from backends.files.tar import BrokenTar, Entry, EntryKind, Limits, RefusedTar, TarError
 from support.tars import archive, file, trickle
 from support.wait import wait_until
 
@@ -156,7 +156,7 @@ ENTRIES = st.one_of(
 )
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.lists(ENTRIES, max_size=6), max_size=2))
 def test_no_archive_leads_outside(inside: Path, archives: list[list[tuple[Entry, bytes]]]) -> None:
     """Two archives into one directory, one after the other, the second on top of the links of the first."""

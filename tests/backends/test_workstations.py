@@ -12,36 +12,24 @@ import pytest
 from grpc import StatusCode
 
 from backends.abilities import Channel, Command
-from backends.base import AccessRefused, BackendError, InvalidProgram, Lost, NotProvided, Order, Program
+from backends.base import Lost, Order, Program
+from backends.errors import AccessRefused, BackendError, InvalidProgram, NotProvided
 from backends.profile import Site
 from backends.workstations.backend import WorkstationsBackend
 from support.sink import CollectingSink
-from support.sshd import Sshd, make_key, running_sshd, serving_sshd
+from support.sshd import Sshd, make_key, running_sshd
 from support.terminals import Terminal
 from support.wait import wait_until
 from support.workstation_computer import RUNNING, STOPPED
 from support.workstations import Cloud, Fault, grpc_opened
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from backends.base import Notice
 
 __all__ = ["grpc_opened"]  # a fixture
 pytestmark = pytest.mark.usefixtures("grpc_opened")
-
-
-@pytest.fixture(scope="module")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    with serving_sshd(tmp_path_factory.mktemp("sshd")) as server:
-        yield server
-
-
-@pytest.fixture
-async def cloud(tmp_path: Path, sshd: Sshd) -> AsyncIterator[Cloud]:
-    async with Cloud(tmp_path / "cloud") as cloud:
-        cloud.listening[22] = sshd.port
-        yield cloud
 
 
 class Sessions:

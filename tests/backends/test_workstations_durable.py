@@ -8,37 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backends.base import Lost, NotProvided, Order, Program
+from backends.base import Lost, Order, Program
+from backends.errors import NotProvided
 from backends.profile import Site
 from backends.workstations.backend import WorkstationsBackend
 from support.holders import stop_holder
 from support.sink import CollectingSink
-from support.sshd import Sshd, serving_sshd
 from support.terminals import Terminal, is_alive
 from support.wait import wait_until
 from support.workstations import Cloud, grpc_opened
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from backends.base import Notice
+    from support.sshd import Sshd
 
 __all__ = ["grpc_opened"]  # a fixture
 pytestmark = pytest.mark.usefixtures("grpc_opened")
-
-
-@pytest.fixture(scope="module")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    with serving_sshd(tmp_path_factory.mktemp("sshd")) as server:
-        yield server
-
-
-@pytest.fixture
-async def cloud(tmp_path: Path, sshd: Sshd) -> AsyncIterator[Cloud]:
-    async with Cloud(tmp_path / "cloud") as cloud:
-        cloud.listening[22] = sshd.port
-        yield cloud
 
 
 @asynccontextmanager

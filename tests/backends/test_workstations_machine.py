@@ -13,7 +13,7 @@ import pytest
 from google.rpc import status_pb2
 from grpc import StatusCode as Code
 
-from backends.base import AccessRefused, NotProvided, Unreachable
+from backends.errors import AccessRefused, NotProvided, Unreachable
 from backends.workstations.api import Api
 from backends.workstations.machine import Machine
 from backends.workstations.tunnel import Dialer

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backends.base import BackendError, ExitStatus, OutOfResources
+from backends.base import ExitStatus
 from backends.echo import EchoBackend, EchoEnvironment
+from backends.errors import BackendError, OutOfResources
 from replay.file import FileStore
 from support.house import House, over, running, terminal_of, watch
 from support.wait import wait_until

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backends.base import Unreachable
+from backends.errors import Unreachable
 from support.far_places import World, far_places
 from support.house import running
 from support.wait import wait_until

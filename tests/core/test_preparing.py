@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from backends.base import AccessRefused, BackendError, Notice, NotProvided, NotSupported, Unreachable
+from backends.base import Notice
+from backends.errors import AccessRefused, BackendError, NotProvided, NotSupported, Unreachable
 from support.far_places import FarBackend, FarProfile, World, far_places
 from support.house import House, over, running, terminal_of, watch
 from support.wait import wait_until

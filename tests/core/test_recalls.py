@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from backends.base import BackendError, Unreachable
+from backends.errors import BackendError, Unreachable
 from support.far_places import World, far_places
 from support.house import House, over, running, terminal_of, watch
 from support.wait import wait_until

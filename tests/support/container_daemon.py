@@ -19,6 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import psutil
 import pytest
 
 from support.terminals import is_alive
@@ -126,6 +127,11 @@ class ContainerDaemon:
         if self.pid:
             self.remove_all()
             self.stop()
+        # Podman's monitors stay for five minutes after each exec, then run podman, which makes its directories anew.
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.name() == "conmon" and any(str(self.directory) in word for word in process.cmdline()):
+                    process.kill()
         for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
             place = line.split()[1]
             if Path(place).is_relative_to(self.directory):

@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends.base import BackendError, Capabilities, Unreachable
-from backends.durable import DurableTerminals, durable_shells, recalled, sweep_programs
-from backends.durable_profile import DurableProfile
-from backends.durable_target import Target
-from backends.link_patience import LinkPatience
+from backends.base import Capabilities
+from backends.durable.patience import LinkPatience
+from backends.durable.profile import DurableProfile
+from backends.durable.target import Target
+from backends.durable.terminals import DurableTerminals, durable_shells, recalled, sweep_programs
+from backends.errors import BackendError, Unreachable
 from backends.profile import Site
 from support.holders import holder_pid
 from support.local_executor import LocalExecution, LocalExecutor

@@ -11,15 +11,15 @@ import sys
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from backends.durable.link import RemoteLink
+from backends.durable.patience import LinkPatience
 from backends.environment import MARK
 from backends.held_child import Tag
 from backends.holder import SOCKET
 from backends.holder.connection import Connection
 from backends.holder.fork import Plan
 from backends.holder.pack import pack
-from backends.link_patience import LinkPatience
 from backends.pipe_stream import PipeStream
-from backends.remote_link import RemoteLink
 from support.sink import CollectingSink
 from support.terminals import Terminal, is_alive, plain_environment
 from support.wait import wait_until
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from backends.remote_pty import RemotePty
+    from backends.durable.pty import RemotePty
 
 QUICK = LinkPatience(retry_seconds=(0.01, 0.1), close_seconds=10)
 

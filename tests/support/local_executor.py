@@ -9,7 +9,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from backends.abilities import Channel, Command
-from backends.base import ExitStatus, Lost, NotSupported, Unreachable
+from backends.base import ExitStatus, Lost
+from backends.errors import NotSupported, Unreachable
 from support.terminals import plain_environment
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backends.abilities import Channel, Command, FileError
-from backends.exec_files import ExecFiles
+from backends.files.by_commands import ExecFiles
 from support.local_executor import LocalExecutor
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import io
 import tarfile
 from typing import TYPE_CHECKING
 
-from backends.tar import END, Decoder, Entry, Limits, encode, padding
+from backends.files.tar import END, Decoder, Entry, Limits, encode, padding
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator

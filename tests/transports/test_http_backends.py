@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backends.base import AccessRefused, NotProvided, NotSupported, Unreachable
 from backends.echo import EchoBackend
+from backends.errors import AccessRefused, NotProvided, NotSupported, Unreachable
 from backends.profile import EchoProfile, LocalProfile
 from support.far_places import FarBackend, FarProfile, World
 from support.http_service import serve
@@ -15,7 +15,7 @@ from support.wait import wait_until
 from terminal_service.places import Place, Places
 
 if TYPE_CHECKING:
-    from backends.base import BackendError
+    from backends.errors import BackendError
 
 SESSIONS = "/api/v1/sessions"
 BACKENDS = "/api/v1/backends"

@@ -1,4 +1,5 @@
 // How long a session has to live, and what keeps it alive, in words.
+import { LOSSES } from "../element/texts.ts";
 import { formatAgo, formatDuration, plural, spellDuration } from "./format.ts";
 import { isLiving, type Session } from "./session.ts";
 
@@ -67,8 +68,13 @@ export function endingOf(session: Session, now: number): string | null {
   const how = session.signal ? `SIG${session.signal.replace(/^SIG/, "")}` : codeOf(session);
   const at = session.history.at(-1)?.at;
   const when = at === undefined ? "" : formatAgo(now - at);
-  const why = [session.end_reason ?? "", when].filter(Boolean).join(", ");
+  const why = [whyOf(session), when].filter(Boolean).join(", ");
   return [how, why].filter(Boolean).join(" · ");
+}
+
+function whyOf(session: Session): string {
+  const reason = session.end_reason ?? "";
+  return LOSSES[reason] === undefined ? reason : session.end_message || LOSSES[reason];
 }
 
 function codeOf(session: Session): string {

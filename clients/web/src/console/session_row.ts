@@ -89,8 +89,9 @@ function outputCell(session: Session): TemplateResult {
   const line = plainLine(session.last_line ?? "");
   if (line.trim())
     return html`<span class="unseen">Last output: </span><bdi class="line" dir="ltr" title=${line}>${line}</bdi>`;
-  const words = session.seq ? "" : "no output yet";
-  return html`<span class="line none">${words}</span>`;
+  const progress = session.state === "preparing" ? session.notice?.message : "";
+  const words = session.seq ? "" : progress || "no output yet";
+  return html`<span class="line none" title=${words}>${words}</span>`;
 }
 
 function viewersCell(session: Session): TemplateResult | typeof nothing {

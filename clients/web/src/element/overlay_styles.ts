@@ -140,6 +140,10 @@ export const bannerStyles = css`
     pointer-events: auto;
   }
 
+  .banner:has(> .close) {
+    flex-wrap: nowrap; /* words are broken before the button goes below them */
+  }
+
   .banner.warning {
     --_kind: var(--_warn);
   }

@@ -22,14 +22,25 @@ export function gapText(lostBytes: number, reason: Events["gap"]["reason"]): str
   return reason === "trimmed" ? `${what}, no longer kept` : what;
 }
 
-/** How an end is told: "The program ended with exit code 1"; what the service adds follows in brackets. */
+/** How an end is told: "The program ended with exit code 1"; what the service adds follows in brackets. Or why nobody knows it. */
 export function endedText({ reason, exitCode, signal, message }: Events["ended"]): string {
+  const lost = LOSSES[reason];
+  if (lost !== undefined) return `The session is lost: ${message || lost}`;
   let how = "The session is over";
   if (signal) how = `The program was ended by ${signal}`;
   else if (exitCode !== null) how = `The program ended with exit code ${exitCode}`;
   const why = message || (reason === "Process exited" ? "" : reason); // which is what was just said
+  if (why.includes("(")) return `${how}: ${why}`; // no brackets in brackets
   return why ? `${how} (${why})` : how;
 }
+
+/** Why nobody knows how a program ended, by reason; the service mostly says more. */
+export const LOSSES: Readonly<Record<string, string>> = {
+  link_lost: "the link to where it ran is gone",
+  place_lost: "what it ran in is gone",
+  node_lost: "the machine it ran on is gone",
+  holder_lost: "what kept its programs is gone",
+};
 
 /** Why the service will not have us, by close code; its own reason where that says more. */
 export function refusedText(code: number | null, reason: string): string {

@@ -50,5 +50,7 @@ test("who has ended has no lifetime but an ending", () => {
     "SIGHUP · ttl, 1 min ago",
   );
   expect(endingOf(ended({ exit_code: null, end_reason: null }), NOW)).toBe("1 min ago");
+  const lost = { exit_code: null, end_reason: "place_lost", end_message: "pod box was deleted" };
+  expect(endingOf(ended(lost), NOW)).toBe("pod box was deleted, 1 min ago");
   expect(endingOf(session(), NOW)).toBeNull();
 });

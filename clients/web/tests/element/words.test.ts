@@ -47,6 +47,11 @@ describe("what happened in words", () => {
       "The program was ended by SIGKILL (out of memory)",
     );
     expect(endedText({ ...ended, reason: "Expired" })).toBe("The session is over (Expired)");
+    expect(endedText({ ...ended, reason: "no pod (Evicted)" })).toBe("The session is over: no pod (Evicted)");
+    expect(endedText({ ...ended, reason: "place_lost", message: "the container was removed" })).toBe(
+      "The session is lost: the container was removed",
+    );
+    expect(endedText({ ...ended, reason: "link_lost" })).toBe("The session is lost: the link to where it ran is gone");
   });
 
   it("tells why it was refused", () => {

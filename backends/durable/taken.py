@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from backends.base import ExitStatus
-    from backends.remote_pty import RemotePty
+    from backends.durable.pty import RemotePty
 
 
 class Taken:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from backends.tar import END, Decoder, Entry, EntryKind, Limits, RefusedTar, encode, padding
+from backends.files.tar import END, Decoder, Entry, EntryKind, Limits, RefusedTar, encode, padding
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Iterator

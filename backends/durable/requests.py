@@ -13,9 +13,9 @@ from backends.holder_link import HolderError, HolderGone, Reply
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from backends.durable.wire import Wire
     from backends.held_child import Tag
     from backends.holder.fork import Plan
-    from backends.remote_wire import Wire
 
 
 class Request:

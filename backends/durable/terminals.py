@@ -17,14 +17,14 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from backends.base import Survivor
-from backends.remote_programs import find_shells, start_program
-from backends.remote_pty import RemotePty
+from backends.durable.programs import find_shells, start_program
+from backends.durable.pty import RemotePty
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from backends.base import Order, Program, Pty, Sink
-    from backends.durable_target import Target
+    from backends.durable.target import Target
 
 _CLOSE_SECONDS = 1.0
 

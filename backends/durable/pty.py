@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from backends.base import BackendError, ExitStatus, Lost
+from backends.base import ExitStatus, Lost
+from backends.errors import BackendError
 from backends.holder.frames import BadFrame, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from backends.base import Sink
+    from backends.durable.link import RemoteLink
+    from backends.durable.remains import Remains
     from backends.held_child import Tag
-    from backends.remote_link import RemoteLink
-    from backends.remote_remains import Remains
 
 _SIGNALS = 64
 """Signals that wait for the link, at most."""

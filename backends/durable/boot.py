@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from backends.abilities import Command
-from backends.base import NotProvided
-from backends.boot_code import OLDEST, packed_holder
+from backends.durable.boot_code import OLDEST, packed_holder
+from backends.durable.stream import ExecutionStream
+from backends.errors import NotProvided
 from backends.executable import NOT_EXECUTABLE, NOT_FOUND
-from backends.execution_stream import ExecutionStream
 from backends.holder.boot import MARK
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import posixpath
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from backends.base import DirectoryNotFound, InvalidProgram, OutOfResources, ShellNotFound, Unreachable, UserRefused
 from backends.environment import MARK, check_program, child_environment, complete_base
+from backends.errors import DirectoryNotFound, InvalidProgram, OutOfResources, ShellNotFound, Unreachable, UserRefused
 from backends.executable import CannotExecute, exec_failed
 from backends.failed_pty import tell_failure
 from backends.held_child import Tag
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from backends.base import Program, Pty, Sink
-    from backends.durable_target import Reached
-    from backends.remote_boot import Surroundings
+    from backends.durable.boot import Surroundings
+    from backends.durable.target import Reached
 
 _OF_THE_LINK = frozenset({"SSH_AUTH_SOCK", "SSH_CLIENT", "SSH_CONNECTION", "SSH_TTY", "DISPLAY", "XDG_SESSION_ID"})
 """What ends with the link in the environment of an SSH login; elsewhere these were set by whoever made the place."""

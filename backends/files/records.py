@@ -1,4 +1,4 @@
-"""What the scripts print of files (`file_scripts`), read."""
+"""What the scripts print of files (`scripts`), read."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backends.base import BackendError
+from backends.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

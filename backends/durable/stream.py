@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from backends.abilities import Channel
-from backends.base import BackendError
+from backends.errors import BackendError
 
 if TYPE_CHECKING:
     from backends.abilities import Execution
@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 
 
 class ExecutionStream:
-    """A `remote_wire.Stream`; what the command says on standard error is logged when it is closed."""
+    """A `durable.wire.Stream`; what the command says on standard error is logged when it is closed."""
 
     def __init__(self, execution: Execution) -> None:
         """Take over a command that has just been started."""

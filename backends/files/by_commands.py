@@ -1,4 +1,4 @@
-"""Files of any place that runs commands: nothing but sh and common tools is needed there (`file_scripts`)."""
+"""Files of any place that runs commands: nothing but sh and common tools is needed there (`scripts`)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import secrets
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from backends import file_scripts as scripts
 from backends.abilities import Channel, Command, FileError, FileInfo, FileTrouble
-from backends.base import BackendError, ExitStatus, InvalidProgram, Unreachable
-from backends.file_records import read_records
+from backends.errors import BackendError, InvalidProgram, Unreachable
+from backends.files import scripts
+from backends.files.records import read_records
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 
     from backends.abilities import Execution, Executor
+    from backends.base import ExitStatus
 
 PIECE_BYTES = 256 * 1024
 

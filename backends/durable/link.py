@@ -5,7 +5,6 @@ Whoever uses it supplies `open_stream`, which runs `python3 holder.pyz DIRECTORY
 
     HolderError   a BackendError: no holder is to be had, or it refused; `error` has its words
     HolderGone    the link was given up, or the holder there was replaced by another one, while something was asked
-    PlaceGone     raised by `open_stream`: there is nothing any more to which a link could be had
 """
 
 from __future__ import annotations
@@ -17,27 +16,28 @@ from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
-from backends.base import BackendError, ExitStatus, Lost, Unreachable, keep_quiet
+from backends.base import ExitStatus, Lost, keep_quiet
+from backends.durable.news import LinkNews
+from backends.durable.patience import LinkPatience
+from backends.durable.pty import RemotePty
+from backends.durable.remains import find_remains
+from backends.durable.requests import Requests, look_at, spawn_fields
+from backends.durable.search import Search
+from backends.durable.taken import Taken
+from backends.durable.wire import Cut, Wire, messages_of
+from backends.errors import BackendError, PlaceGone, Unreachable
 from backends.held_child import Tag
 from backends.holder.frames import BadFrame
 from backends.holder_link import HolderError, Reply
-from backends.link_news import LinkNews
-from backends.link_patience import LinkPatience
-from backends.remote_pty import RemotePty
-from backends.remote_remains import find_remains
-from backends.remote_requests import Requests, look_at, spawn_fields
-from backends.remote_search import Search
-from backends.remote_taken import Taken
-from backends.remote_wire import Cut, Wire, messages_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from backends.base import Notice, Sink
+    from backends.durable.remains import Remains
+    from backends.durable.requests import Request
+    from backends.durable.wire import Stream
     from backends.holder.fork import Plan
-    from backends.remote_remains import Remains
-    from backends.remote_requests import Request
-    from backends.remote_wire import Stream
 
 _FAREWELL_SECONDS = 2.0
 """How long the end of a link waits for the holder to hear what it was told."""
@@ -45,10 +45,6 @@ _FAREWELL_SECONDS = 2.0
 _REPLACED = "the holder there has ended, and with it all it had"
 
 _log = structlog.get_logger(__name__)
-
-
-class PlaceGone(BackendError):
-    """What the holder ran in was removed, evicted or stopped; the message is why."""
 
 
 class RemoteLink:
@@ -65,8 +61,8 @@ class RemoteLink:
     ) -> None:
         """`owner` names this service there: it displaces connections of the same name, which are cut ones of its own.
 
-        `open_stream` raises OSError (try again) or BackendError (it is of no use: the link is given up). `tell` is
-        told when the link is cut, back, or given up.
+        `open_stream` raises OSError (try again) or BackendError, as PlaceGone (it is of no use: the link is given up).
+        `tell` is told when the link is cut, back, or given up.
         """
         self.patience = patience or LinkPatience()
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()

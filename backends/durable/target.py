@@ -8,11 +8,11 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from backends.base import BackendError, Unreachable
-from backends.boot_code import boot_command
-from backends.link_patience import LinkPatience
-from backends.remote_boot import Surroundings, boot
-from backends.remote_link import PlaceGone, RemoteLink
+from backends.durable.boot import Surroundings, boot
+from backends.durable.boot_code import boot_command
+from backends.durable.link import RemoteLink
+from backends.durable.patience import LinkPatience
+from backends.errors import BackendError, PlaceGone, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from backends.abilities import Executor
     from backends.base import Notice
-    from backends.durable_profile import DurableProfile
+    from backends.durable.profile import DurableProfile
+    from backends.durable.wire import Stream
     from backends.profile import Site
-    from backends.remote_wire import Stream
 
 
 _OWNER = "owner"

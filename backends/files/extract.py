@@ -16,7 +16,7 @@ import stat
 from typing import TYPE_CHECKING, TypeVar
 
 from backends.abilities import FileError, FileTrouble
-from backends.tar import Decoder, Entry, EntryKind, Limits, RefusedTar
+from backends.files.tar import Decoder, Entry, EntryKind, Limits, RefusedTar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Iterator

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from backends.base import ExitStatus, Lost
-from backends.remote_remains import find_remains
+from backends.durable.remains import find_remains
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from backends.durable.pty import RemotePty
+    from backends.durable.requests import Requests
     from backends.holder_link import Reply
-    from backends.remote_pty import RemotePty
-    from backends.remote_requests import Requests
 
 _NOT_THERE = "the program is not there any more: its machine was started anew, or its holder has ended"
 

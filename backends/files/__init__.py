@@ -1,0 +1,1 @@
+"""Files where sessions run: by commands, and as tar archives from places that nobody trusts."""
