@@ -115,18 +115,21 @@ def _make_backend(profile: Profile, settings: Settings, environment: Mapping[str
 
 def _make_local(settings: Settings, environment: Mapping[str, str]) -> Backend:
     """Return the backend of this machine."""
+    local: Backend
     if sys.platform == "win32":
         from backends.windows import WindowsBackend
 
-        return WindowsBackend(environment)
-    from backends.forkers import HolderForker, OwnForker
-    from backends.posix import Limits, PosixBackend
+        local = WindowsBackend(environment)
+    else:  # and not after a return: type checkers read imports of whatever comes there
+        from backends.forkers import HolderForker, OwnForker
+        from backends.posix import Limits, PosixBackend
 
-    before, limit = raise_limit()
-    reserve = min(RESERVED_DESCRIPTORS, max(0, limit) // RESERVED_SHARE)  # without limit, none
-    directory = settings.holder_dir
-    forker = OwnForker() if directory is None else HolderForker(directory, starts=settings.holder == "on")
-    return PosixBackend(environment, forker, limits=Limits(inherited=before, reserve=reserve))
+        before, limit = raise_limit()
+        reserve = min(RESERVED_DESCRIPTORS, max(0, limit) // RESERVED_SHARE)  # without limit, none
+        directory = settings.holder_dir
+        forker = OwnForker() if directory is None else HolderForker(directory, starts=settings.holder == "on")
+        local = PosixBackend(environment, forker, limits=Limits(inherited=before, reserve=reserve))
+    return local
 
 
 async def close_backends(settings: Settings, places: Places, *, ends_all: bool) -> None:
