@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -54,12 +55,12 @@ async def test_a_container_that_cannot_be_started_is_told_and_removed(daemon: Co
 
 async def test_a_cancelled_opening_leaves_nothing(daemon: ContainerDaemon) -> None:
     backend = backend_of(daemon)
-    for pause in (0, 0.02, 0.1, 0.2):
+    for pause in (0, 0.01, 0.03, 0.06, 0.1, 0.15):
         opening = asyncio.create_task(backend.open(Order("session-1")))
         await asyncio.sleep(pause)
         opening.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await opening
+        with suppress(asyncio.CancelledError):
+            await (await opening).close()  # it was quicker
         assert daemon.containers() == []
     await backend.close()
 
@@ -151,7 +152,7 @@ async def test_a_daemon_killed_and_started_again_is_never_an_exit(own: Container
         other = await place.environment.execute(Command(("sleep", "100")))
         await place.backend.check()
         await asyncio.to_thread(own.stop, signal.SIGKILL)
-        with pytest.raises(Unreachable, match="is the daemon running"):
+        with pytest.raises(Unreachable, match=r"is the daemon running|cannot be reached"):  # its socket outlives it
             await place.backend.check()
         await asyncio.to_thread(own.start)
         for status in (await terminal.wait(60), (await finished(other))[2]):
