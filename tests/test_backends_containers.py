@@ -147,3 +147,40 @@ async def test_what_a_killed_service_has_left_is_removed_by_the_next(daemon: Con
         again = await service.create_session(backend="box", command=["cat"])
         await service.delete(again["session_id"])
         assert "Traceback" not in service.log()
+
+
+async def test_a_daemon_that_is_restarted_costs_its_sessions_and_nothing_else(
+    daemon: ContainerDaemon, tmp_path: Path
+) -> None:
+    async with make_service(daemon, tmp_path) as service:
+        made = await service.create_session(backend="box", command=["cat"])
+        near = await service.create_session(backend="local", command=["cat"])
+        async with service.client(made["session_id"]) as client, service.client(near["session_id"]) as unharmed:
+            try:
+                await asyncio.to_thread(daemon.stop)
+                ended = await client.wait_ended()
+                assert (ended["reason"] in ("place_lost", "link_lost"), ended["exit_code"]) == (True, None), ended
+                assert ended["message"]
+                refused = await service.http.post("/api/v1/sessions", json={"backend": "box"})
+                assert (refused.status_code, refused.json()["code"]) == (503, "backend_unreachable"), refused.text
+                assert "is the daemon running?" in refused.json()["detail"]
+                await until_health(service, "failing")
+            finally:
+                if not daemon.pid:
+                    await asyncio.to_thread(daemon.start)
+            unharmed.send_line("unharmed")
+            await unharmed.wait_for_output(rb"unharmed\r\nunharmed\r\n")
+        again = await service.create_session(backend="box", command=["cat"])
+        await until_health(service, "ok")
+        for session in (again, near):
+            await service.delete(session["session_id"])
+        await until_gone(daemon, made)
+        assert "Traceback" not in service.log()
+
+
+async def until_health(service: Service, state: str) -> None:
+    async def is_so() -> bool:
+        places = (await service.http.get("/api/v1/backends")).json()
+        return bool(next(each["health"]["state"] for each in places if each["name"] == "box") == state)
+
+    await wait_until(is_so, description=f"health is {state}")
