@@ -212,3 +212,21 @@ async def check_new_start(server: KubeServer, service: Service, kept: dict[str, 
     await wait_until(lambda: not pod_of(server, plain), description="the orphan is deleted")
     await service.delete(kept["session_id"])
     await wait_until(lambda: not server.cluster.store.list("pods"), description="nothing is left")
+
+
+async def test_what_is_being_prepared_can_be_ended_and_does_not_outlive_the_service(tmp_path: Path) -> None:
+    async with served(tmp_path, wait_seconds=0.2) as (server, service):
+        server.cluster.pull_seconds = 60.0
+        unwanted, killed = [await service.create_session(backend="pods") for _ in range(2)]
+        await wait_until(lambda: pod_of(server, unwanted) and pod_of(server, killed), description="two pods")
+        async with service.client(unwanted["session_id"]) as client:
+            await service.delete(unwanted["session_id"])
+            assert (await client.wait_ended())["reason"] == "deleted"
+        await wait_until(lambda: not pod_of(server, unwanted), description="its pod is deleted")
+        await service.kill()
+        await service.start()
+        shown = await service.info(killed["session_id"])
+        assert shown["state"] in ("error", "lost"), shown
+        assert "prepared" in shown["end_reason"], shown
+        await wait_until(lambda: not server.cluster.store.list("pods"), description="the other one too")
+        assert "Traceback" not in service.log()

@@ -114,11 +114,13 @@ async def _carry(socket: web.WebSocketResponse, reader: asyncio.StreamReader, wr
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(16384):
                 await socket.send_bytes(data)
-            await socket.close()
+        await socket.close()  # also when the server behind it was killed
 
     outward = asyncio.create_task(out())
     try:
         async for message in socket:
+            if writer.transport.is_closing():
+                break  # the server behind it has gone
             if message.type in (WSMsgType.BINARY, WSMsgType.TEXT):
                 writer.write(message.data if isinstance(message.data, bytes) else message.data.encode())
                 await writer.drain()
