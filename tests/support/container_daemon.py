@@ -124,9 +124,10 @@ class ContainerDaemon:
 
     def destroy(self) -> None:
         """Stop it and remove all it has."""
-        if self.pid:
-            self.remove_all()
-            self.stop()
+        if not self.pid:
+            self.start()  # after a test that failed: containers live on without it
+        self.remove_all()
+        self.stop()
         # Podman's monitors stay for five minutes after each exec, then run podman, which makes its directories anew.
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
