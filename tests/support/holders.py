@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -48,12 +49,10 @@ def held_pids(directory: Path) -> list[int]:
 def stop_holder(directory: Path) -> None:
     """Tell the holder of a directory to end, if there is one, and wait for that: terminals it has hang up."""
     pid = holder_pid(directory)
-    with _reached(directory) as channel, contextlib.suppress(ConnectionResetError, BrokenPipeError):
-        if channel is not None:
-            channel.sendall(encode({"op": "stop", "id": 1}))
-            while channel.recv(65536):
-                pass
-    if pid is not None:  # it closes its files one by one, and the disk they are on may be needed
+    if pid is not None:  # by a signal: only its owner may ask it, which a link that is just being cut may still be
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        # It closes its files one by one, and the disk they are on may be needed.
         poll_until(lambda: not is_alive(pid), description="the end of the holder")
 
 
