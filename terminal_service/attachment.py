@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from replay.errors import Trimmed
@@ -289,11 +290,14 @@ class Attachment:
             self.outlet.send(notices.message_of(told))
 
     def _tell_skipped_events(self, target: int) -> None:
-        """Tell what holds at `target` and began in the bytes that are skipped: the size, notices, ..."""
+        """Tell what holds at `target` and began in the bytes that are skipped: the size, notices, ...
+
+        They are told where the viewer is: what lies between it will never have.
+        """
         last = [self._log.last_event(kind, target) for kind in ("resize", "storage", draining.EVENT, notices.EVENT)]
         unknown = [e for e in last if e is not None and e.index >= self._event_index and e.position < target]
         for event in sorted(unknown, key=lambda event: event.index):
-            self._tell_event(event)
+            self._tell_event(replace(event, position=min(event.position, self.position)))
 
     def _tell_event(self, event: Event) -> None:
         self._event_index = event.index + 1

@@ -86,7 +86,7 @@ async def health(service: Service, name: str) -> tuple[str, str]:
 
 async def test_a_pod_is_waited_for_typed_into_and_deleted(tmp_path: Path) -> None:
     async with served(tmp_path, wait_seconds=0.2) as (server, service):
-        server.cluster.pull_seconds = 2.0
+        server.cluster.pull_seconds = 3.0
         made = await service.create_session(backend="pods", name="slow")
         assert (made["state"], made["backend"]) == ("preparing", "pods")
         path = f"/api/v1/sessions/{made['session_id']}"

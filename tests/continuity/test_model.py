@@ -185,3 +185,22 @@ def test_any_order_of_events_agrees_with_the_model(size: Callable[[int, int], in
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+def test_a_size_that_changed_in_skipped_bytes_is_told_where_the_viewer_is() -> None:
+    state = Machine()
+    try:
+        state.begin()
+        state.time_passes(seconds=TTL_SECONDS - 1)
+        state.print(seed=0, size=1, which=1)
+        state.attach(capacity=None, mode="frozen", name="a0", start="memory", which=1)
+        for _ in range(3):
+            state.time_passes(seconds=1.0)
+        state.resize(cols=1, rows=1, which=0)
+        state.print(seed=0, size=70_000, which=0)
+        state.time_passes(seconds=1.0)
+        state.time_passes(seconds=TTL_SECONDS - 1)
+        state.change_mode(mode="exact", which=0)
+        state.no_viewer_was_told_anything_untrue()
+    finally:
+        state.teardown()

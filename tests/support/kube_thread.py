@@ -25,7 +25,7 @@ SHARED = "shared"
 
 def shared_pod() -> dict[str, Any]:
     """Return a pod that tests share which look at nothing but programs in it."""
-    sleeping = ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 100 & wait; done"]
+    sleeping = ["/bin/sh", "-c", "trap 'exit 0' TERM; sleep 86400 & wait"]
     container = {"name": "main", "image": "busybox:1", "command": sleeping}
     spec = {"containers": [container], "securityContext": {"runAsUser": 1000}}
     return {"metadata": {"name": SHARED}, "spec": spec}
