@@ -8,17 +8,15 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import socket
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
-from weakref import WeakSet
 
 import aiohttp
 import structlog
 from kubernetes.aio.client import ApiClient
 
 from backends.kubernetes.errors import TOO_MANY, UNAUTHORIZED, ApiProblem, read_problem, typed, unreachable
+from backends.open_sockets import OpenSockets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -39,7 +37,6 @@ _WS_MESSAGE_BYTES = 1 << 20
 """Servers send at most 32 KiB at once."""
 _CLOSE_SECONDS = 1.0
 """How long the other side may take to say that it closes, too."""
-_UNSENT_BYTES = 64 * 1024
 _FAILING = (500, 502, 503, 504)
 _HELD_UP = (TOO_MANY, 503)
 """With these nothing was done: everything may be asked again."""
@@ -49,39 +46,10 @@ _log = structlog.get_logger(__name__)
 Json = dict[str, Any]
 
 
-class _Sockets:
-    """All that are open, so that they can be closed: clients leave TLS connections to close themselves some time."""
-
-    def __init__(self) -> None:
-        self._open: WeakSet[socket.socket] = WeakSet()
-
-    def open(self, address: aiohttp.AddrInfoType) -> socket.socket:
-        """Open one that queues little: what is typed, and what is to interrupt it, is not to wait in the kernel."""
-        opened = socket.socket(address[0], address[1], address[2])
-        opened.setblocking(False)  # noqa: FBT003 - the standard library's
-        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
-        self._open.add(opened)
-        return opened
-
-    async def close(self) -> None:
-        """Cut what is open, and wait until it is closed."""
-        for opened in self._left():
-            with suppress(OSError):  # it has ended just now
-                opened.shutdown(socket.SHUT_RDWR)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                while self._left():  # noqa: ASYNC110 - nothing tells
-                    await asyncio.sleep(0.005)
-
-    def _left(self) -> list[socket.socket]:
-        return [opened for opened in self._open if opened.fileno() >= 0]
-
-
 class _Door:
     """What asks with one generation of credentials."""
 
-    def __init__(self, configuration: Configuration, generation: int, sockets: _Sockets) -> None:
+    def __init__(self, configuration: Configuration, generation: int, sockets: OpenSockets) -> None:
         """Read the certificates."""
         self.generation = generation
         self.configuration = configuration
@@ -132,7 +100,7 @@ class Api:
         self._credentials = credentials
         self._door: _Door | None = None
         self._old: list[_Door] = []
-        self._sockets = _Sockets()
+        self._sockets = OpenSockets(close_seconds=_CLOSE_SECONDS)
         self._opened: aiohttp.ClientSession | None = None
 
     async def call(self, method: str, path: str, doing: str, *, query: Any = (), body: Any = None) -> Json:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from backends.open_sockets import OpenSockets
+
 if TYPE_CHECKING:
     import ssl
 
@@ -50,11 +52,13 @@ class Dialer:
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds)
         self._connect_seconds = connect_seconds
         self._session: aiohttp.ClientSession | None = None
+        self._sockets = OpenSockets(close_seconds=_CLOSE_SECONDS)
 
     async def open(self, host: str, port: int, token: str) -> Tunnel:
         """Connect. Raises Refused, and OSError (time is up, too) where nobody answers."""
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout, trust_env=False)
+            connector = aiohttp.TCPConnector(limit=0, socket_factory=self._sockets.open)
+            self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout, trust_env=False)
         try:
             async with asyncio.timeout(self._connect_seconds):
                 socket = await self._session.ws_connect(
@@ -78,6 +82,7 @@ class Dialer:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+        await self._sockets.close()
 
 
 class Tunnel:

@@ -110,3 +110,4 @@ async def test_places(browser: Browser, bundle: Path, tmp_path: Path) -> None:
         await service.delete(first, missing_ok=True)
         await service.delete(second, missing_ok=True)
         await wait_until(lambda: not cluster.cluster.store.list("pods"), description="the pod is deleted")
+        await page.page.goto("about:blank")  # it would complain of a service that stops
