@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
@@ -41,6 +42,8 @@ class PlaceWatch:
         self._living = living
         self._clock = clock
         self._counters = counters
+        self._may_be_swept: dict[str, asyncio.Event] = {place.name: asyncio.Event() for place in places}
+        """Set when a place is well again: what could not be removed meanwhile can be now."""
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Look after them; returns soon after `stopping` is set."""
@@ -76,6 +79,7 @@ class PlaceWatch:
         if place.health.note(reason, self._clock.wall()):
             if reason is None:
                 log.info("backend is well", backend=place.name)
+                self._may_be_swept[place.name].set()
             else:
                 log.warning("backend is failing", backend=place.name, reason=reason)
         return reason is None
@@ -98,6 +102,7 @@ class PlaceWatch:
     async def _sweep(self, place: Place) -> None:
         """Have what nobody needs any more removed, again and again."""
         while True:
+            self._may_be_swept[place.name].clear()
             try:
                 async with asyncio.timeout(SWEEP_LIMIT_SECONDS):
                     await place.backend.sweep(self._living())
@@ -105,7 +110,9 @@ class PlaceWatch:
                 log.warning("backend not swept", backend=place.name, reason=str(error) or "it takes too long")
             except Exception:
                 log.exception("backend not swept", backend=place.name)
-            await asyncio.sleep(_jittered(SWEEP_SECONDS))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_jittered(SWEEP_SECONDS)):
+                    await self._may_be_swept[place.name].wait()
 
 
 def _jittered(seconds: float) -> float:

@@ -65,3 +65,20 @@ async def test_whoever_meets_a_place_out_of_reach_has_it_looked_at(directory: Pa
             await house.create()
         await wait_until(lambda: places.first.health.is_failing, description="it was looked at")
         await asyncio.sleep(0)
+
+
+async def test_what_was_left_at_a_place_is_removed_as_soon_as_it_is_well_again(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place_watch, "FIRST_RETRY_SECONDS", 0.02)
+    world = World()
+    places = far_places(world)
+    async with running(directory, places=places) as house:
+        await wait_until(lambda: world.swept, description="it was swept at the start")
+        world.failure = Unreachable("no route to host")
+        with pytest.raises(BackendUnreachable):
+            await house.create()
+        await wait_until(lambda: places.first.health.is_failing, description="it was looked at")
+        swept = len(world.swept)
+        world.failure = None
+        await wait_until(lambda: len(world.swept) > swept, description="it was swept again")
