@@ -88,7 +88,7 @@ PLACES = [
             "own",
             "ssh",
             pytest.param("ssh_durable", marks=pytest.mark.one_loop),
-            "kubernetes",
+            pytest.param("kubernetes", marks=pytest.mark.one_loop),
             pytest.param("docker", marks=pytest.mark.one_loop),
             pytest.param("podman", marks=pytest.mark.one_loop),
             pytest.param("workstations", marks=pytest.mark.one_loop),
