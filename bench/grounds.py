@@ -15,6 +15,7 @@ import shlex
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from backends.profile import Profile
 
 
-class Ground:
+class Ground(ABC):
     """A place, the backend that leads there, and the tool. `start` blocks; what is missing raises an exception."""
 
     name = ""
@@ -51,17 +52,17 @@ class Ground:
         self.stack = contextlib.ExitStack()
         self._backend: Backend
 
+    @abstractmethod
     def start(self) -> None:
         """Start the server."""
-        raise NotImplementedError
 
+    @abstractmethod
     def profile(self) -> Profile:
         """Return what an operator would say of it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def tool(self) -> tuple[list[str], dict[str, str]]:
         """Return the tool's words, those of a program follow, and what is added to its environment. Blocks."""
-        raise NotImplementedError
 
     def tool_line(self) -> tuple[list[str], dict[str, str]]:
         """Return the tool with the bench's program, and its whole environment."""

@@ -11,6 +11,7 @@ import os
 import pty
 import struct
 import subprocess
+from abc import ABC, abstractmethod
 from collections import deque
 from fcntl import ioctl
 from termios import TIOCSWINSZ
@@ -35,7 +36,7 @@ POLL_SECONDS = 0.002
 ROWS, COLS = 24, 80
 
 
-class Line:
+class Line(ABC):
     """What came from a terminal so far. `type` and `close` are of those that lead there."""
 
     def __init__(self) -> None:
@@ -83,13 +84,13 @@ class Line:
             raise BenchError(f"the output is not what was printed ({self.received} bytes)")
         return self.pieces[-1][0]
 
+    @abstractmethod
     def type(self, data: bytes) -> None:
         """Send as if typed."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def close(self) -> None:
         """End the terminal."""
-        raise NotImplementedError
 
 
 class ToolLine(Line):

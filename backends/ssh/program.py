@@ -6,6 +6,7 @@ import asyncio
 import re
 import secrets
 import signal
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 import asyncssh
@@ -38,7 +39,7 @@ class Report:
         return self.words[0] if self.words else ""
 
 
-class ProgramSession(asyncssh.SSHClientSession[bytes]):
+class ProgramSession(asyncssh.SSHClientSession[bytes], ABC):
     """Hears a channel: first the report of the start, which nobody else sees, then the program.
 
     Subclasses take output (`took`) and learn of the end (`over`), once.
@@ -60,13 +61,13 @@ class ProgramSession(asyncssh.SSHClientSession[bytes]):
         self._is_over = False
         self._line = re.compile(rb"%b (\w+) ([^\r\n]*)\.\r?\n" % self.nonce.encode())
 
+    @abstractmethod
     def took(self, data: bytes, datatype: int | None) -> None:
         """Take output."""
-        raise NotImplementedError
 
+    @abstractmethod
     def over(self, status: ExitStatus) -> None:
         """Learn of the end."""
-        raise NotImplementedError
 
     def hold(self, link: Link) -> None:
         """Count as a channel of this link, until it is over."""

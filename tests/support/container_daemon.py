@@ -16,6 +16,7 @@ import socket
 import subprocess
 import tarfile
 import tempfile
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -44,7 +45,7 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-class ContainerDaemon:
+class ContainerDaemon(ABC):
     """A daemon that can be stopped, killed and started again; it keeps its directory and its images."""
 
     kind = ""
@@ -60,9 +61,9 @@ class ContainerDaemon:
     def url(self) -> str:
         return f"unix://{self.socket}"
 
+    @abstractmethod
     def command(self) -> tuple[list[str], dict[str, str]]:
         """Return what starts it, and the environment it needs."""
-        raise NotImplementedError
 
     def start(self) -> None:
         assert not self.pid, "it runs already"
