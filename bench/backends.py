@@ -12,7 +12,6 @@ import gc
 import hashlib
 import json
 import os
-import random
 import subprocess
 import sys
 import tempfile
@@ -36,6 +35,7 @@ from bench.lines import BackendLine, Echo, Line, ServiceLine, ToolLine, ready
 from bench.report import table, tell_origin
 from bench.servers import ROOT, Service
 from bench.text import Text
+from bench.workloads import press_in_turn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from bench.targets import Numbers
 
 WAYS = ("tool", "backend", "service")
-KEY_SPACING_SECONDS = 0.002
 _LINE = "\\033[32mINFO\\033[0m {} worker GET /api/v1/items 200 in 12.50 ms, and nothing else is said of it\\n"
 
 
@@ -238,15 +237,7 @@ async def _echo(lines: Sequence[Line], keys: int, seed: int) -> list[list[float]
     echoes = [Echo(line) for line in lines]
     for echo in echoes:
         await echo.begin()
-    order = list(echoes)
-    rng = random.Random(seed)
-    for _ in range(keys):
-        rng.shuffle(order)
-        for echo in order:
-            await asyncio.sleep(KEY_SPACING_SECONDS)
-            echo.press()
-    for echo in echoes:
-        await echo.settle()
+    await press_in_turn(echoes, keys, seed)
     return [echo.seconds for echo in echoes]
 
 

@@ -15,7 +15,7 @@ from collections import deque
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from bench.client import TIMEOUT_SECONDS, BenchError, connect, terminal
 from bench.nodes import Nodes
@@ -123,16 +123,33 @@ async def echo_once(contenders: Sequence[Contender], keys: int, seed: int) -> li
             await viewer.expect(b"raw-mode")
             probes.append(_EchoProbe(viewer))
         await _warm(probes)
-        order = list(probes)
-        rng = random.Random(seed)
-        for _ in range(keys):
-            rng.shuffle(order)
-            for probe in order:
-                await asyncio.sleep(KEY_SPACING_SECONDS)
-                probe.press()
-        for probe in probes:
-            await probe.settle()
+        await press_in_turn(probes, keys, seed)
         return [probe.seconds for probe in probes]
+
+
+class Pressed(Protocol):
+    """What a key is pressed at, again and again."""
+
+    def press(self) -> None:
+        """Press it."""
+        ...
+
+    async def settle(self) -> None:
+        """Wait for the echoes that are still to come."""
+        ...
+
+
+async def press_in_turn(probes: Sequence[Pressed], keys: int, seed: int) -> None:
+    """Press a key every 2 ms at the next one in random order, so many times at each; wait for the last echoes."""
+    order = list(probes)
+    rng = random.Random(seed)
+    for _ in range(keys):
+        rng.shuffle(order)
+        for probe in order:
+            await asyncio.sleep(KEY_SPACING_SECONDS)
+            probe.press()
+    for probe in probes:
+        await probe.settle()
 
 
 async def _warm(probes: Sequence[_EchoProbe]) -> None:

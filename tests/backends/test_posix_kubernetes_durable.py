@@ -12,12 +12,12 @@ from support.kube.images import base_python
 from support.pods import pod_backend, template
 from support.sink import CollectingSink
 from support.terminals import Terminal
+from support.told_session import ToldSession
 from support.wait import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from backends.base import Environment
     from backends.kubernetes.backend import KubernetesBackend
     from support.kube.server import KubeServer
 
@@ -29,30 +29,13 @@ def make_backend(server: KubeServer, directory: Path, **fields: Any) -> Kubernet
     return pod_backend(server, directory, **fields)
 
 
-class Session:
-    """One session with one terminal, and what its people are told."""
-
-    def __init__(self, environment: Environment, terminal: Terminal, told: list[str]) -> None:
-        self.environment = environment
-        self.terminal = terminal
-        self.told = told
-
-    @classmethod
-    async def start(cls, backend: KubernetesBackend, script: str, name: str = "session-1") -> Session:
-        told: list[str] = []
-        sink = CollectingSink()
-        environment = await backend.open(Order(name, tell=lambda notice: told.append(notice.kind)))
-        pty = await environment.spawn(Program(name, command=["sh", "-c", script]), sink)
-        return cls(environment, Terminal(pty, sink), told)
-
-
 def numbered(first: int, last: int) -> bytes:
     return b"".join(b"%d\n" % number for number in range(first, last + 1))
 
 
 async def test_streams_that_are_cut_are_had_again_and_nothing_is_lost(server: KubeServer, tmp_path: Path) -> None:
     backend = make_backend(server, tmp_path)
-    session = await Session.start(backend, "stty -opost -echo; echo ready; read line; seq 1 300000; exit 7")
+    session = await ToldSession.start(backend, "stty -opost -echo; echo ready; read line; seq 1 300000; exit 7")
     await session.terminal.sink.until(b"ready\n")
     for count in (1, 2):
         server.cut_all()
@@ -69,7 +52,7 @@ async def test_streams_that_are_cut_are_had_again_and_nothing_is_lost(server: Ku
 
 async def test_a_restarted_api_server_is_waited_for(server: KubeServer, tmp_path: Path) -> None:
     backend = make_backend(server, tmp_path)
-    session = await Session.start(backend, "echo ready; read line; echo got $line; exit 3")
+    session = await ToldSession.start(backend, "echo ready; read line; echo got $line; exit 3")
     await session.terminal.sink.until(b"ready")
     await server.stop_listening()
     server.cut_all()
@@ -84,7 +67,7 @@ async def test_a_restarted_api_server_is_waited_for(server: KubeServer, tmp_path
 
 async def test_a_deleted_pod_is_a_lost_place_with_the_reason(server: KubeServer, tmp_path: Path) -> None:
     backend = make_backend(server, tmp_path)
-    session = await Session.start(backend, "echo ready; exec sleep 1000")
+    session = await ToldSession.start(backend, "echo ready; exec sleep 1000")
     await session.terminal.sink.until(b"ready")
     (pod,) = server.cluster.store.list("pods", lambda _: True)
     server.cluster.delete_pod("default", pod["metadata"]["name"], 0)
@@ -97,7 +80,7 @@ async def test_a_deleted_pod_is_a_lost_place_with_the_reason(server: KubeServer,
 
 async def test_the_next_process_of_the_service_goes_on(server: KubeServer, tmp_path: Path) -> None:
     first = make_backend(server, tmp_path)
-    before = await Session.start(first, "stty -opost -echo; seq 1 3000; read line; seq 3001 6000; exit 4")
+    before = await ToldSession.start(first, "stty -opost -echo; seq 1 3000; read line; seq 3001 6000; exit 4")
     await before.terminal.sink.until(b"\n3000\n")
     server.cut_all()
     await first.close()
@@ -118,8 +101,8 @@ async def test_the_next_process_of_the_service_goes_on(server: KubeServer, tmp_p
 async def test_sessions_in_one_pod_share_a_holder_and_a_sweep_spares_it(server: KubeServer, tmp_path: Path) -> None:
     await server.run_pod("dev", image="python:1")
     backend = make_backend(server, tmp_path, pod="dev")
-    one = await Session.start(backend, "echo ready; read line; exit 3", "session-1")
-    other = await Session.start(backend, "echo ready; exec sleep 1000", "session-2")
+    one = await ToldSession.start(backend, "echo ready; read line; exit 3", "session-1")
+    other = await ToldSession.start(backend, "echo ready; exec sleep 1000", "session-2")
     for session in (one, other):
         await session.terminal.sink.until(b"ready")
     await backend.sweep(["session-1", "session-2"])
@@ -144,7 +127,7 @@ async def test_an_image_without_python_is_refused_with_the_reason(server: KubeSe
 
 async def test_a_pod_that_runs_programs_stays_whatever_fails(server: KubeServer, tmp_path: Path) -> None:
     backend = make_backend(server, tmp_path)
-    session = await Session.start(backend, "echo ready; read line; exit 3")
+    session = await ToldSession.start(backend, "echo ready; read line; exit 3")
     await session.terminal.sink.until(b"ready")
     server.faults.fail(403, resource="pods/exec")
     with pytest.raises(AccessRefused):

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backends.base import ExitStatus, Lost, Order, Program
+from backends.base import ExitStatus, Lost, Order
 from backends.errors import AccessRefused, NotProvided, Unreachable
 from support.durable_ssh import DurableSsh
 from support.sink import CollectingSink
 from support.sshd import make_key, serving_sshd
 from support.terminals import Terminal
+from support.told_session import ToldSession
 from support.wait import wait_until
 
 if TYPE_CHECKING:
@@ -40,22 +41,6 @@ async def backend(sshd: Sshd, tmp_path: Path) -> AsyncIterator[DurableSsh]:
     await backend.stop()
 
 
-class Session:
-    """One session with one terminal, and what its people are told."""
-
-    def __init__(self, terminal: Terminal, told: list[str]) -> None:
-        self.terminal = terminal
-        self.told = told
-
-    @classmethod
-    async def start(cls, backend: DurableSsh, script: str, name: str = "session-1") -> Session:
-        told: list[str] = []
-        sink = CollectingSink()
-        environment = await backend.open(Order(name, tell=lambda notice: told.append(notice.kind)))
-        pty = await environment.spawn(Program(name, command=["sh", "-c", script]), sink)
-        return cls(Terminal(pty, sink), told)
-
-
 def cut(server: Sshd) -> None:
     """End all connections, as a restarted network does."""
     for pid in server.sessions():
@@ -72,7 +57,7 @@ async def test_a_lost_connection_is_made_again_and_nothing_is_lost(
 ) -> None:
     data = numbered(size(100_000, 2_000_000))
     script = f"stty raw -echo; echo ready; head -c {len(data)} | sha256sum; seq 1 {NUMBERS}; exit 7"
-    session = await Session.start(backend, script)
+    session = await ToldSession.start(backend, script)
     await session.terminal.sink.until(b"ready")
     typing = asyncio.create_task(session.terminal.type(data))
     for count in range(1, size(3, 50) + 1):
@@ -88,7 +73,7 @@ async def test_a_lost_connection_is_made_again_and_nothing_is_lost(
 
 
 async def test_a_server_that_is_stopped_and_started_keeps_its_sessions(sshd: Sshd, backend: DurableSsh) -> None:
-    session = await Session.start(backend, "echo ready; read line; echo got $line; exit 3")
+    session = await ToldSession.start(backend, "echo ready; read line; echo got $line; exit 3")
     await session.terminal.sink.until(b"ready")
     sshd.stop()
     await wait_until(lambda: session.told == ["link_lost"], description="the cut is told")
@@ -104,7 +89,7 @@ async def test_a_server_that_is_stopped_and_started_keeps_its_sessions(sshd: Ssh
 
 async def test_a_host_that_is_never_reached_again_is_a_lost_link(sshd: Sshd, tmp_path: Path) -> None:
     backend = DurableSsh(sshd, tmp_path / "site", durable_give_up_seconds=0.5)
-    session = await Session.start(backend, "echo ready; exec sleep 1000")
+    session = await ToldSession.start(backend, "echo ready; exec sleep 1000")
     await session.terminal.sink.until(b"ready")
     sshd.stop()
     status = await session.terminal.wait()
@@ -116,7 +101,7 @@ async def test_a_host_that_is_never_reached_again_is_a_lost_link(sshd: Sshd, tmp
 async def test_another_host_key_is_not_believed_and_the_link_waits_for_the_operator(
     sshd: Sshd, backend: DurableSsh, tmp_path: Path
 ) -> None:
-    session = await Session.start(backend, "echo ready; read line; exit 3")
+    session = await ToldSession.start(backend, "echo ready; read line; exit 3")
     await session.terminal.sink.until(b"ready")
     right = sshd.known_hosts.read_bytes()
     sshd.write_known_hosts(make_key(tmp_path / "other_key"))
@@ -131,7 +116,7 @@ async def test_another_host_key_is_not_believed_and_the_link_waits_for_the_opera
 
 async def test_fifty_sessions_take_one_channel_of_one_connection(sshd: Sshd, backend: DurableSsh) -> None:
     sessions = [
-        await Session.start(backend, "echo $TERMINAL_SESSION_ID; read line; exit 3", f"session-{number}")
+        await ToldSession.start(backend, "echo $TERMINAL_SESSION_ID; read line; exit 3", f"session-{number}")
         for number in range(50)
     ]
     assert len(sshd.sessions()) == 1
@@ -143,7 +128,7 @@ async def test_fifty_sessions_take_one_channel_of_one_connection(sshd: Sshd, bac
 
 
 async def test_the_next_process_of_the_service_goes_on(sshd: Sshd, backend: DurableSsh, tmp_path: Path) -> None:
-    session = await Session.start(backend, "stty -opost; seq 1 3000; read line; seq 3001 6000; exit 4")
+    session = await ToldSession.start(backend, "stty -opost; seq 1 3000; read line; seq 3001 6000; exit 4")
     await session.terminal.sink.until(b"\n3000\n")
     cut(sshd)  # as if the process had been killed: whatever is on its way, neither side will know
     await backend.close()
@@ -173,7 +158,7 @@ async def test_a_host_without_python_refuses_durable_sessions_with_the_reason(ss
 async def test_whatever_the_login_shell_is(tmp_path: Path, shell: str) -> None:
     with serving_sshd(tmp_path / "sshd", shell=shell) as server:
         backend = DurableSsh(server, tmp_path / "site")
-        session = await Session.start(backend, "echo hello; exit 3")
+        session = await ToldSession.start(backend, "echo hello; exit 3")
         assert await session.terminal.wait() == ExitStatus(code=3)
         assert session.terminal.output == b"hello\r\n"
         await backend.stop()
