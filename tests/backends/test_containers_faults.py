@@ -104,11 +104,12 @@ async def test_orphans_are_removed_and_nothing_else(daemon: ContainerDaemon) -> 
     script = (
         "import asyncio, os, signal, sys\n"
         "from support.containers import backend_of\n"
-        "from support.container_daemon import ContainerDaemon\n"
+        "from support.dockerd import Dockerd\n"
+        "from support.podman import Podman\n"
         "from backends.base import Order\n"
         "from pathlib import Path\n"
         "async def run():\n"
-        "    daemon = ContainerDaemon(Path(sys.argv[1]))\n"
+        "    daemon = {kind.kind: kind for kind in (Dockerd, Podman)}[sys.argv[1]](Path(sys.argv[2]))\n"
         "    await backend_of(daemon).open(Order('killed'))\n"
         "    await backend_of(daemon, node='node-2').open(Order('other'))\n"
         "    await backend_of(daemon, node='node-2', lifetime_seconds=1).open(Order('old', lifetime_seconds=-58))\n"
@@ -116,7 +117,7 @@ async def test_orphans_are_removed_and_nothing_else(daemon: ContainerDaemon) -> 
         "asyncio.run(run())\n"
     )
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    command = [sys.executable, "-c", script, str(daemon.directory)]
+    command = [sys.executable, "-c", script, daemon.kind, str(daemon.directory)]
     died = await asyncio.to_thread(
         subprocess.run, command, env={**os.environ, "PYTHONPATH": path}, check=False, capture_output=True, text=True
     )

@@ -81,7 +81,8 @@ async def refuse_and_recover(service: Service) -> dict[str, Any]:
         assert listed == {first, *others}
         assert (await service.http.get("/health")).status_code == 200
         await service.delete(others.pop())
-        assert await is_accepted(service)
+        # Not at the first try for certain: the service's threads open files for an instant, which may be the last ones.
+        await wait_until(lambda: is_accepted(service), description="room for one more", timeout=2)
         for session in others:
             await service.delete(session)
         await echoes(client, "afterwards")
