@@ -74,7 +74,13 @@ class ContainerDaemon(ABC):
         launch = ["setsid", "--fork", "sh", "-c", 'echo $$ > "$0.new"; mv "$0.new" "$0"; exec "$@"', str(note), *words]
         with (self.directory / "log").open("ab") as log:
             subprocess.run(
-                launch, check=True, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **environment}
+                launch,
+                check=True,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                cwd=self.directory,  # where conmon leaves notes
+                env={**os.environ, **environment},
             )
         poll_until(note.exists, description=f"{self.kind} to start")
         self.pid = int(note.read_text())
