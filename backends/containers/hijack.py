@@ -11,6 +11,8 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Protocol, cast
 
+from backends.containers.unread import count_unread
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
@@ -19,9 +21,11 @@ INPUT_BYTES = 64 * 1024
 """Input on its way to the daemon's socket, at most."""
 
 _PACE_BYTES = 4096
-_PACE_SECONDS = 0.001
+_PACE_SECONDS = (0.001, 0.032)
 """Podman's conmon writes input to a terminal without reading its output meanwhile, so that a program that answers to
 all it reads comes to a halt for ever with it, if it is given much at once, or any more while its output is not read.
+Podman gives it at once what it reads at once. So a piece is sent only when the last was read, and on a machine that is
+too busy for that the pace slackens, from the first of these to the second.
 """
 
 _HEAD_BYTES = 64 * 1024
@@ -64,6 +68,7 @@ class Hijack(asyncio.BufferedProtocol):
         """Begin unconnected. `is_paced`: input is given in small pieces with a moment between them."""
         self._is_paced = is_paced
         self._pace: asyncio.TimerHandle | None = None
+        self._pace_seconds = _PACE_SECONDS[0]
         self._window = _PACE_BYTES
         self._receiver = receiver
         self._transport: asyncio.Transport | None = None
@@ -154,7 +159,7 @@ class Hijack(asyncio.BufferedProtocol):
 
     def _keep_pace(self) -> None:
         if self._pace is None and not self._paused:
-            self._pace = asyncio.get_running_loop().call_later(_PACE_SECONDS, self._open_window)
+            self._pace = asyncio.get_running_loop().call_later(self._pace_seconds, self._open_window)
 
     def _stop_pace(self) -> None:
         if self._pace is not None:
@@ -163,9 +168,22 @@ class Hijack(asyncio.BufferedProtocol):
 
     def _open_window(self) -> None:
         self._pace = None
+        if self._has_unread:
+            self._pace_seconds = min(2 * self._pace_seconds, _PACE_SECONDS[1])
+            self._keep_pace()
+            return
+        self._pace_seconds = max(self._pace_seconds / 2, _PACE_SECONDS[0])
         was_shut, self._window = self._window <= 0, _PACE_BYTES
         if was_shut and not self._is_full and self._is_open:
             self._receiver.resume_writing()
+
+    @property
+    def _has_unread(self) -> bool:
+        """Whether the daemon has not read all input yet."""
+        transport = self._transport
+        if transport is None or self._is_over or transport.is_closing():
+            return False
+        return transport.get_write_buffer_size() > 0 or count_unread(self.socket) > 0
 
     @property
     def socket(self) -> socket.socket:

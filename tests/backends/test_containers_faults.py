@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from support.container_daemon import ContainerDaemon
 
 
+PASTE_BYTES = 160 * 1024
+HALT_SECONDS = 0.03
+
+
 async def refused(daemon: ContainerDaemon, kind: type[Exception], pattern: str, **fields: Any) -> None:
     """Expect that no container can be opened, and that none is left."""
     backend = backend_of(daemon, **fields)
@@ -133,6 +137,31 @@ async def test_orphans_are_removed_and_nothing_else(daemon: ContainerDaemon) -> 
         await place.backend.sweep([])
         assert sessions(daemon) == ["other", "session-1"]
     daemon.remove_all()
+
+
+async def test_a_paste_arrives_though_the_daemon_stands_still_now_and_then(daemon: ContainerDaemon) -> None:
+    """As on a busy machine. What it is given meanwhile it reads at once, and Podman's conmon cannot take that."""
+    paste = b"".join(b"%07d " % number for number in range(PASTE_BYTES // 8))
+
+    async def halt() -> None:
+        while True:
+            os.kill(daemon.pid, signal.SIGSTOP)
+            await asyncio.sleep(HALT_SECONDS)
+            os.kill(daemon.pid, signal.SIGCONT)
+            await asyncio.sleep(HALT_SECONDS)
+
+    async with placed(daemon) as place:
+        terminal = await place.run("sh", "-c", "stty raw -echo; echo ready; exec cat")
+        await terminal.sink.until(b"ready")
+        before = len(terminal.output)
+        halting = asyncio.create_task(halt())
+        try:
+            await terminal.type(paste)
+            await terminal.sink.until_size(before + len(paste))
+        finally:
+            halting.cancel()
+            os.kill(daemon.pid, signal.SIGCONT)
+        assert terminal.output[before:] == paste
 
 
 def sessions(daemon: ContainerDaemon) -> list[str]:
