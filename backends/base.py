@@ -157,7 +157,8 @@ class Sink(Protocol):
     def resume_writing(self) -> None:
         """Learn that a `write` that was refused or cut short may be tried again.
 
-        Also called, if a write was cut short, when the program has ended: what is left to write is then taken.
+        Also called, if a write was cut short, when the program has ended: what is left to write is then taken; and
+        when less is `Pty.unconfirmed` than was.
         """
         ...
 
@@ -181,6 +182,14 @@ class Pty(Protocol):
         Where programs outlive this process it is exact whenever that one was killed. (Where a system cannot say
         so exactly, the 4 KiB it may have been writing in that moment count as taken.) Not counted is what a
         program that is gone takes, nor the key of `interrupt`.
+        """
+        ...
+
+    @property
+    def unconfirmed(self) -> int:
+        """How many of the bytes `written` are on their way to a place where programs outlive this process.
+
+        They are lost if it is killed now. The sink's `resume_writing` is called when they have become fewer.
         """
         ...
 

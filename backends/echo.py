@@ -121,6 +121,7 @@ class EchoPty:
     """One echoing program. Output leaves on a later turn of the loop, in pieces, as from a real terminal."""
 
     pid: int | None = None
+    unconfirmed = 0
 
     def __init__(
         self, sink: Sink, environment: dict[str, str], size: tuple[int, int], over: Callable[[EchoPty], None]

@@ -22,6 +22,7 @@ class FailedPty:
     """A `Pty` whose command could not be executed: it is over."""
 
     pid: int | None = None
+    unconfirmed = 0
     written = 0
 
     def __init__(self, status: ExitStatus) -> None:

@@ -37,6 +37,8 @@ class Patience:
 class LocalPty:
     """A `Pty` on a forked child; closed, reaped and its tree ended by one task of its own, whoever waits."""
 
+    unconfirmed = 0
+
     def __init__(self, child: Child, sink: Sink, tree: ProcessTree, patience: Patience) -> None:
         """Take over the child and start to read."""
         loop = asyncio.get_running_loop()

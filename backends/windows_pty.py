@@ -40,6 +40,8 @@ _ENDING_SIGNALS = {int(signal.SIGTERM), 1, 9}  # HUP and KILL have no name in Wi
 class WindowsPty:
     """A `Pty` on a `winpty.PTY` that has been spawned."""
 
+    unconfirmed = 0
+
     def __init__(self, terminal: Any, sink: Sink, over: Callable[[WindowsPty], None]) -> None:
         """Start the threads; `over` is called at the end."""
         self._terminal = terminal

@@ -8,14 +8,16 @@ killed while it recovers does no harm either.
 Layout, 64-bit words::
 
     0 version   1 boot   2 created   3 bumped (nanoseconds << 3 | source)
-    4 start   5 place   6 number   7 total      the item of input being written
-    8 interrupt (number << 9 | place)           the item that may just have interrupted the program
-    16 ...  three words a client, its place being the index of the first:
+    4 oldest   5 next                           the items of input on their way: those from oldest to before next
+    6 interrupt (number << 9 | place)           the item that may just have interrupted the program
+    8 ...   four words an item, at its number modulo `ITEMS_LIMIT`:
+            number << 9 | place   total   before   start
+    72 ...  three words a client, its place being the index of the first:
             hash of its key (0: free)   highest number written   bytes written of the number after that
 
-`start` is how much input the terminal had taken when the item began, less what it had taken of this very item
-under an earlier process: so the terminal's own exact count (`Pty.written`) less `start` is what it has of the item.
-Storing `start` first makes that nothing, so that the item's other words do not matter until bytes of it are taken.
+`before` is how much of the item's bytes the terminal had taken under an earlier process, `start` how much input in all
+will have been taken before the rest: so the terminal's own exact count (`Pty.written`) less `start` is what it has of
+the rest. An item's words do not matter until `next` has been stored.
 """
 
 from __future__ import annotations
@@ -30,15 +32,18 @@ from typing import NamedTuple
 import psutil
 
 JOURNAL_WORDS = 496
-CLIENTS_LIMIT = 160
+ITEMS_LIMIT = 16
+"""How many items may have been begun and not finished."""
+CLIENTS_LIMIT = 141
 """How many clients are known to the next process; beyond it the one heard of longest ago is forgotten."""
 
 SOURCES = ("created", "input", "resize", "viewer", "update", "keepalive")
 """What counts as activity; at most eight, and none ever changes its place."""
 
-_VERSION = 1
-_VERSION_WORD, _BOOT, _CREATED, _BUMPED, _START, _PLACE, _NUMBER, _TOTAL, _INTERRUPT = range(9)
-_CLIENTS = 16
+_VERSION = 2
+_VERSION_WORD, _BOOT, _CREATED, _BUMPED, _OLDEST, _NEXT, _INTERRUPT = range(7)
+_ITEMS, _ITEM_WORDS = 8, 4
+_CLIENTS = _ITEMS + ITEMS_LIMIT * _ITEM_WORDS
 _CLIENT_WORDS = 3
 _PLACE_BITS = 9
 _SOURCE_BITS = 3
@@ -108,37 +113,46 @@ class Journal:
         """Note that an item of `total` bytes is about to be written, while the terminal has taken `written` in all.
 
         Return how many of its bytes the terminal has already, from an earlier process: those must be left out.
-        The item before has been settled: `finish`, or `skip`.
+        Items are finished in the order they were begun, and at most `ITEMS_LIMIT` are not.
         """
         words = self._words
-        words[_START] = written
         place = self._place if client == self._client else self._look_up(client)
-        words[_PLACE] = place
-        words[_NUMBER] = number
-        words[_TOTAL] = total
-        before = words[place + 1]
+        before, taken = words[place + 1], 0
+        item = words[_NEXT]
+        if item - words[_OLDEST] >= ITEMS_LIMIT:
+            raise AssertionError("too many items are on their way")
         if number <= before:
-            return total
-        if number > before + 1:  # had been forgotten: what it typed before was written, for the order is kept
-            self.finish(client, number - 1)
-        taken = words[place + 2]
-        if not taken:
-            return 0
-        words[_START] = written - taken
-        return min(taken, total)
-
-    def begin_unnumbered(self, written: int) -> None:
-        """Note that input is about to be written that nobody will send again."""
-        self._words[_START] = written
-        self._words[_NUMBER] = 0
+            taken = total
+        elif number == before + 1:
+            taken = min(words[place + 2], total)
+        elif not self._is_begun(place, number - 1):
+            self._store_number(place, number - 1)  # it was forgotten: all before was written, for the order is kept
+        slot = _slot(item)
+        words[slot] = number << _PLACE_BITS | place
+        words[slot + 1] = total
+        words[slot + 2] = taken
+        words[slot + 3] = written
+        words[_NEXT] = item + 1
+        return taken
 
     def finish(self, client: str, number: int) -> None:
         """Note that everything of a client up to `number` counts as written."""
         words = self._words
         place = self._place if client == self._client else self._look_up(client)
         if number > words[place + 1]:
-            words[place + 2] = 0
-            words[place + 1] = number  # it stays far below 2^54: numbers are taken one by one
+            self._store_number(place, number)
+        oldest = words[_OLDEST]
+        slot = _slot(oldest)
+        if oldest < words[_NEXT] and words[slot] == number << _PLACE_BITS | place:
+            words[_OLDEST] = oldest + 1
+
+    def _is_begun(self, place: int, number: int) -> bool:
+        words, sought = self._words, number << _PLACE_BITS | place
+        return any(words[_slot(item)] == sought for item in range(words[_OLDEST], words[_NEXT]))
+
+    def _store_number(self, place: int, number: int) -> None:
+        self._words[place + 2] = 0
+        self._words[place + 1] = number  # it stays far below 2^54: numbers are taken one by one
 
     def begin_interrupt(self, client: str, number: int) -> None:
         """Note that an item may be about to interrupt the program.
@@ -159,17 +173,19 @@ class Journal:
         number, place = divmod(words[_INTERRUPT], 1 << _PLACE_BITS)
         if number:
             if number > words[place + 1]:
-                words[place + 2] = 0
-                words[place + 1] = number
+                self._store_number(place, number)
             words[_INTERRUPT] = 0
-        place, number, taken = words[_PLACE], words[_NUMBER], written - words[_START]
-        if not number or taken <= 0 or number <= words[place + 1]:
-            return
-        if taken >= words[_TOTAL]:
-            words[place + 2] = 0
-            words[place + 1] = number
-        else:
-            words[place + 2] = taken
+        for item in range(words[_OLDEST], words[_NEXT]):
+            name, total, before, start = words[_slot(item) : _slot(item) + _ITEM_WORDS]
+            number, place = divmod(name, 1 << _PLACE_BITS)
+            taken = before + max(written - start, 0)
+            if not taken or number <= words[place + 1]:
+                continue
+            if taken >= total:
+                self._store_number(place, number)
+            else:
+                words[place + 2] = taken
+        words[_OLDEST] = words[_NEXT]
 
     def _look_up(self, client: str) -> int:
         """Return a client's place: the one it has, a free one, or that of the client heard of longest ago."""
@@ -187,7 +203,10 @@ class Journal:
     def _free_place(self) -> int:
         if len(self._places) < CLIENTS_LIMIT:
             return _CLIENTS + _CLIENT_WORDS * len(self._places)
-        key = next(key for key, place in self._places.items() if place != self._words[_PLACE])
+        busy = {
+            self._words[_slot(item)] % (1 << _PLACE_BITS) for item in range(self._words[_OLDEST], self._words[_NEXT])
+        }
+        key = next(key for key, place in self._places.items() if place not in busy)
         return self._places.pop(key)
 
     # -- activity
@@ -207,6 +226,11 @@ class Journal:
     def note_activity(self, seconds: float, source: str) -> None:
         """Store when the session was active last, in seconds of the monotonic clock, and what that was."""
         self._words[_BUMPED] = int(seconds * _NANOSECONDS) << _SOURCE_BITS | _SOURCE_CODES[source]
+
+
+def _slot(item: int) -> int:
+    """Return the index of an item's first word."""
+    return _ITEMS + item % ITEMS_LIMIT * _ITEM_WORDS
 
 
 def _hash(client: str) -> int:

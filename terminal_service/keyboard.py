@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from terminal_service.inputs import InputLedger
+from terminal_service.journal import ITEMS_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,8 @@ LOW_WATER_BYTES = 256 * 1024
 MESSAGE_COST_BYTES = 512
 """The least that a waiting input counts, about what it takes: tiny ones, and empty ones, fill the queue too."""
 INTERRUPT = b"\x03"
+_MOST_ON_ITS_WAY = ITEMS_LIMIT - 1
+"""The one at the head of the queue may have been begun too."""
 
 
 @dataclass(slots=True)
@@ -35,10 +38,19 @@ class _Pending:
     """Whether the journal knows it as the one being written."""
 
 
+@dataclass(slots=True)
+class _OnItsWay:
+    client: str
+    number: int
+    end: int
+    """What the terminal has taken once it has all of this (`Pty.written`)."""
+
+
 class Keyboard:
     """Queues input while the PTY is full.
 
-    `acknowledge(client, n)` is called when everything of a client up to `n` was written. The queue's bound is
+    `acknowledge(client, n)` is called when everything of a client up to `n` was written, and would be so if this
+    process were killed now: what a terminal far away has been sent waits for its word. The queue's bound is
     the high-water mark plus what one read from each viewer brings: its owner stops reading viewers while `is_full`.
 
     The journal is told before and after each item is written. Whoever goes on with it, after this process was
@@ -59,6 +71,7 @@ class Keyboard:
         self.is_full = False
         """Whether viewers should be read no further; `room` is called when that has passed."""
         self._queue: deque[_Pending] = deque()
+        self._on_its_way: deque[_OnItsWay] = deque()
         self._pty: Pty | None = None
         self._acknowledge = acknowledge
         self._room = room
@@ -102,13 +115,13 @@ class Keyboard:
                 self._journal.end_interrupt()
                 self._watch_marks()
                 return discarded
-            if not self._queue:
+            if not self._queue and len(self._on_its_way) < _MOST_ON_ITS_WAY:
                 # Nothing waits: straight to the terminal, which nearly always takes all of it.
                 taken = self._begin(pty, client, number, size)
                 if taken < size:
                     taken += pty.write(data[taken:] if taken else data)
                 if taken == size:
-                    self._written(client, number)
+                    self._sent(pty, client, number)
                     return 0
                 self._wait(_Pending(client, number, memoryview(data)[taken:], is_begun=True))
                 return 0
@@ -121,11 +134,14 @@ class Keyboard:
         self.flush()
 
     def flush(self) -> None:
-        """Write what the PTY takes."""
+        """Acknowledge what has been written since, and write what the PTY takes."""
         queue = self._queue
+        self._acknowledge_arrived()
         while queue and self._pty is not None:
             head = queue[0]
             if not head.is_begun:
+                if len(self._on_its_way) >= _MOST_ON_ITS_WAY:
+                    break
                 taken = self._begin(self._pty, head.client, head.number, len(head.data))
                 self.pending_bytes -= taken
                 head.data = head.data[taken:]
@@ -137,23 +153,36 @@ class Keyboard:
                 if head.data:
                     break
             queue.popleft()
-            self._written(head.client, head.number)
+            self._sent(self._pty, head.client, head.number)
         self._watch_marks()
 
     def close(self) -> None:
         """Forget what waits: nobody will read it. It is not acknowledged, since it was not written."""
         self._pty = None
         self._queue.clear()
+        self._on_its_way.clear()
         self._counters.input_discarded_bytes += self.pending_bytes
         self.pending_bytes = 0
         self._watch_marks()
 
     def _begin(self, pty: Pty, client: str, number: int | None, size: int) -> int:
         """Let the journal know what is written next; return how much of it the terminal has already."""
-        if number is not None:
-            return self._journal.begin(client, number, size, pty.written)
-        self._journal.begin_unnumbered(pty.written)
-        return 0
+        return 0 if number is None else self._journal.begin(client, number, size, pty.written)
+
+    def _sent(self, pty: Pty, client: str, number: int | None) -> None:
+        """Count as written what the terminal has taken, or wait for its word where it is far away."""
+        if number is not None and (pty.unconfirmed or self._on_its_way):
+            self._on_its_way.append(_OnItsWay(client, number, pty.written))
+        else:
+            self._written(client, number)
+
+    def _acknowledge_arrived(self) -> None:
+        """Count as written what has arrived."""
+        if self._pty is not None and self._on_its_way:
+            arrived = self._pty.written - self._pty.unconfirmed
+            while self._on_its_way and self._on_its_way[0].end <= arrived:
+                item = self._on_its_way.popleft()
+                self._written(item.client, item.number)
 
     def _written(self, client: str, number: int | None) -> None:
         if number is not None:
@@ -173,6 +202,9 @@ class Keyboard:
     def _discard(self) -> int:
         """Drop what waits; it counts as written, or its sender would send it again after the interrupt."""
         discarded = self.pending_bytes
+        while self._on_its_way:
+            sent = self._on_its_way.popleft()
+            self._written(sent.client, sent.number)
         while self._queue:
             item = self._queue.popleft()
             self._written(item.client, item.number)

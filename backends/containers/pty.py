@@ -48,6 +48,8 @@ class ContainerPty:
     paused it stays with the daemon, whose own small buffers then hold up the program.
     """
 
+    unconfirmed = 0
+
     def __init__(self, box: Box, sink: Sink, *, token: str, mark: str, user: str) -> None:
         """Begin without a connection."""
         loop = asyncio.get_running_loop()

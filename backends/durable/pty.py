@@ -95,6 +95,11 @@ class RemotePty:
         """
         return self._typed - self._keys
 
+    @property
+    def unconfirmed(self) -> int:
+        """How many of these the terminal there is not known to have taken."""
+        return len(self._input) - len(self._interrupts)
+
     def write(self, data: bytes | memoryview) -> int:
         """Take what fits into a window; it is written there once, and kept until then.
 
@@ -282,8 +287,7 @@ class RemotePty:
         self._deliver()
         self.drained()
         self._ended.set_result(status)
-        self._input.clear()
-        self._make_room()
+        self._forget_input()
 
     def compose(self) -> Iterator[bytes]:
         """Yield the frames that tell the holder what it does not know."""
@@ -348,8 +352,7 @@ class RemotePty:
         self._link.release(self)
         if not self._ended.done():
             self._ended.set_result(exit_status(event["exit"]))
-        self._input.clear()
-        self._make_room()
+        self._forget_input()
 
     # -- input
 
@@ -362,7 +365,15 @@ class RemotePty:
         self._written = position
         while self._interrupts and self._interrupts[0] <= position:
             self._interrupts.popleft()
-        self._make_room()
+        self._wants_room = False
+        self._sink.resume_writing()
+
+    def _forget_input(self) -> None:
+        """Count all as taken: nobody will read it."""
+        self._input.clear()
+        self._interrupts.clear()
+        self._wants_room = False
+        self._sink.resume_writing()
 
     def _take_signalled(self, serial: int) -> None:
         while self._last_signal < serial:

@@ -36,6 +36,8 @@ _log = structlog.get_logger(__name__)
 class ExecPty:
     """A `Pty` on an exec; one task of its own reads, writes and judges the end, whoever waits."""
 
+    unconfirmed = 0
+
     def __init__(self, started: Started, sink: Sink, mark: str, ending: Ending) -> None:
         """Take over what was started, and begin to read."""
         loop = asyncio.get_running_loop()

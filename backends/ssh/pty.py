@@ -34,6 +34,8 @@ _log = structlog.get_logger(__name__)
 class SshPty(ProgramSession):
     """A `Pty`. The host's window bounds what it sends while reading is paused."""
 
+    unconfirmed = 0
+
     def __init__(self, sink: Sink, pool: SshPool, over: Callable[[SshPty], None]) -> None:
         """Begin before the start; `over` is called at the end."""
         super().__init__(pool)

@@ -108,6 +108,11 @@ class WorkstationPty:
         """How many bytes of input it has taken."""
         return self._pty.written
 
+    @property
+    def unconfirmed(self) -> int:
+        """How many of these are on their way."""
+        return self._pty.unconfirmed
+
     async def wait(self) -> ExitStatus:
         """Wait for the end, and the same reason for all who wait."""
         status = await self._pty.wait()

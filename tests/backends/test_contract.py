@@ -16,6 +16,7 @@ from backends.errors import DirectoryNotFound, InvalidProgram, ShellNotFound
 from support.dialect import POSIX, Dialect, words
 from support.sink import CollectingSink
 from support.terminals import Terminal, Terminals, opened, plain_environment
+from support.wait import wait_until
 
 if sys.platform == "win32":
     from backends.windows import WindowsBackend
@@ -182,6 +183,7 @@ async def test_input_comes_back_whole_and_in_order(dialect: Dialect, terminals: 
     await terminal.sink.until_size(len(data))
     assert terminal.output == data
     assert terminal.pty.written - before == len(data)
+    await wait_until(lambda: terminal.pty.unconfirmed == 0, description="it is known to have arrived")
     await terminal.pty.close(0.5)
 
 

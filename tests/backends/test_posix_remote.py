@@ -74,8 +74,10 @@ async def test_the_interrupt_key_jumps_a_full_queue(link: RemoteLink) -> None:
     paste = b"a line that nobody reads\n" * 4000
     assert terminal.pty.write(paste) == len(paste)
     assert terminal.pty.interrupt()
+    assert terminal.pty.written == terminal.pty.unconfirmed == len(paste)
     await terminal.sink.until(b"interrupted")
     assert await terminal.wait() == ExitStatus(code=9)
+    assert terminal.pty.unconfirmed == 0
 
 
 async def test_the_interrupt_key_is_a_byte_where_the_program_wants_it(link: RemoteLink) -> None:
@@ -94,7 +96,19 @@ async def test_the_interrupt_key_comes_in_its_turn_if_the_mode_has_just_changed(
     terminal.pty._has_interrupt_key = True  # as if we had not heard of it yet
     assert terminal.pty.interrupt()
     terminal.pty.write(b"b")
+    assert terminal.pty.unconfirmed == terminal.pty.written == 2
     await terminal.sink.until(b"a 003   b")
+    await wait_until(lambda: terminal.pty.unconfirmed == 0, description="it is known to have arrived")
+
+
+async def test_what_has_arrived_is_told_to_the_sink(link: RemoteLink) -> None:
+    terminal = await run(link, "read line; sleep 100")
+    terminal.sink.room.clear()
+    terminal.pty.write(b"line\n")
+    assert terminal.pty.unconfirmed == 5
+    async with asyncio.timeout(30):
+        await terminal.sink.room.wait()
+    assert terminal.pty.unconfirmed == 0
 
 
 async def test_signals_go_to_the_foreground(link: RemoteLink) -> None:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from support.restarts import Restarts
 from support.sshd import running_sshd
+from support.wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from support.client import Client
+    from support.service import Service
     from support.sshd import Sshd
 
 pytestmark = pytest.mark.platform("linux")
@@ -52,6 +57,39 @@ def cut(server: Sshd) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+async def type_and_kill(server: Sshd, service: Restarts, client: Client, line: str, *, arrives: bool) -> None:
+    """Type a line that is on its way when the service is killed; later it `arrives` there, or is lost with the link."""
+    relays = [
+        process
+        for pid in server.sessions()
+        for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        if process.name() == "sshd"
+    ]
+    before = await typed_bytes(service)
+    for relay in relays:
+        relay.suspend()
+    client.send_line(line)
+
+    async def is_taken() -> bool:
+        return await typed_bytes(service) > before
+
+    await wait_until(is_taken, description="the service has the line")
+    assert client.unacked == 1, "acknowledged, and could be lost"
+    await service.kill()
+    for relay in relays:
+        if arrives:
+            relay.resume()
+        else:
+            relay.kill()
+
+
+async def typed_bytes(service: Service) -> int:
+    metrics = (await service.http.get("/metrics")).text
+    found = re.search(r"^terminal_input_bytes_total (\S+)", metrics, re.MULTILINE)
+    assert found is not None, metrics
+    return int(float(found[1]))
+
+
 @pytest.mark.full
 async def test_nothing_is_lost_or_doubled_by_cuts_and_kills(tmp_path: Path, size: Callable[[int, int], int]) -> None:
     lines, rounds = size(1500, 60_000), size(1, 40)
@@ -59,7 +97,7 @@ async def test_nothing_is_lost_or_doubled_by_cuts_and_kills(tmp_path: Path, size
         profiles = tmp_path / "backends.toml"
         await asyncio.to_thread(write_profile, profiles, server)
         async with Restarts(tmp_path, BACKENDS_FILE=str(profiles)) as service:
-            script = SCRIPT.format(lines=lines, typed=3 * rounds)
+            script = SCRIPT.format(lines=lines, typed=5 * rounds)
             made = await service.create_session(backend="far", command=["sh", "-c", script])
             async with service.client(made["session_id"]) as client:
                 await client.wait_for_output(rb"ready\n")
@@ -73,9 +111,13 @@ async def test_nothing_is_lost_or_doubled_by_cuts_and_kills(tmp_path: Path, size
                     client.send_line(f"c{number}")
                     await service.start()
                     await client.wait_for_output(b"got c%d\n" % number, seconds=60)
+                    for letter, arrives in (("d", True), ("e", False)):
+                        await type_and_kill(server, service, client, f"{letter}{number}", arrives=arrives)
+                        await service.start()
+                        await client.wait_for_output(b"got %s%d\n" % (letter.encode(), number), seconds=60)
                 await client.wait_for_output(rb"over\n", seconds=100)
                 said = bytes(client.transcript.data).decode().splitlines()
     assert [line for line in said if line.startswith("out")] == [f"out {number}" for number in range(1, lines + 1)]
     assert [line for line in said if line.startswith("got")] == [
-        f"got {letter}{number}" for number in range(rounds) for letter in "abc"
+        f"got {letter}{number}" for number in range(rounds) for letter in "abcde"
     ]

@@ -19,10 +19,10 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 pytestmark = pytest.mark.platform("linux")
 
 
-def run(mode: str, count: int, seed: int) -> dict[str, Any]:
+def run(mode: str, count: int, seed: int, where: str) -> dict[str, Any]:
     """Run the typist; fail with what it said."""
     done = subprocess.run(
-        [sys.executable, "-m", "support.typist", mode, str(count), str(seed)],
+        [sys.executable, "-m", "support.typist", mode, str(count), str(seed), where],
         cwd=ROOT,
         env={"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "PATH": "/usr/bin:/bin"},
         capture_output=True,
@@ -35,17 +35,21 @@ def run(mode: str, count: int, seed: int) -> dict[str, Any]:
 
 
 @pytest.mark.full
+@pytest.mark.parametrize("where", ["near", "far"])
 def test_input_is_written_once_when_killed_at_every_instruction(
-    size: Callable[[int, int], int], rng: random.Random
+    size: Callable[[int, int], int], rng: random.Random, where: str
 ) -> None:
-    found = run("steps", size(197, 1), rng.getrandbits(32))
+    found = run("steps", size(197, 1), rng.getrandbits(32), where)
     assert found["steps"] > 3000, "it was killed up to the end"
     assert found["kills"] > 0
 
 
 @pytest.mark.full
-def test_input_is_written_once_when_killed_at_random(size: Callable[[int, int], int], rng: random.Random) -> None:
+@pytest.mark.parametrize("where", ["near", "far"])
+def test_input_is_written_once_when_killed_at_random(
+    size: Callable[[int, int], int], rng: random.Random, where: str
+) -> None:
     kills = size(50, 3000)
-    found = run("kills", kills, rng.getrandbits(32))
+    found = run("kills", kills, rng.getrandbits(32), where)
     assert found["kills"] == kills
     assert found["resumed"] > 0, "some were killed in the middle of a paste"

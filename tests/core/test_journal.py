@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from support.words import make_words
-from terminal_service.journal import BOOT, CLIENTS_LIMIT, JOURNAL_WORDS, SOURCES, Journal
+from terminal_service.journal import BOOT, CLIENTS_LIMIT, ITEMS_LIMIT, JOURNAL_WORDS, SOURCES, Journal
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_words_of_an_unknown_version_say_nothing(words: memoryview) -> None:
     Journal(words).finish("ann", 3)
     words[0] = 99
     assert Journal(words).written_number("ann") == 0
-    assert words[0] == 1
+    assert words[0] == 2
     assert not any(words[2:])
 
 
@@ -71,8 +71,7 @@ def test_a_half_taken_item_stays_so_over_other_input_and_other_deaths(words: mem
     journal = next_process(words, 4)
     assert journal.begin("bob", 1, 6, 4) == 0
     journal = next_process(words, 7)  # half of bob's too
-    journal.begin_unnumbered(7)
-    journal = next_process(words, 27)
+    journal = next_process(words, 27)  # what has no number came between
     assert journal.begin("ann", 1, 10, 27) == 4
     journal = next_process(words, 29)  # two more of it
     assert journal.begin("bob", 1, 6, 29) == 3
@@ -97,6 +96,36 @@ def test_an_item_that_was_written_is_left_out_whole(words: memoryview) -> None:
     assert journal.begin("ann", 5, 10, 50) == 10
     assert journal.begin("ann", 2, 10, 50) == 10
     assert next_process(words, 60).written_number("ann") == 5
+
+
+@pytest.mark.parametrize("taken", range(13))
+def test_many_items_may_be_on_their_way(words: memoryview, taken: int) -> None:
+    """Each counts by itself, also where input without a number (a byte) lies between."""
+    journal = Journal(words)
+    items = [("ann", 1, 3, 0), ("bob", 1, 4, 3), ("ann", 2, 2, 8), ("ann", 3, 2, 10)]
+    for client, number, total, start in items:
+        assert journal.begin(client, number, total, start) == 0
+    journal = next_process(words, taken)
+    position = taken
+    for client, number, total, start in items:
+        arrived = min(max(taken - start, 0), total)
+        assert (journal.written_number(client) >= number) is (arrived == total), (client, number)
+        if arrived < total:
+            assert journal.begin(client, number, total, position) == arrived
+            position += total - arrived
+            journal.finish(client, number)
+    assert (journal.written_number("ann"), journal.written_number("bob")) == (3, 1)
+
+
+def test_no_more_may_be_on_their_way_than_there_is_room_for(words: memoryview) -> None:
+    journal = Journal(words)
+    for number in range(1, ITEMS_LIMIT + 1):
+        journal.begin("ann", number, 1, number - 1)
+    with pytest.raises(AssertionError, match="too many"):
+        journal.begin("ann", ITEMS_LIMIT + 1, 1, ITEMS_LIMIT)
+    journal.finish("ann", 1)
+    journal.begin("ann", ITEMS_LIMIT + 1, 1, ITEMS_LIMIT)
+    assert next_process(words, ITEMS_LIMIT + 1).written_number("ann") == ITEMS_LIMIT + 1
 
 
 def test_every_store_of_beginning_and_finishing_means_the_same(words: memoryview) -> None:

@@ -96,6 +96,9 @@ class ManualPty:
         self.pid: int | None = 4711
         self.typed = bytearray()
         self.written = 0
+        self.unconfirmed = 0
+        self.is_far = False
+        """Whether what is typed is on its way until `confirm`."""
         self.room: int | None = None
         self.interrupts: int | None = None
         """How many there were; None: the interrupt key is off."""
@@ -109,9 +112,21 @@ class ManualPty:
         taken = len(data) if self.room is None else min(self.room, len(data))
         self.typed += data[:taken]
         self.written += taken
+        if self.is_far:
+            self.unconfirmed += taken
         if self.room is not None:
             self.room -= taken
         return taken
+
+    def confirm(self, size: int) -> None:
+        """Have so much arrive of what is on its way."""
+        self.unconfirmed -= min(size, self.unconfirmed)
+
+    def forget(self) -> None:
+        """Lose what is on its way, as when the process dies that has sent it."""
+        del self.typed[len(self.typed) - self.unconfirmed :]
+        self.written -= self.unconfirmed
+        self.unconfirmed = 0
 
     def annotate(self, note: str) -> None:
         """Forget it."""

@@ -33,6 +33,8 @@ QUIET_TURNS = 12
 class ScriptedPty:
     """A program that prints when told, keeps what is typed, and reads only `room` bytes of it (None: all)."""
 
+    unconfirmed = 0
+
     def __init__(self, sink: Sink, pid: int) -> None:
         self._sink = sink
         self._pid = pid

@@ -6,6 +6,8 @@ A program of its own, because it forks: `python -m support.typist MODE COUNT SEE
                         a row are killed exactly there, then one is left alone
     kills COUNT SEED    so many service processes are killed at a random moment, then one is left alone
 
+With `far` behind it the terminal is far away: what it takes is on its way for a while, and lost with its process.
+
 The parent is holder, client and program at once: it keeps the terminal, the hopper and the journal's file, sends
 again what was not acknowledged, and reads what arrives. Each client types letters of its own, in a fixed order.
 """
@@ -33,7 +35,7 @@ from backends.holder.hopper import Hopper, make_hopper
 from support.manual import ManualPty
 from terminal_service.counters import Counters
 from terminal_service.inputs import Verdict
-from terminal_service.journal import JOURNAL_WORDS, Journal
+from terminal_service.journal import _CLIENTS, JOURNAL_WORDS, Journal
 from terminal_service.keyboard import Keyboard
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ ALPHABETS = {"ann": b"abcdefgh", "bob": b"BCDEFGHIJ", "cleo": b"0123456789"}
 UNNUMBERED = b"~"
 REPORT = struct.Struct("<4sI")
 RESUMED = "half"
+ON_ITS_WAY_BYTES = 6000
 KILLS_A_STEP = 3
 LONGEST_LIFE_SECONDS = 0.01
 PATIENCE_SECONDS = 10
@@ -61,16 +64,24 @@ def item(client: str, number: int) -> bytes:
 class Line(ManualPty):
     """The input side of a real terminal."""
 
-    def __init__(self, master: int, descriptor: int) -> None:
+    def __init__(self, master: int, descriptor: int, *, is_far: bool) -> None:
         super().__init__()
+        self.is_far = is_far
         self._hopper = Hopper(master, os.dup(descriptor))
         self.written = self._hopper.written
 
     def write(self, data: bytes | memoryview) -> int:
-        """Write what it takes."""
+        """Write what it takes, or lay it into what is on its way."""
+        if self.is_far:
+            self.room = ON_ITS_WAY_BYTES - self.unconfirmed
+            return super().write(data)
         taken = self._hopper.pour(data)
         self.written = self._hopper.written
         return taken
+
+    def arrive(self) -> None:
+        """Have the terminal take of what is on its way."""
+        self.confirm(self._hopper.pour(bytes(self.typed[len(self.typed) - self.unconfirmed :])))
 
 
 @dataclass
@@ -78,6 +89,7 @@ class Desk:
     """What outlives the service: its holder, its clients, the program that reads."""
 
     chance: random.Random
+    is_far: bool
     seen: bytearray = field(default_factory=bytearray)
     sent: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ALPHABETS, 0))
     acknowledged: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ALPHABETS, 0))
@@ -196,13 +208,13 @@ def serve(desk: Desk, items: Sequence[tuple[str, int | None, bytes]], report: in
         os.write(report, REPORT.pack(client.encode(), number))
 
     prepare()
-    line = Line(desk.master, desk.hopper)
+    line = Line(desk.master, desk.hopper, is_far=desk.is_far)
     keyboard = Keyboard(acknowledge=acknowledge, room=lambda: None, counters=Counters(), journal=Journal(desk.words))
     keyboard.connect(line)
     for client, acknowledged in desk.acknowledged.items():
         count = keyboard.ledger.count(client)
         assert count.taken == count.written >= acknowledged, f"{client}: {count}, {acknowledged} were acknowledged"
-    acknowledge(RESUMED, sum(map(bool, desk.words[18::3])))
+    acknowledge(RESUMED, sum(map(bool, desk.words[_CLIENTS + 2 :: 3])))
     for client, number, data in items:
         if number is not None:
             if keyboard.repeats(client, number):
@@ -211,8 +223,9 @@ def serve(desk: Desk, items: Sequence[tuple[str, int | None, bytes]], report: in
         keyboard.type(client, number, data)
     room = select.poll()
     room.register(desk.master, select.POLLOUT)
-    while keyboard.pending_bytes:
+    while keyboard.pending_bytes or line.unconfirmed:
         room.poll(1000)
+        line.arrive()
         keyboard.flush()
 
 
@@ -242,12 +255,12 @@ def nothing() -> None:
     """Prepare nothing."""
 
 
-def kill_at_steps(stride: int, chance: random.Random) -> dict[str, int]:
+def kill_at_steps(stride: int, chance: random.Random, *, is_far: bool) -> dict[str, int]:
     """Kill at every `stride`-th instruction; return counts."""
     step = chance.randint(1, stride)
     kills = resumed = 0
     while True:
-        desk = Desk(random.Random(f"{step}"))
+        desk = Desk(random.Random(f"{step}"), is_far)
         try:
             was_killed = False
             for _ in range(KILLS_A_STEP):
@@ -267,9 +280,9 @@ def kill_at_steps(stride: int, chance: random.Random) -> dict[str, int]:
         step += stride
 
 
-def kill_at_random(count: int, chance: random.Random) -> dict[str, int]:
+def kill_at_random(count: int, chance: random.Random, *, is_far: bool) -> dict[str, int]:
     """Kill so often; return counts."""
-    desk = Desk(chance)
+    desk = Desk(chance, is_far)
     try:
         while desk.kills < count:
             for client in ALPHABETS:
@@ -283,6 +296,6 @@ def kill_at_random(count: int, chance: random.Random) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    mode, argument, seed = sys.argv[1:]
+    mode, argument, seed, *where = sys.argv[1:]
     work = {"steps": kill_at_steps, "kills": kill_at_random}[mode]
-    print(json.dumps(work(int(argument), random.Random(seed))))  # noqa: T201 - its answer
+    print(json.dumps(work(int(argument), random.Random(seed), is_far=where == ["far"])))  # noqa: T201 - its answer
