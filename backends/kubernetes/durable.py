@@ -45,6 +45,7 @@ class DurablePodEnvironment(KubernetesEnvironment):
         """Let go of the holder, with what it has; harmless twice."""
         if self.own_target is not None:
             await self.own_target.close()
+        await self._ending.close()  # the link's own commands may be among what is out of reach
 
     async def fate(self) -> str | None:
         """Say why the container is not what it was; None: it is. Raises BackendError."""
