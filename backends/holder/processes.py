@@ -27,19 +27,33 @@ class Process(NamedTuple):
     mark: str
 
 
+_hidden: set[tuple[int, float]] = set()
+"""What showed no environment through a whole look, by pid and start: it is looked at, and not waited for again.
+
+A first thread that has ended before the others, a process that dies and cannot: for hours, perhaps.
+"""
+
+
 def scan_proc(mark_name: str) -> list[Process]:
     """Return all living processes, zombies left out. Blocks; raises OSError: no descriptor left, or no /proc.
 
-    `mark_name` is the variable of the environment whose value is the mark.
+    `mark_name` is the variable of the environment whose value is the mark. For one thread.
     """
     found: dict[str, Process] = {}
-    names = [name for name in os.listdir("/proc") if name.isdecimal()]
-    for pause in (0.0, *_SECOND_LOOKS):
-        time.sleep(pause)
-        names = [name for name in names if _is_changing(name, mark_name, found)]
+    names = [name for name in os.listdir("/proc") if name.isdecimal() and _is_changing(name, mark_name, found)]
+    _hidden.intersection_update([_key(found[name]) for name in names])
+    names = [name for name in names if _key(found[name]) not in _hidden]
+    for pause in _SECOND_LOOKS:
         if not names:
             break
+        time.sleep(pause)
+        names = [name for name in names if _is_changing(name, mark_name, found)]
+    _hidden.update(_key(found[name]) for name in names)
     return list(found.values())
+
+
+def _key(process: Process) -> tuple[int, float]:
+    return process.pid, process.started
 
 
 def _is_changing(name: str, mark_name: str, found: dict[str, Process]) -> bool:

@@ -14,7 +14,7 @@ import pytest
 from backends.base import ExitStatus, Lost
 from backends.forkers import OwnForker
 from backends.holder.fork import Forked
-from backends.holder.processes import Process, select
+from backends.holder.processes import _SECOND_LOOKS, Process, select
 from backends.local_pty import Patience
 from backends.own_child import OwnChild
 from backends.posix import PosixBackend
@@ -280,6 +280,29 @@ async def test_a_process_without_environment_is_told_by_its_session(local: Termi
     assert (seen.session, seen.mark) == (terminal.pty.pid, "")
     await terminal.pty.close(1)
     assert not is_alive(pid)
+
+
+async def test_a_process_that_never_shows_its_environment_is_waited_for_once(
+    local: Terminals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first thread has ended, and a second one has not."""
+    headless = textwrap.dedent("""
+        import ctypes, threading, time
+        threading.Thread(target=time.sleep, args=[600]).start()
+        ctypes.CDLL(None).pthread_exit(None)
+    """)
+    terminal = await local.run(PYTHON, "-c", headless)
+    pid = terminal.pty.pid
+    assert pid is not None
+    await wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, description="its first thread ends")
+    await asyncio.to_thread(scan)
+    pauses: list[float] = []
+    monkeypatch.setattr("backends.holder.processes.time.sleep", pauses.append)
+    assert pid in {process.pid for process in await asyncio.to_thread(scan)}
+    assert len(pauses) < len(_SECOND_LOOKS), "it was waited for again"
+    monkeypatch.undo()
+    await terminal.pty.close(1)
+    await wait_until(lambda: not psutil.pid_exists(pid), description="all of it has ended")
 
 
 def test_a_tree_is_session_mark_and_descendants() -> None:
