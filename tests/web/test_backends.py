@@ -100,6 +100,11 @@ async def test_places(browser: Browser, bundle: Path, tmp_path: Path) -> None:
         await asyncio.to_thread(sshd.stop)
         await page.page.get_by_text("the link is cut").wait_for()
         await page.is_accessible("picture")
+        await page.page.goto(f"{service.base_url}/#/sessions")
+        await page.page.get_by_text("link lost", exact=True).wait_for()
+        await page.tab.shoot("cut")
+        await page.page.go_back()
+        await page.until_panes(2)
         await asyncio.to_thread(sshd.start)
         await page.page.get_by_text("the link is cut").wait_for(state="hidden")
         assert len(cluster.cluster.pods) == 1

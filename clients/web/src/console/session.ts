@@ -138,6 +138,11 @@ export function isLiving(session: Session): boolean {
   return LIVING.includes(session.state);
 }
 
+/** Why a living session cannot be reached where it runs, "" if it can: told until the link is back. */
+export function cutOffBy(session: Session): string {
+  return isLiving(session) && session.notice?.kind === "link_lost" ? session.notice.message : "";
+}
+
 /** What people call a session: its name, or what runs in it. */
 export function titleOf(session: Session): string {
   return session.name || programOf(session);

@@ -2,7 +2,7 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { formatAgo, plainLine, plural } from "./format.ts";
 import { endingOf, lifetimeOf } from "./lifetime.ts";
-import { isLiving, programOf, type Session, titleOf } from "./session.ts";
+import { cutOffBy, isLiving, programOf, type Session, titleOf } from "./session.ts";
 import { sign } from "./signs.ts";
 
 /** What a row needs to know beside its session. `now` is the service's clock, in seconds. */
@@ -45,6 +45,8 @@ export function sessionRow(session: Session, look: RowLook): TemplateResult {
 
 function stateMark(session: Session): TemplateResult {
   const { state } = session;
+  const cut = cutOffBy(session);
+  if (cut) return html`<span class="mark" title=${cut}></span><span class="badge" title=${cut}>link lost</span> `;
   const isPlain = state === "running" || state === "ended"; // what a colour alone would say must be read too
   return html`<span class="mark ${state}" title=${state}></span
     ><span class=${isPlain ? "unseen" : `badge ${state}`}>${state}</span> `;
