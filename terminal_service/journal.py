@@ -27,9 +27,12 @@ import sys
 from collections import OrderedDict
 from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 JOURNAL_WORDS = 496
 ITEMS_LIMIT = 16
@@ -147,8 +150,12 @@ class Journal:
             words[_OLDEST] = oldest + 1
 
     def _is_begun(self, place: int, number: int) -> bool:
-        words, sought = self._words, number << _PLACE_BITS | place
-        return any(words[_slot(item)] == sought for item in range(words[_OLDEST], words[_NEXT]))
+        sought = number << _PLACE_BITS | place
+        return any(self._words[slot] == sought for slot in self._slots())
+
+    def _slots(self) -> Iterator[int]:
+        """Return where the words of the items on their way begin, the oldest first."""
+        return map(_slot, range(self._words[_OLDEST], self._words[_NEXT]))
 
     def _store_number(self, place: int, number: int) -> None:
         self._words[place + 2] = 0
@@ -175,8 +182,8 @@ class Journal:
             if number > words[place + 1]:
                 self._store_number(place, number)
             words[_INTERRUPT] = 0
-        for item in range(words[_OLDEST], words[_NEXT]):
-            name, total, before, start = words[_slot(item) : _slot(item) + _ITEM_WORDS]
+        for slot in self._slots():
+            name, total, before, start = words[slot : slot + _ITEM_WORDS]
             number, place = divmod(name, 1 << _PLACE_BITS)
             taken = before + max(written - start, 0)
             if not taken or number <= words[place + 1]:
@@ -203,9 +210,7 @@ class Journal:
     def _free_place(self) -> int:
         if len(self._places) < CLIENTS_LIMIT:
             return _CLIENTS + _CLIENT_WORDS * len(self._places)
-        busy = {
-            self._words[_slot(item)] % (1 << _PLACE_BITS) for item in range(self._words[_OLDEST], self._words[_NEXT])
-        }
+        busy = {self._words[slot] % (1 << _PLACE_BITS) for slot in self._slots()}
         key = next(key for key, place in self._places.items() if place not in busy)
         return self._places.pop(key)
 
