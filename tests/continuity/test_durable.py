@@ -65,6 +65,7 @@ async def type_and_kill(server: Sshd, service: Restarts, client: Client, line: s
         for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
         if process.name() == "sshd"
     ]
+    await client.wait_acked()
     before = await typed_bytes(service)
     for relay in relays:
         relay.suspend()
