@@ -97,8 +97,7 @@ async def test_a_pod_is_waited_for_typed_into_and_deleted(tmp_path: Path) -> Non
             assert (early.status_code, early.json()["code"]) == (409, "preparing"), early.text
             await client.wait_for_output(rb"typed-1\r\n33 101\r\n" + made["session_id"].encode())
             progress = told(client, "progress")
-            steps = [next(n for n, said in enumerate(progress) if word in said) for word in ("node-1", "ulling")]
-            assert steps == sorted(steps), progress
+            assert any("ulling" in said for said in progress), progress
             assert told(client, "ready") == ["the session runs"], progress
             client.resize(40, 120)
             client.send_line("stty size; echo $n")

@@ -162,26 +162,36 @@ class Box:
         return ExitStatus(code=int(code))
 
     async def _explain_kill(self) -> ExitStatus:
-        """Say what SIGKILL may mean: the end of the container, the end of its memory, or just what it says."""
-        try:
-            kills = await self._count_kills()
-        except BackendError:
-            reason = await self.find_end()
-            return ExitStatus(lost=Lost.PLACE, message=reason or "the container is going down")
-        if reason := await self.find_end():
+        """Say what SIGKILL may mean: the end of the container, the end of its memory, or just what it says.
+
+        What could be run there afterwards proves that the container has outlived it. If nothing can, it may be going
+        down, which daemons tell a little later than the end of its programs.
+        """
+        kills = await self._count_kills()
+        reason = await self.find_end()
+        if kills is None:
+            for pause in _pauses(_SETTLE_SECONDS):
+                if reason:
+                    break
+                await asyncio.sleep(pause)
+                reason = await self.find_end()
+        if reason:
             return ExitStatus(lost=Lost.PLACE, message=reason)
-        if kills > self._kills:
+        if kills is not None and kills > self._kills:
             self._kills = kills
             return ExitStatus(code=KILLED, message=f"killed: the container's {amount(self._memory_bytes)} are used up")
         return ExitStatus(code=KILLED)
 
-    async def _count_kills(self) -> int:
-        """Return how many programs the end of the memory has killed. Raises BackendError: nothing can run there now."""
-        code, out, _ = await self.run(scripts.KILLS)
-        if code == KILLED:  # as all that is in a container that is going down
-            raise NotProvided("what looks into the container is killed too")
+    async def _count_kills(self) -> int | None:
+        """Return how many programs the end of the memory has killed; None: nothing can be run there now."""
+        try:
+            code, out, _ = await self.run(scripts.KILLS)
+        except BackendError:
+            return None
+        if code:
+            return None
         text = out.split()
-        return int(text[0]) if code == 0 and text and text[0].isdigit() else 0
+        return int(text[0]) if text and text[0].isdigit() else 0
 
     async def run(
         self, script: str, *arguments: object, user: str = "", seconds: float = 20.0

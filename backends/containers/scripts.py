@@ -131,6 +131,7 @@ done
 # Prints how many processes the kernel has killed here for want of memory (cgroup 2, then 1); nothing: not known.
 KILLS = r"""
 for file in /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; do
-    { while read -r name value; do [ "$name" != oom_kill ] || { echo "$value"; exit; }; done < "$file"; } 2>/dev/null
+    { while read -r name value; do [ "$name" != oom_kill ] || { echo "$value"; exit 0; }; done < "$file"; } 2>/dev/null
 done
+exit 0
 """
