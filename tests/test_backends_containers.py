@@ -81,7 +81,8 @@ async def check_an_end_of_its_own(daemon: ContainerDaemon, service: Service) -> 
         client.send_line("stty size; hostname | wc -c; echo $TERMINAL_SESSION_ID")
         await client.wait_for_output(rb"30 90\r\n13\r\n" + made["session_id"].encode())
         client.resize(33, 101)
-        client.send_line("stty size; exit 7")
+        # Daemons take sizes by calls of their own, so that what is typed behind one may overtake it.
+        client.send_line("until stty size | grep -q '33 101'; do sleep 0.1; done; stty size; exit 7")
         await client.wait_for_output(rb"33 101\r\n")
         ended = await client.wait_ended()
         assert (ended["reason"], ended["exit_code"]) == ("Process exited", 7)

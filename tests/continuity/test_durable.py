@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -53,22 +54,15 @@ def write_profile(path: Path, server: Sshd) -> None:
 
 
 def cut(server: Sshd) -> None:
-    for pid in server.sessions():
-        os.kill(pid, signal.SIGKILL)
+    signal_all(server.sessions(), signal.SIGKILL)
 
 
 async def type_and_kill(server: Sshd, service: Restarts, client: Client, line: str, *, arrives: bool) -> None:
     """Type a line that is on its way when the service is killed; later it `arrives` there, or is lost with the link."""
-    relays = [
-        process
-        for pid in server.sessions()
-        for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-        if process.name() == "sshd"
-    ]
     await client.wait_acked()
     before = await typed_bytes(service)
-    for relay in relays:
-        relay.suspend()
+    relays = find_relays(server)
+    signal_all(relays, signal.SIGSTOP)
     client.send_line(line)
 
     async def is_taken() -> bool:
@@ -77,11 +71,23 @@ async def type_and_kill(server: Sshd, service: Restarts, client: Client, line: s
     await wait_until(is_taken, description="the service has the line")
     assert client.unacked == 1, "acknowledged, and could be lost"
     await service.kill()
-    for relay in relays:
-        if arrives:
-            relay.resume()
-        else:
-            relay.kill()
+    signal_all(relays, signal.SIGCONT if arrives else signal.SIGKILL)
+
+
+def find_relays(server: Sshd) -> list[int]:
+    """Return the processes that move the bytes of connections; one that only asks how the host is may end meanwhile."""
+    found = []
+    for pid in server.sessions():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+            found += [process.pid for process in family if process.name() == "sshd"]
+    return found
+
+
+def signal_all(pids: list[int], signum: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signum)
 
 
 async def typed_bytes(service: Service) -> int:

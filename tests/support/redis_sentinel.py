@@ -77,7 +77,7 @@ class RedisSentinel:
         name = self.service
         lines = [
             f"sentinel monitor {name} 127.0.0.1 {self.servers[0].port} {len(self.sentinels) // 2 + 1}",
-            f"sentinel down-after-milliseconds {name} 500",
+            f"sentinel down-after-milliseconds {name} 1500",
             f"sentinel failover-timeout {name} 3000",
             *(line.format(name=name) for line in self._login.sentinel_lines),
         ]
