@@ -87,6 +87,13 @@ def pytest_make_collect_report(
     return report
 
 
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Leave word for `.ci/run`: 1 is a run that came to its end, with tests that failed."""
+    cache = getattr(session.config, "cache", None)
+    if cache is not None and not hasattr(session.config, "workerinput"):
+        cache.set("terminal-service/status", int(exitstatus))
+
+
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
     """Say where long bytes differ: the full diff of two megabytes, which pytest makes on CI, takes minutes."""
     if op != "==" or not (isinstance(left, bytes | bytearray) and isinstance(right, bytes | bytearray)):
