@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from backends.base import ExitStatus, Lost
+from backends.durable.remains import exit_status
 from backends.errors import BackendError
 from backends.holder.frames import BadFrame, encode
 
@@ -31,7 +32,6 @@ _SIGNALS = 64
 """Signals that wait for the link, at most."""
 _INTERRUPTS = 64
 _INTERRUPT = b"\x03"
-
 _DETACH_SECONDS = 5.0
 
 _log = structlog.get_logger(__name__)
@@ -245,10 +245,8 @@ class RemotePty:
             self._typed = self._written = self._sent
             self._keys = int(state["keys"])
         self._take_signalled(int(state["signalled"]))
-        self._unsaid = {"signals", "interrupts"}
-        self._unsaid |= {"size"} if self._size is not None else set()
-        self._unsaid |= {"close"} if self._grace is not None else set()
-        self._unsaid |= {"note"} if self._note_changed else set()
+        wanted = {"size": self._size is not None, "close": self._grace is not None, "note": self._note_changed}
+        self._unsaid = {"signals", "interrupts", *(what for what, is_wanted in wanted.items() if is_wanted)}
         self._link.mark(self)
         self._make_room()
 
@@ -365,13 +363,15 @@ class RemotePty:
         self._written = position
         while self._interrupts and self._interrupts[0] <= position:
             self._interrupts.popleft()
-        self._wants_room = False
-        self._sink.resume_writing()
+        self._tell_taken()
 
     def _forget_input(self) -> None:
         """Count all as taken: nobody will read it."""
         self._input.clear()
         self._interrupts.clear()
+        self._tell_taken()
+
+    def _tell_taken(self) -> None:
         self._wants_room = False
         self._sink.resume_writing()
 
@@ -398,10 +398,3 @@ class RemotePty:
 
     def _frame(self, operation: str, payload: bytes = b"", **fields: Any) -> bytes:
         return encode({"op": operation, "key": self.key, **fields}, payload)
-
-
-def exit_status(told: dict[str, Any]) -> ExitStatus:
-    """Return what the holder tells of a program's end."""
-    if "lost" in told:
-        return ExitStatus(lost=Lost.NODE, message=str(told["lost"]))
-    return ExitStatus(code=told.get("code"), signal=told.get("signal"))

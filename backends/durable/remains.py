@@ -1,12 +1,13 @@
-"""What a holder elsewhere has of earlier processes."""
+"""What a holder elsewhere tells of programs: those of earlier processes, and how one has ended."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from backends.base import ExitStatus, Lost
 from backends.held_child import Tag
 
 if TYPE_CHECKING:
@@ -47,3 +48,10 @@ def find_remains(reply: Reply) -> Sequence[Remains]:
         positions = (state["first"], state["head"], state["accepted"])
         found.append(Remains(program["key"], program["pid"], tag, *positions))
     return found
+
+
+def exit_status(told: dict[str, Any]) -> ExitStatus:
+    """Return what the holder tells of a program's end."""
+    if "lost" in told:
+        return ExitStatus(lost=Lost.NODE, message=str(told["lost"]))
+    return ExitStatus(code=told.get("code"), signal=told.get("signal"))
